@@ -1,0 +1,1 @@
+//! Stillpoint's client.

@@ -1,0 +1,2 @@
+//! The stillpoint program.
+fn main() {}

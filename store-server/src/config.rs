@@ -1,0 +1,261 @@
+//! Every setting of the server: what it means, its unit, its default.
+//!
+//! This is what the program runs on. What a user types (flags, environment, a TOML file) is merged into it by the
+//! program.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use stillpoint_proto::{ADMIN_SOCKET, DATA_SOCKET, DEFAULT_DATA_DIR};
+
+/// Every setting of the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the store keeps all it has. Default: `./stillpoint-data`.
+    pub data_dir: PathBuf,
+    /// The data port's Unix socket. Default: `stillpoint.sock` in the data directory.
+    pub socket: Option<PathBuf>,
+    /// The operator's Unix socket, made with mode 0600. Default: `admin.sock` in the data directory.
+    pub admin_socket: Option<PathBuf>,
+    /// A TCP address for the data port beside the socket, e.g. `127.0.0.1:7766`; port 0 takes a free one. Default: none.
+    pub listen: Option<SocketAddr>,
+    /// Allow `listen` to be an address that other machines reach. The port has neither encryption nor passwords.
+    /// Default: false.
+    pub allow_remote: bool,
+    /// The bounds on what clients may ask for.
+    pub limits: Limits,
+    /// The commit log.
+    pub log: LogConfig,
+    /// The view of the log that reads are answered from.
+    pub view: ViewConfig,
+    /// Seconds a stopping server gives the requests in flight. Default: 10.
+    pub shutdown_grace_secs: u64,
+    /// What is special about certain collections; the first entry that fits counts.
+    pub collections: Vec<CollectionConfig>,
+    /// Refuse collections that no entry of `collections` fits, so that a misspelt name is an error. Default: false.
+    pub declared_only: bool,
+}
+
+/// The bounds on what clients may ask for. Each has its own error, which names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections on the data port. One more is closed with UNAVAILABLE. Default: 1024.
+    pub connections: usize,
+    /// Operations one connection may have in flight: its credits. One more is answered RATE_LIMITED. Default: 4096.
+    pub in_flight: usize,
+    /// Bytes of one message, either way. Default: 8 MiB.
+    pub message_bytes: usize,
+    /// Bytes of one value. Default: 1 MiB.
+    pub value_bytes: usize,
+    /// Levels of nesting of one value. Default: 64.
+    pub nesting: usize,
+    /// Operations of one transaction, keys of one batch, steps of one patch. Default: 1024.
+    pub batch_ops: usize,
+    /// Records of one scan page; a page also ends before it would exceed half of `message_bytes`. Default: 1000.
+    pub scan_page: usize,
+    /// Writes waiting for the writer, of all connections. One more is answered RATE_LIMITED. Default: 65536.
+    pub queue_ops: usize,
+    /// Bytes of the writes waiting for the writer. Default: 256 MiB.
+    pub queue_bytes: usize,
+}
+
+/// The commit log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Bytes after which a segment is sealed and a new one begun. Default: 64 MiB.
+    pub segment_bytes: u64,
+    /// Keep sealed segments until the log has more bytes than this ... Default: 1 GiB.
+    pub retention_bytes: u64,
+    /// ... and until their newest commit is older than this many seconds. Never trimmed: what the newest checkpoint
+    /// does not cover, and what the dedup window needs. Default: 86400.
+    pub retention_secs: u64,
+    /// Take a checkpoint after this many bytes of log. Default: 512 MiB.
+    pub checkpoint_bytes: u64,
+    /// Seconds for which the answer of a write is remembered for its repeat. Default: 600.
+    pub dedup_window_secs: u64,
+    /// Answers remembered per writer. A write beyond them is refused with QUOTA until the writer says which answers
+    /// it has got. Default: 16384.
+    pub dedup_entries: usize,
+    /// Most milliseconds between the append and the fsync of a write with durability APPLIED: what a power cut may
+    /// take. Default: 20.
+    pub applied_sync_ms: u64,
+    /// Stop taking writes while the disk has less free bytes than this. Default: 64 MiB.
+    pub disk_reserve_bytes: u64,
+    /// Read and check the whole log at start, not only the part that is replayed. Default: true.
+    pub verify_at_start: bool,
+}
+
+/// The view of the log that reads are answered from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ViewConfig {
+    /// The key-value engine. Default: sled.
+    pub engine: EngineKind,
+    /// Bytes of the engine's cache. Default: 256 MiB.
+    pub cache_bytes: u64,
+    /// Bytes of committed records that may wait in memory for the engine; beyond it writes wait. Default: 64 MiB.
+    pub overlay_bytes: usize,
+}
+
+/// The key-value engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// sled 0.34: files in the data directory.
+    Sled,
+    /// A map in memory, rebuilt from checkpoint and log at each start. For tests and for small stores.
+    Memory,
+}
+
+/// What is special about certain collections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectionConfig {
+    /// The namespace; `*` is any. Default: `*`.
+    #[serde(default = "any")]
+    pub namespace: String,
+    /// The collection; `*` is any.
+    pub collection: String,
+    /// When writes that do not say so themselves are answered. Default: synced.
+    #[serde(default)]
+    pub durability: DurabilityKind,
+}
+
+/// When a write is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DurabilityKind {
+    /// After the log's fsync.
+    #[default]
+    Synced,
+    /// After the append; a power cut may take the last `applied_sync_ms`.
+    Applied,
+}
+
+fn any() -> String {
+    "*".into()
+}
+
+const MIB: usize = 1 << 20;
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: PathBuf::from(".").join(DEFAULT_DATA_DIR),
+            socket: None,
+            admin_socket: None,
+            listen: None,
+            allow_remote: false,
+            limits: Limits::default(),
+            log: LogConfig::default(),
+            view: ViewConfig::default(),
+            shutdown_grace_secs: 10,
+            collections: Vec::new(),
+            declared_only: false,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 1024,
+            in_flight: 4096,
+            message_bytes: 8 * MIB,
+            value_bytes: MIB,
+            nesting: 64,
+            batch_ops: 1024,
+            scan_page: 1000,
+            queue_ops: 65536,
+            queue_bytes: 256 * MIB,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig {
+            segment_bytes: 64 << 20,
+            retention_bytes: 1 << 30,
+            retention_secs: 86400,
+            checkpoint_bytes: 512 << 20,
+            dedup_window_secs: 600,
+            dedup_entries: 16384,
+            applied_sync_ms: 20,
+            disk_reserve_bytes: 64 << 20,
+            verify_at_start: true,
+        }
+    }
+}
+
+impl Default for ViewConfig {
+    fn default() -> Self {
+        ViewConfig {
+            engine: EngineKind::Sled,
+            cache_bytes: 256 << 20,
+            overlay_bytes: 64 * MIB,
+        }
+    }
+}
+
+impl Config {
+    /// The data port's socket.
+    pub fn socket_path(&self) -> PathBuf {
+        (self.socket.clone()).unwrap_or_else(|| self.data_dir.join(DATA_SOCKET))
+    }
+
+    /// The operator's socket.
+    pub fn admin_socket_path(&self) -> PathBuf {
+        (self.admin_socket.clone()).unwrap_or_else(|| self.data_dir.join(ADMIN_SOCKET))
+    }
+
+    /// Refuses settings that cannot work together; the message names the setting and the remedy.
+    pub fn check(&self) -> Result<(), String> {
+        let l = &self.limits;
+        for (name, value) in [
+            ("limits.connections", l.connections),
+            ("limits.in_flight", l.in_flight),
+            ("limits.nesting", l.nesting),
+            ("limits.batch_ops", l.batch_ops),
+            ("limits.scan_page", l.scan_page),
+            ("limits.queue_ops", l.queue_ops),
+            ("log.dedup_entries", self.log.dedup_entries),
+        ] {
+            if value == 0 {
+                return Err(format!("{name} is 0: set at least 1"));
+            }
+        }
+        if l.nesting > 512 {
+            return Err(format!("limits.nesting is {}: set at most 512", l.nesting));
+        }
+        if l.value_bytes * 2 > l.message_bytes {
+            return Err(format!(
+                "limits.message_bytes is {}: a message must hold two values of limits.value_bytes = {}",
+                l.message_bytes, l.value_bytes
+            ));
+        }
+        if self.log.dedup_entries < l.in_flight {
+            return Err(format!(
+                "log.dedup_entries is {}: it must be at least limits.in_flight = {}",
+                self.log.dedup_entries, l.in_flight
+            ));
+        }
+        if self.log.segment_bytes < 1 << 16 {
+            return Err("log.segment_bytes is too small: set at least 65536".into());
+        }
+        if let Some(address) = self.listen
+            && !address.ip().is_loopback()
+            && !self.allow_remote
+        {
+            return Err(format!(
+                "listen = {address} is reachable from other machines, without encryption or passwords: use a \
+                 loopback address such as 127.0.0.1:{}, or set allow_remote = true",
+                address.port()
+            ));
+        }
+        Ok(())
+    }
+}
