@@ -212,6 +212,13 @@ impl Config {
         (self.admin_socket.clone()).unwrap_or_else(|| self.data_dir.join(ADMIN_SOCKET))
     }
 
+    /// What is special about a collection, if an entry fits it.
+    pub fn collection(&self, namespace: &str, collection: &str) -> Option<&CollectionConfig> {
+        let fits = |pattern: &str, name: &str| pattern == "*" || pattern == name;
+        (self.collections.iter())
+            .find(|c| fits(&c.namespace, namespace) && fits(&c.collection, collection))
+    }
+
     /// Refuses settings that cannot work together; the message names the setting and the remedy.
     pub fn check(&self) -> Result<(), String> {
         let l = &self.limits;

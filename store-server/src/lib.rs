@@ -1,1 +1,19 @@
-//! Stillpoint's store.
+//! Stillpoint's store: a commit log, a view of it, the rules of writing, and the services that offer it.
+//!
+//! # Layout, in the order a request meets it
+//!
+//! - [`serve`]: binds the sockets, runs until told to stop.
+//! - [`service`]: decodes requests, calls the store, encodes answers. Only here is tonic known.
+//! - [`store`]: the rules, the one writer, the view.
+//! - [`value`]: MessagePack values as bytes.
+//! - [`log`]: the commit log, which is the truth.
+//! - [`engine`]: the ordered key-value store below the view. Only `engine/sled.rs` knows sled.
+//! - [`config`]: every setting.
+
+pub mod config;
+pub mod engine;
+pub mod log;
+pub mod serve;
+pub mod service;
+pub mod store;
+pub mod value;

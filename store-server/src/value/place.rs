@@ -210,10 +210,13 @@ impl<'p> Route<'p> {
     /// What has to stand at a missing place so that the path leads to `value`: the key, and the maps on the way.
     pub fn build(&self, missing: &Missing, value: &[u8]) -> Vec<u8> {
         let mut entry = Vec::with_capacity(value.len() + 32);
-        let mut in_map = missing.container.is_map;
-        for segment in self.segments().skip(missing.depth) {
+        for (i, segment) in self.segments().skip(missing.depth).enumerate() {
+            if i > 0 {
+                encode::map(&mut entry, 1);
+            } else if !missing.container.is_map {
+                continue;
+            }
             match segment {
-                _ if !in_map => in_map = true,
                 Segment::Field(field) => encode::string(&mut entry, field.as_bytes()),
                 Segment::Number(number) => {
                     encode::number(&mut entry, Number::Int((*number).into()))

@@ -1,0 +1,102 @@
+//! One commit, as bytes.
+//!
+//! MessagePack arrays by position: fields are only ever added at the end, with a default, so that an old log stays
+//! readable. The sequence number is not written: it follows from the frame.
+
+use serde::{Deserialize, Serialize};
+
+/// One commit: everything needed to repeat it on an older state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry<'a> {
+    /// Namespace of all its records.
+    #[serde(borrow)]
+    pub namespace: &'a str,
+    /// The namespace's revision that this commit is.
+    pub revision: u64,
+    /// Incarnation of the store that made it.
+    pub incarnation: u64,
+    /// Server time, in milliseconds since 1970. For people, expiry and retention; never for ordering.
+    pub time_ms: u64,
+    /// What made it.
+    pub origin: Origin,
+    /// Who asked for it; empty while there are no principals.
+    pub principal: &'a str,
+    /// The session that asked for it; empty for none.
+    pub session: &'a str,
+    /// The idempotency key, so that the table of answers can be rebuilt from the log.
+    #[serde(borrow)]
+    pub writer: Option<Writer<'a>>,
+    /// How many records the namespace gained.
+    pub records_delta: i64,
+    /// The records written, each key once, with their full new values.
+    #[serde(borrow)]
+    pub changes: Vec<Change<'a>>,
+    /// The answer, an encoded `OpResult`, where it does not follow from `changes`. Empty otherwise.
+    #[serde(with = "serde_bytes")]
+    pub reply: &'a [u8],
+}
+
+/// The idempotency key of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Writer<'a> {
+    /// The writer's id.
+    #[serde(with = "serde_bytes")]
+    pub id: &'a [u8],
+    /// The write's number.
+    pub sequence: u64,
+    /// All numbers below are answered.
+    pub first_incomplete: u64,
+}
+
+/// What made a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Origin {
+    /// A client's request.
+    Client,
+    /// The end of records' lifetimes.
+    Expiry,
+}
+
+/// One record written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change<'a> {
+    /// Its collection.
+    #[serde(borrow)]
+    pub collection: &'a str,
+    /// Its key.
+    #[serde(with = "serde_bytes")]
+    pub key: &'a [u8],
+    /// Its new state; none: it was deleted.
+    #[serde(borrow)]
+    pub written: Option<Written<'a>>,
+}
+
+/// The new state of a record. Its `mod_rev` is the commit's revision.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Written<'a> {
+    /// Revision that created it.
+    pub create_rev: u64,
+    /// Writes since then, with this one.
+    pub version: u64,
+    /// Version of its data schema.
+    pub schema: u32,
+    /// When it expires, in milliseconds since 1970; 0: never.
+    pub expires_at_ms: u64,
+    /// Its value.
+    #[serde(with = "serde_bytes")]
+    pub value: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// Appends the entry's bytes to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        // Writing to a Vec cannot fail, and every type here is one that MessagePack has.
+        rmp_serde::encode::write(out, self).expect("an entry is always encodable");
+    }
+
+    /// Reads an entry; `bytes` hold it alone.
+    pub fn decode(bytes: &'a [u8]) -> Result<Entry<'a>, String> {
+        rmp_serde::from_slice(bytes).map_err(|e| e.to_string())
+    }
+}

@@ -1,0 +1,389 @@
+//! What happens to the log at start: check it, cut a torn tail, refuse damage.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use super::{
+    entry::Entry,
+    frame::{self, Frame, HEADER_BYTES, Kind},
+    segment::{
+        LOG_MAGIC, SEGMENT_HEADER_BYTES, SegmentFile, SegmentHeader, SegmentInfo, Segments, list,
+        read_seal, sync_dir,
+    },
+};
+
+/// Why a log cannot be used.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// Something that had been acknowledged cannot be read.
+    #[error("{0}")]
+    Damaged(Damage),
+    /// The disk failed; nothing is known to be lost.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Where a log is damaged.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{path} is damaged at byte {offset}, from commit {seq} on: {detail}")]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// Offset in it.
+    pub offset: u64,
+    /// Sequence number of the first commit that cannot be read.
+    pub seq: u64,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// A log that was found whole, up to a torn tail that was cut. Every segment is sealed.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The segments.
+    pub segments: Segments,
+    /// Sequence number of the oldest commit in the log; that of the next one if there is none.
+    pub first_seq: u64,
+    /// Sequence number that the next commit gets.
+    pub next_seq: u64,
+    /// Checksum of the last segment, for the header of the next one.
+    pub previous_crc: u32,
+    /// What was cut off the end.
+    pub cut: Option<Cut>,
+}
+
+/// A torn tail that was cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The segment.
+    pub path: PathBuf,
+    /// Bytes cut.
+    pub bytes: u64,
+    /// Where these bytes were saved.
+    pub saved_to: PathBuf,
+}
+
+/// Checks the log in `dir`, cuts a torn tail, seals the last segment. `first_seq` is what an empty log begins with.
+///
+/// With `verify_all`, sealed segments are read whole; else only their ends.
+pub fn recover(
+    dir: &Path,
+    store_id: [u8; 16],
+    first_seq: u64,
+    verify_all: bool,
+) -> Result<Recovered, LogError> {
+    let io_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LogError::Io { path, source }
+    };
+    let files = list(dir, "log").map_err(io_error(dir))?;
+    let segments = Segments::default();
+    let mut first = None;
+    let mut next_seq = first_seq;
+    let mut previous_crc = 0;
+    let mut cut = None;
+    for (i, (named_seq, path)) in files.iter().enumerate() {
+        let last = i + 1 == files.len();
+        let check = Check {
+            path,
+            store_id,
+            verify_all,
+        };
+        let sealed = read_seal(path).map_err(io_error(path))?;
+        let expected = (i > 0).then_some((next_seq, previous_crc));
+        let segment = match (sealed, last) {
+            (Some(seal), _) => check.sealed(*named_seq, expected, seal)?,
+            (None, true) => {
+                let (segment, torn) = check.open_end(*named_seq, expected)?;
+                cut = torn;
+                segment
+            }
+            (None, false) => {
+                let found = check.first_bad_frame()?;
+                return Err(LogError::Damaged(found));
+            }
+        };
+        if segment.info.last_seq < segment.info.first_seq && last {
+            // An empty segment would have the same name as the one to come.
+            fs::remove_file(path).map_err(io_error(path))?;
+            sync_dir(path).map_err(io_error(dir))?;
+            if i == 0 {
+                next_seq = segment.info.first_seq;
+            }
+            previous_crc = segment.previous_crc;
+            break;
+        }
+        first.get_or_insert(segment.info.first_seq);
+        next_seq = segment.info.last_seq + 1;
+        previous_crc = segment.crc;
+        segments.push(segment.info);
+    }
+    Ok(Recovered {
+        segments,
+        first_seq: first.unwrap_or(next_seq),
+        next_seq,
+        previous_crc,
+        cut,
+    })
+}
+
+/// Calls `each` with every commit from `from_seq` on, in order. The log must have been recovered.
+pub fn replay<E: From<LogError>>(
+    segments: &Segments,
+    from_seq: u64,
+    mut each: impl FnMut(u64, &Entry<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    for info in segments.snapshot() {
+        if info.last_seq < from_seq {
+            continue;
+        }
+        let file = SegmentFile::read(&info.path).map_err(|source| LogError::Io {
+            path: info.path.clone(),
+            source,
+        })?;
+        for (offset, frame) in file.frames() {
+            if frame.kind == Kind::Seal || frame.last_seq() < from_seq {
+                continue;
+            }
+            for (seq, bytes) in frame.entries().filter(|(seq, _)| *seq >= from_seq) {
+                let entry = Entry::decode(bytes).map_err(|detail| {
+                    let offset = offset as u64;
+                    LogError::Damaged(Damage {
+                        path: info.path.clone(),
+                        offset,
+                        seq,
+                        detail,
+                    })
+                })?;
+                each(seq, &entry)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A segment that was found whole.
+struct Checked {
+    info: SegmentInfo,
+    previous_crc: u32,
+    crc: u32,
+}
+
+/// The checks of one segment file.
+struct Check<'a> {
+    path: &'a Path,
+    store_id: [u8; 16],
+    verify_all: bool,
+}
+
+impl Check<'_> {
+    fn damage(&self, offset: usize, seq: u64, detail: impl Into<String>) -> LogError {
+        let (path, offset) = (self.path.to_owned(), offset as u64);
+        LogError::Damaged(Damage {
+            path,
+            offset,
+            seq,
+            detail: detail.into(),
+        })
+    }
+
+    fn io(&self) -> impl FnOnce(io::Error) -> LogError + use<> {
+        let path = self.path.to_owned();
+        move |source| LogError::Io { path, source }
+    }
+
+    /// Checks the header, and that the segment follows the one before.
+    fn header(
+        &self,
+        bytes: &[u8],
+        named_seq: u64,
+        expected: Option<(u64, u32)>,
+    ) -> Result<SegmentHeader, LogError> {
+        let header =
+            SegmentHeader::decode(bytes, LOG_MAGIC).map_err(|e| self.damage(0, named_seq, e))?;
+        if header.store_id != self.store_id {
+            return Err(self.damage(16, named_seq, "it belongs to another store"));
+        }
+        if header.first_seq != named_seq {
+            let detail = format!(
+                "its name says it begins with commit {named_seq}, its header says {}",
+                header.first_seq
+            );
+            return Err(self.damage(32, named_seq.min(header.first_seq), detail));
+        }
+        match expected {
+            Some((seq, _)) if seq != header.first_seq => {
+                let detail = format!(
+                    "commits {seq} to {} are missing before it",
+                    header.first_seq.wrapping_sub(1)
+                );
+                Err(self.damage(32, seq, detail))
+            }
+            Some((seq, crc)) if crc != header.previous_crc => {
+                Err(self.damage(12, seq, "it does not belong behind the segment before it"))
+            }
+            _ => Ok(header),
+        }
+    }
+
+    fn sealed(
+        &self,
+        named_seq: u64,
+        expected: Option<(u64, u32)>,
+        (seal_seq, seal_crc): (u64, u32),
+    ) -> Result<Checked, LogError> {
+        let file = SegmentFile::read(self.path).map_err(self.io())?;
+        let bytes = file.bytes();
+        let header = self.header(bytes, named_seq, expected)?;
+        let sealed = &bytes[..bytes.len() - frame::SEAL_BYTES];
+        if self.verify_all && crc32c::crc32c(sealed) != seal_crc {
+            return Err(LogError::Damaged(self.bad_frame_in(&file)));
+        }
+        Ok(Checked {
+            info: SegmentInfo {
+                path: self.path.to_owned(),
+                first_seq: header.first_seq,
+                last_seq: seal_seq - 1,
+                bytes: bytes.len() as u64,
+                newest_ms: newest_ms(&file),
+            },
+            previous_crc: header.previous_crc,
+            crc: seal_crc,
+        })
+    }
+
+    /// Checks the last segment, cuts its torn tail, and seals it.
+    fn open_end(
+        &self,
+        named_seq: u64,
+        expected: Option<(u64, u32)>,
+    ) -> Result<(Checked, Option<Cut>), LogError> {
+        let file = SegmentFile::read(self.path).map_err(self.io())?;
+        let bytes = file.bytes();
+        let header = self.header(bytes, named_seq, expected)?;
+        let mut next_seq = header.first_seq;
+        let mut end = SEGMENT_HEADER_BYTES;
+        for (offset, frame) in file.frames() {
+            if frame.first_seq != next_seq {
+                let detail = format!(
+                    "commit {} follows where {next_seq} was expected",
+                    frame.first_seq
+                );
+                return Err(self.damage(offset, next_seq, detail));
+            }
+            next_seq = frame.last_seq() + 1;
+            end = offset + frame.len_bytes();
+        }
+        if let Some(synced_seq) = newest_synced_seq(&bytes[end..])
+            && synced_seq >= next_seq
+        {
+            let detail = format!("commits up to {synced_seq} had been on disk");
+            return Err(self.damage(end, next_seq, detail));
+        }
+        let cut = self.cut(bytes, end).map_err(self.io())?;
+        let crc = crc32c::crc32c(&bytes[..end]);
+        let bytes_sealed = self.seal(next_seq, crc).map_err(self.io())?;
+        let info = SegmentInfo {
+            path: self.path.to_owned(),
+            first_seq: header.first_seq,
+            last_seq: next_seq - 1,
+            bytes: bytes_sealed,
+            newest_ms: newest_ms(&file),
+        };
+        Ok((
+            Checked {
+                info,
+                previous_crc: header.previous_crc,
+                crc,
+            },
+            cut,
+        ))
+    }
+
+    /// Saves what is behind `end` and cuts it off.
+    fn cut(&self, bytes: &[u8], end: usize) -> io::Result<Option<Cut>> {
+        if end == bytes.len() {
+            return Ok(None);
+        }
+        let saved_to = self.path.with_extension("torn");
+        let mut saved = File::create(&saved_to)?;
+        saved.write_all(&bytes[end..])?;
+        saved.sync_all()?;
+        let file = OpenOptions::new().write(true).open(self.path)?;
+        file.set_len(end as u64)?;
+        file.sync_all()?;
+        let bytes = (bytes.len() - end) as u64;
+        Ok(Some(Cut {
+            path: self.path.to_owned(),
+            bytes,
+            saved_to,
+        }))
+    }
+
+    fn seal(&self, next_seq: u64, crc: u32) -> io::Result<u64> {
+        let mut file = OpenOptions::new().append(true).open(self.path)?;
+        // What a killed server left may still be in memory only; it is about to be served as durable.
+        file.sync_all()?;
+        file.write_all(&frame::seal(next_seq, next_seq - 1, crc))?;
+        file.sync_all()?;
+        Ok(file.metadata()?.len())
+    }
+
+    fn first_bad_frame(&self) -> Result<Damage, LogError> {
+        Ok(self.bad_frame_in(&SegmentFile::read(self.path).map_err(self.io())?))
+    }
+
+    fn bad_frame_in(&self, file: &SegmentFile) -> Damage {
+        let mut frames = file.frames();
+        let header = SegmentHeader::decode(file.bytes(), LOG_MAGIC);
+        let first_seq = header.as_ref().map_or(0, |h| h.first_seq);
+        let seq = frames
+            .by_ref()
+            .map(|(_, frame)| frame.last_seq() + 1)
+            .last()
+            .unwrap_or(first_seq);
+        let (offset, detail) = match header {
+            Err(e) => (0, e),
+            Ok(_) => (
+                frames.offset() as u64,
+                "a checksum is wrong or bytes are missing".into(),
+            ),
+        };
+        Damage {
+            path: self.path.to_owned(),
+            offset,
+            seq,
+            detail,
+        }
+    }
+}
+
+/// The highest synced sequence number that any intact frame in `bytes` tells, wherever it begins.
+fn newest_synced_seq(bytes: &[u8]) -> Option<u64> {
+    (0..bytes.len().saturating_sub(HEADER_BYTES - 1))
+        .filter(|&at| matches!(&bytes[at..at + 4], b"FRAM" | b"SEAL"))
+        .filter_map(|at| Frame::decode(&bytes[at..]))
+        .map(|frame| frame.synced_seq)
+        .max()
+}
+
+/// Time of the newest commit in a segment; 0 if there is none.
+fn newest_ms(file: &SegmentFile) -> u64 {
+    let last = file
+        .frames()
+        .filter(|(_, frame)| frame.kind == Kind::Entries)
+        .last();
+    last.and_then(|(_, frame)| frame.entries().last())
+        .and_then(|(_, bytes)| Entry::decode(bytes).ok().map(|entry| entry.time_ms))
+        .unwrap_or(0)
+}

@@ -1,0 +1,276 @@
+//! The server: opens the store, binds its sockets, serves until it is told to stop, then drains.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::stream;
+use stillpoint_proto::{
+    FILE_DESCRIPTOR_SET,
+    v1::{admin_service_server::AdminServiceServer, state_service_server::StateServiceServer},
+};
+use thiserror::Error;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+    task::JoinError,
+};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::{service::InterceptorLayer, transport::Server};
+
+use crate::{
+    config::Config,
+    service::{
+        Gauges,
+        admin::AdminApi,
+        connection::{Listeners, admit},
+        state::StateApi,
+    },
+    store::{OpenError, Store},
+};
+
+/// Why the server cannot serve.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// A setting is wrong.
+    #[error("{0}")]
+    Config(String),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A socket cannot be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The path or address.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A listener failed.
+    #[error("the {port} port failed: {source}")]
+    Transport {
+        /// Which one.
+        port: &'static str,
+        /// What it said.
+        source: tonic::transport::Error,
+    },
+    /// A thread of the server panicked.
+    #[error("a thread of the server failed: {0}")]
+    Thread(#[from] JoinError),
+}
+
+/// Longest path of a Unix socket, in bytes.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// HTTP/2 windows: large, since the credits of a Pipeline are the bound.
+const WINDOW_BYTES: u32 = 16 << 20;
+
+/// Serves until `shutdown` completes. Then takes nothing new, answers what was begun, and brings all to disk.
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    config.check().map_err(ServeError::Config)?;
+    let opening = config.clone();
+    let store = tokio::task::spawn_blocking(|| Store::open(opening)).await??;
+    let served = serve(&config, &store, shutdown).await;
+    tokio::task::spawn_blocking(move || store.close()).await?;
+    if served.is_ok() {
+        tracing::info!("stopped; everything is on disk");
+    }
+    served
+}
+
+async fn serve(
+    config: &Config,
+    store: &Store,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let gauges = Arc::new(Gauges::default());
+    let (stop, stopping) = watch::channel(false);
+    let (socket, admin_socket) = (config.socket_path(), config.admin_socket_path());
+    let unix = bind_unix(&socket, None)?;
+    let admin = bind_unix(&admin_socket, Some(0o600))?;
+    let tcp = match config.listen {
+        Some(address) => Some(bind_tcp(address).await?),
+        None => None,
+    };
+    let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+    let listeners = Listeners {
+        unix,
+        tcp,
+        limit: config.limits.connections as u64,
+        gauges: gauges.clone(),
+    };
+    let data = serve_data(config, store, listeners, &gauges, stopping.clone());
+    let admin = serve_admin(store, admin, &gauges, stopping);
+    tracing::info!(
+        data_dir = %config.data_dir.display(),
+        socket = %socket.display(),
+        admin = %admin_socket.display(),
+        tcp = address.map(tracing::field::display),
+        "serving"
+    );
+    let both = async { tokio::try_join!(data, admin).map(drop) };
+    tokio::pin!(both);
+    let served = tokio::select! {
+        served = &mut both => served,
+        () = shutdown => {
+            tracing::info!("stopping: answering what was begun");
+            stop.send_replace(true);
+            let grace = Duration::from_secs(config.shutdown_grace_secs);
+            // Connections that are still busy after the grace are cut; their writes were never answered.
+            tokio::time::timeout(grace, both).await.unwrap_or(Ok(()))
+        }
+    };
+    for path in [socket, admin_socket] {
+        // Left behind, it is replaced by the next start.
+        let _ = fs::remove_file(path);
+    }
+    served
+}
+
+async fn serve_data(
+    config: &Config,
+    store: &Store,
+    listeners: Listeners,
+    gauges: &Arc<Gauges>,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    let api = StateApi {
+        store: store.clone(),
+        stopping: stopping.clone(),
+        gauges: gauges.clone(),
+    };
+    let bytes = config.limits.message_bytes;
+    // A frame is closed when it has half a message's bytes, with whatever result exceeded that.
+    let state = StateServiceServer::new(api)
+        .max_decoding_message_size(bytes)
+        .max_encoding_message_size(2 * bytes);
+    health_reporter
+        .set_serving::<StateServiceServer<StateApi>>()
+        .await;
+    let incoming = stream::unfold(listeners, |listeners| async {
+        Some((listeners.accept().await, listeners))
+    });
+    let stop = stopped(stopping);
+    let stop = async move {
+        stop.await;
+        health_reporter
+            .set_not_serving::<StateServiceServer<StateApi>>()
+            .await;
+    };
+    let served = Server::builder()
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .layer(InterceptorLayer::new(admit))
+        .add_service(health)
+        .add_service(reflection())
+        .add_service(state)
+        .serve_with_incoming_shutdown(incoming, stop)
+        .await;
+    served.map_err(|source| ServeError::Transport {
+        port: "data",
+        source,
+    })
+}
+
+async fn serve_admin(
+    store: &Store,
+    listener: UnixListener,
+    gauges: &Arc<Gauges>,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    let api = AdminApi {
+        store: store.clone(),
+        gauges: gauges.clone(),
+        since: Instant::now(),
+    };
+    health_reporter
+        .set_serving::<AdminServiceServer<AdminApi>>()
+        .await;
+    let served = Server::builder()
+        .add_service(health)
+        .add_service(reflection())
+        .add_service(AdminServiceServer::new(api))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stopped(stopping))
+        .await;
+    served.map_err(|source| ServeError::Transport {
+        port: "admin",
+        source,
+    })
+}
+
+fn reflection() -> tonic_reflection::server::v1::ServerReflectionServer<
+    impl tonic_reflection::server::v1::ServerReflection,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors were compiled with this program")
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, so the server is too.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ServeError::Bind {
+        address: address.to_string(),
+        source,
+    })
+}
+
+/// Binds a Unix socket, replacing one that a killed server left. With a mode, nobody can connect before it is set.
+fn bind_unix(path: &Path, mode: Option<u32>) -> Result<UnixListener, ServeError> {
+    let error = |source| ServeError::Bind {
+        address: path.display().to_string(),
+        source,
+    };
+    let new: PathBuf = path.with_extension("new");
+    if new.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        return Err(error(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "the path of a Unix socket may have {SOCKET_PATH_BYTES_MAX} bytes: choose a shorter --data-dir, or a \
+                 socket path of its own"
+            ),
+        )));
+    }
+    for stale in [path, &new] {
+        match fs::symlink_metadata(stale) {
+            Ok(found) if found.file_type().is_socket() && !answers(stale) => {
+                fs::remove_file(stale).map_err(error)?
+            }
+            Ok(_) => {
+                return Err(error(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "the path is in use",
+                )));
+            }
+            Err(_) => {}
+        }
+    }
+    let listener = UnixListener::bind(&new).map_err(error)?;
+    if let Some(mode) = mode {
+        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).map_err(error)?;
+    }
+    fs::rename(&new, path).map_err(error)?;
+    Ok(listener)
+}
+
+/// Whether somebody listens on a Unix socket.
+fn answers(path: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(path).is_ok()
+}

@@ -1,0 +1,29 @@
+//! The services: decode a request, call the store, encode the answer. Only here is tonic known.
+//!
+//! - [`connection`]: a connection on the data port, and the bound on their number.
+//! - [`state`]: `StateService`.
+//! - [`pipeline`]: its `Pipeline` method, the hot path.
+//! - [`admin`]: `AdminService`.
+
+pub mod admin;
+pub mod connection;
+pub mod pipeline;
+pub mod state;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is going on now.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// Open connections on the data port.
+    pub connections: AtomicU64,
+    /// Operations begun and not yet answered, on Pipelines.
+    pub in_flight: AtomicU64,
+}
+
+impl Gauges {
+    /// The value of one of them.
+    pub fn load(gauge: &AtomicU64) -> u64 {
+        gauge.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,433 @@
+//! `Pipeline`: batched items in, answers out of order. The hot path of the server.
+//!
+//! One [`Pipeline`] is polled by the task of its HTTP/2 stream; it has no task of its own. A frame's reads are answered
+//! from one snapshot, in the same poll; its writes go to the writer as one job, whose answers come back through a
+//! channel as one message.
+//!
+//! Items of one lane keep their order: the writer keeps that of writes by itself, so only an item behind which a read
+//! must wait is held back here, until the lane's writes before it are answered.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use prost::Message;
+use stillpoint_proto::v1::{
+    Durability, OpResult, PipelineItem, PipelineOpen, PipelineOpened, PipelineRequest,
+    PipelineResponse, PipelineResult, Reason, ResponseHeader, StoreError, op, op_result,
+};
+use tokio::sync::{mpsc, watch};
+use tonic::{Status, Streaming};
+
+use super::{Gauges, state::StateApi};
+use crate::store::{
+    Reader, Store,
+    request::{Answers, Job, WriteItem, WriterKey},
+};
+
+/// The server's side of one Pipeline.
+pub struct Pipeline {
+    store: Store,
+    inbound: Option<Streaming<PipelineRequest>>,
+    stopping: watch::Receiver<bool>,
+    gauges: Arc<Gauges>,
+    caller: Option<Caller>,
+    header: ResponseHeader,
+    /// Credits in use.
+    in_flight: usize,
+    lanes: HashMap<u64, Lane>,
+    answers: (
+        mpsc::UnboundedSender<Answered>,
+        mpsc::UnboundedReceiver<Answered>,
+    ),
+    outbox: VecDeque<PipelineResult>,
+    opened: Option<PipelineOpened>,
+    end: Option<Status>,
+}
+
+/// Who is at the other end.
+struct Caller {
+    namespace: Arc<str>,
+    session: Arc<str>,
+    durability: i32,
+    writer_id: Bytes,
+    first_incomplete: u64,
+}
+
+/// A lane with writes on their way.
+#[derive(Default)]
+struct Lane {
+    writes: usize,
+    held: VecDeque<(PipelineItem, Option<Instant>)>,
+}
+
+/// Which items a job's answers belong to: id and lane.
+type Tags = Vec<(u64, u64)>;
+
+/// What the writer answers to one job.
+struct Answered {
+    tags: Tags,
+    answers: Answers,
+}
+
+/// What a Pipeline waits for.
+enum Event {
+    Answered(Answered),
+    Received(Result<Option<PipelineRequest>, Status>),
+    Stopping,
+}
+
+/// The writes of one frame.
+#[derive(Default)]
+struct Writes {
+    tags: Tags,
+    items: Vec<WriteItem>,
+}
+
+impl Pipeline {
+    /// A Pipeline that has not been opened yet.
+    pub fn new(api: &StateApi, inbound: Streaming<PipelineRequest>) -> Pipeline {
+        Pipeline {
+            store: api.store.clone(),
+            inbound: Some(inbound),
+            stopping: api.stopping.clone(),
+            gauges: api.gauges.clone(),
+            caller: None,
+            header: api.store.header(),
+            in_flight: 0,
+            lanes: HashMap::new(),
+            answers: mpsc::unbounded_channel(),
+            outbox: VecDeque::new(),
+            opened: None,
+            end: None,
+        }
+    }
+
+    /// The next frame for the client; `None` at the end.
+    pub async fn next_frame(&mut self) -> Option<Result<PipelineResponse, Status>> {
+        loop {
+            if !self.outbox.is_empty() || self.opened.is_some() {
+                return Some(Ok(self.frame()));
+            }
+            if self.in_flight == 0 && self.inbound.is_none() {
+                return self.end.take().map(Err);
+            }
+            match self.event().await {
+                Event::Answered(answered) => {
+                    self.answered(answered);
+                    while let Ok(answered) = self.answers.1.try_recv() {
+                        self.answered(answered);
+                    }
+                }
+                Event::Received(Ok(Some(request))) => {
+                    if let Err(error) = self.received(request) {
+                        self.finish(Some(error.to_status()));
+                    }
+                }
+                Event::Received(Ok(None)) => self.finish(None),
+                // The client is gone, or sent what cannot be decoded; what it had begun is done all the same.
+                Event::Received(Err(status)) => self.finish(Some(status)),
+                Event::Stopping => {
+                    let error = StoreError::new(
+                        Reason::Unavailable,
+                        "the server is stopping: connect again",
+                    );
+                    self.finish(Some(error.to_status()));
+                }
+            }
+        }
+    }
+
+    /// What happens next.
+    async fn event(&mut self) -> Event {
+        let reading = self.inbound.is_some();
+        tokio::select! {
+            Some(answered) = self.answers.1.recv() => Event::Answered(answered),
+            received = receive(self.inbound.as_mut()) => Event::Received(received),
+            _ = self.stopping.wait_for(|stopping| *stopping), if reading => Event::Stopping,
+        }
+    }
+
+    /// Takes no more items; what was begun is answered first.
+    fn finish(&mut self, end: Option<Status>) {
+        self.inbound = None;
+        self.end = end;
+    }
+
+    fn frame(&mut self) -> PipelineResponse {
+        let bytes_max = self.store.config().limits.message_bytes / 2;
+        let mut bytes = 0;
+        let mut count = 0;
+        for result in &self.outbox {
+            bytes += result.encoded_len();
+            count += 1;
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        let results = self.outbox.drain(..count).collect();
+        PipelineResponse {
+            opened: self.opened.take(),
+            header: Some(self.header.clone()),
+            results,
+        }
+    }
+
+    fn received(&mut self, request: PipelineRequest) -> Result<(), StoreError> {
+        if let Some(open) = request.open {
+            self.open(open)?;
+        }
+        let Some(caller) = &self.caller else {
+            return Err(StoreError::new(
+                Reason::Invalid,
+                "the first frame of a Pipeline must have `open`",
+            ));
+        };
+        let namespace = caller.namespace.clone();
+        let store = self.store.clone();
+        let now = Instant::now();
+        let mut reader = None;
+        let mut writes = Writes::default();
+        for item in request.items {
+            let deadline =
+                (item.timeout_ms > 0).then(|| now + Duration::from_millis(item.timeout_ms.into()));
+            if self.in_flight >= store.config().limits.in_flight {
+                self.refuse(item.id, over_credit(store.config().limits.in_flight));
+                continue;
+            }
+            if let Err(error) = item
+                .op
+                .as_ref()
+                .map_or_else(|| Err(no_op()), |op| store.check(&namespace, op))
+            {
+                self.refuse(item.id, error);
+                continue;
+            }
+            self.in_flight += 1;
+            self.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
+            self.begin(item, deadline, &store, &mut reader, &mut writes);
+        }
+        drop(reader);
+        self.submit(writes);
+        Ok(())
+    }
+
+    fn open(&mut self, open: PipelineOpen) -> Result<(), StoreError> {
+        let context = open.context.unwrap_or_default();
+        if self.caller.is_some() {
+            return Err(StoreError::new(
+                Reason::Invalid,
+                "only the first frame of a Pipeline may have `open`",
+            ));
+        }
+        self.store.check_context(&context)?;
+        tracing::debug!(
+            client = open.client_name,
+            namespace = context.namespace,
+            "a pipeline was opened"
+        );
+        let key = context.idempotency_key.unwrap_or_default();
+        self.caller = Some(Caller {
+            namespace: context.namespace.into(),
+            session: context.session_id.into(),
+            durability: context.durability,
+            writer_id: key.writer_id,
+            first_incomplete: key.first_incomplete,
+        });
+        let config = self.store.config();
+        let limits = &config.limits;
+        self.opened = Some(PipelineOpened {
+            server_version: env!("CARGO_PKG_VERSION").into(),
+            max_in_flight: limits.in_flight as u32,
+            max_message_bytes: limits.message_bytes as u64,
+            max_value_bytes: limits.value_bytes as u64,
+            max_nesting: limits.nesting as u32,
+            max_batch_ops: limits.batch_ops as u32,
+            max_scan_page: limits.scan_page as u32,
+            dedup_window_ms: config.log.dedup_window_secs.saturating_mul(1000),
+        });
+        Ok(())
+    }
+
+    /// Begins an item that has its credit: answers a read, adds a write to `writes`, or holds it back in its lane.
+    fn begin<'s>(
+        &mut self,
+        item: PipelineItem,
+        deadline: Option<Instant>,
+        store: &'s Store,
+        reader: &mut Option<Reader<'s>>,
+        writes: &mut Writes,
+    ) {
+        let is_read = is_read(&item);
+        if item.lane != 0
+            && let Some(lane) = self.lanes.get_mut(&item.lane)
+            && (is_read || !lane.held.is_empty())
+        {
+            lane.held.push_back((item, deadline));
+            return;
+        }
+        if is_read {
+            self.read(
+                &item,
+                deadline,
+                reader.get_or_insert_with(|| store.reader()),
+            );
+        } else {
+            self.write(item, deadline, writes);
+        }
+    }
+
+    fn read(&mut self, item: &PipelineItem, deadline: Option<Instant>, reader: &mut Reader<'_>) {
+        let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let namespace = self.caller.as_ref().map_or("", |c| &c.namespace);
+        let result = match &item.op {
+            Some(op) if !late => reader.read(namespace, op),
+            _ => None,
+        };
+        self.header.revision = self.header.revision.max(reader.revision(namespace));
+        let result = result.unwrap_or_else(|| OpResult {
+            kind: Some(op_result::Kind::Error(too_late())),
+        });
+        self.done(PipelineResult {
+            id: item.id,
+            result: Some(result),
+        });
+    }
+
+    fn write(&mut self, item: PipelineItem, deadline: Option<Instant>, writes: &mut Writes) {
+        let Some(caller) = &mut self.caller else {
+            return;
+        };
+        if item.lane != 0 {
+            self.lanes.entry(item.lane).or_default().writes += 1;
+        }
+        caller.first_incomplete = caller.first_incomplete.max(item.first_incomplete);
+        let asked = if item.durability == 0 {
+            caller.durability
+        } else {
+            item.durability
+        };
+        writes.tags.push((item.id, item.lane));
+        writes.items.push(WriteItem {
+            op: item.op.unwrap_or_default(),
+            writer: (item.sequence > 0).then(|| WriterKey {
+                id: caller.writer_id.clone(),
+                sequence: item.sequence,
+                first_incomplete: caller.first_incomplete,
+            }),
+            durability: Durability::try_from(asked).unwrap_or_default(),
+            deadline,
+        });
+    }
+
+    fn submit(&mut self, writes: Writes) {
+        let Some(caller) = self.caller.as_ref().filter(|_| !writes.items.is_empty()) else {
+            return;
+        };
+        let (answers, tags) = (self.answers.0.clone(), writes.tags);
+        self.store.submit(Job {
+            namespace: caller.namespace.clone(),
+            session: caller.session.clone(),
+            items: writes.items,
+            // A connection that is gone wants no answers.
+            reply: Box::new(move |results| {
+                drop(answers.send(Answered {
+                    tags,
+                    answers: results,
+                }))
+            }),
+        });
+    }
+
+    /// Takes in the answers of a job, and begins what was held back behind its writes.
+    fn answered(&mut self, answered: Answered) {
+        self.header.revision = self.header.revision.max(answered.answers.revision);
+        let mut freed = Vec::new();
+        for ((id, lane), result) in answered.tags.into_iter().zip(answered.answers.results) {
+            self.done(PipelineResult {
+                id,
+                result: Some(result),
+            });
+            if let Entry::Occupied(mut entry) = self.lanes.entry(lane) {
+                entry.get_mut().writes -= 1;
+                if entry.get().writes == 0 {
+                    freed.extend(entry.remove().held);
+                }
+            }
+        }
+        if !freed.is_empty() {
+            let store = self.store.clone();
+            let mut reader = None;
+            let mut writes = Writes::default();
+            for (item, deadline) in freed {
+                self.begin(item, deadline, &store, &mut reader, &mut writes);
+            }
+            drop(reader);
+            self.submit(writes);
+        }
+    }
+
+    fn done(&mut self, result: PipelineResult) {
+        self.in_flight -= 1;
+        self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.outbox.push_back(result);
+    }
+
+    /// Answers an item that was never begun.
+    fn refuse(&mut self, id: u64, error: StoreError) {
+        let result = OpResult {
+            kind: Some(op_result::Kind::Error(error)),
+        };
+        self.outbox.push_back(PipelineResult {
+            id,
+            result: Some(result),
+        });
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.gauges
+            .in_flight
+            .fetch_sub(self.in_flight as u64, Ordering::Relaxed);
+    }
+}
+
+async fn receive(
+    inbound: Option<&mut Streaming<PipelineRequest>>,
+) -> Result<Option<PipelineRequest>, Status> {
+    match inbound {
+        Some(inbound) => inbound.message().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether an item is answered from the view.
+fn is_read(item: &PipelineItem) -> bool {
+    match item.op.as_ref().and_then(|op| op.kind.as_ref()) {
+        Some(op::Kind::Get(_) | op::Kind::BatchGet(_) | op::Kind::Scan(_)) => true,
+        Some(op::Kind::Txn(txn)) => Reader::answers(txn),
+        _ => false,
+    }
+}
+
+fn over_credit(limit: usize) -> StoreError {
+    let message = format!(
+        "{limit} operations are in flight on this connection, which is the limit (limits.in_flight): wait for answers"
+    );
+    StoreError::new(Reason::RateLimited, message)
+}
+
+fn no_op() -> StoreError {
+    StoreError::new(Reason::Invalid, "the item has no operation")
+}
+
+fn too_late() -> StoreError {
+    StoreError::new(
+        Reason::DeadlineExceeded,
+        "the caller's deadline passed before the read was begun",
+    )
+}

@@ -1,0 +1,170 @@
+//! The data directory: what lies where, its identity, and its lock.
+//!
+//! ```text
+//! DIR/store.toml     format version, store id, incarnation
+//! DIR/lock           locked while a server runs
+//! DIR/log/           the commit log
+//! DIR/checkpoint/    the newest checkpoint
+//! DIR/view/          the engine's files; can be rebuilt
+//! ```
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+use stillpoint_migrations::format::{self, Identity};
+use thiserror::Error;
+
+use crate::log::segment::sync_dir;
+
+/// An opened data directory. The lock is held as long as it lives.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    identity: Identity,
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, Error)]
+pub enum DataDirError {
+    /// Another process has it.
+    #[error("{0} is in use by another process: stop that one, or choose another --data-dir")]
+    Locked(PathBuf),
+    /// It is not a data directory.
+    #[error(
+        "{0} has files but no store.toml: it is not a Stillpoint data directory; choose an empty or new one"
+    )]
+    Foreign(PathBuf),
+    /// It is of another version.
+    #[error("{path}: {source}")]
+    Format {
+        /// The identity file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: format::FormatError,
+    },
+    /// There is none.
+    #[error("{0} does not exist: name the data directory of a store")]
+    Missing(PathBuf),
+    /// The disk failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl DataDir {
+    /// Opens the directory, or makes a new store in it if it is missing or empty.
+    pub fn open_or_create(root: &Path) -> Result<DataDir, DataDirError> {
+        fs::create_dir_all(root).map_err(io_error(root))?;
+        let lock = lock(root)?;
+        let identity_path = root.join(format::FILE);
+        if !identity_path.exists() {
+            if !is_new(root).map_err(io_error(root))? {
+                return Err(DataDirError::Foreign(root.to_owned()));
+            }
+            let identity = Identity::new();
+            write_identity(root, &identity).map_err(io_error(&identity_path))?;
+        }
+        Self::with_lock(root, lock)
+    }
+
+    /// Opens the directory of an existing store.
+    pub fn open_existing(root: &Path) -> Result<DataDir, DataDirError> {
+        if !root.join(format::FILE).exists() {
+            return Err(DataDirError::Missing(root.to_owned()));
+        }
+        Self::with_lock(root, lock(root)?)
+    }
+
+    fn with_lock(root: &Path, lock: File) -> Result<DataDir, DataDirError> {
+        let path = root.join(format::FILE);
+        let text = fs::read_to_string(&path).map_err(io_error(&path))?;
+        let identity =
+            Identity::parse(&text).map_err(|source| DataDirError::Format { path, source })?;
+        let dir = DataDir {
+            root: root.to_owned(),
+            identity,
+            _lock: lock,
+        };
+        for part in [dir.log(), dir.checkpoint()] {
+            fs::create_dir_all(&part).map_err(io_error(&part))?;
+        }
+        Ok(dir)
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Who this store is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The commit log.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// The checkpoints.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.root.join("checkpoint")
+    }
+
+    /// The engine's files.
+    pub fn view(&self) -> PathBuf {
+        self.root.join("view")
+    }
+}
+
+/// Attaches a path to an I/O error.
+pub fn io_error(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + use<> {
+    let path = path.to_owned();
+    move |source| DataDirError::Io { path, source }
+}
+
+/// Whether the directory has nothing in it but what a server that died early may have left.
+fn is_new(root: &Path) -> io::Result<bool> {
+    for item in fs::read_dir(root)? {
+        let name = item?.file_name();
+        let left = ["lock", "store.new"].iter().any(|left| name == *left);
+        if !left && !name.to_string_lossy().ends_with(".sock") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn lock(root: &Path) -> Result<File, DataDirError> {
+    let path = root.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = file.map_err(io_error(&path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::Locked(root.to_owned())),
+        Err(e) => Err(io_error(&path)(e.into())),
+    }
+}
+
+fn write_identity(root: &Path, identity: &Identity) -> io::Result<()> {
+    let path = root.join(format::FILE);
+    let temporary = root.join("store.new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(identity.to_text().as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, &path)?;
+    sync_dir(&path)
+}

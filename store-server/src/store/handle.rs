@@ -1,0 +1,311 @@
+//! The store as the rest of the program sees it.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool, atomic::AtomicU64, atomic::Ordering},
+    thread::{self, JoinHandle},
+};
+
+use crossbeam_channel::unbounded;
+use parking_lot::Mutex;
+use stillpoint_proto::v1::{
+    self, Durability, Op, OpResult, Reason, StoreError, op, op_result::Kind,
+};
+
+use super::{
+    applier::Applier,
+    datadir::DataDir,
+    draft::Draft,
+    evaluate::Rules,
+    open::{self, OpenError},
+    read::{self, PageLimits},
+    request::{Answers, Job, WriteItem},
+    shared::{Counters, Gate, Queue, Shared, now_ms},
+    validate::Validator,
+    view::Snapshot,
+    writer::{Writer, item_bytes},
+};
+use crate::{config::Config, log::Appender};
+
+/// An open store. Cheap to clone; [`close`](Store::close) it in the end.
+#[derive(Clone, Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// How a store is.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Why it takes no writes; empty if it does.
+    pub read_only_reason: String,
+    /// Its namespaces, by name.
+    pub namespaces: Vec<v1::NamespaceStatus>,
+    /// Its log.
+    pub log: v1::LogStatus,
+    /// Its view.
+    pub view: v1::ViewStatus,
+    /// Its counters; without processor time.
+    pub counters: v1::CounterStatus,
+    /// Writes that wait for the writer.
+    pub queued: u64,
+}
+
+impl Store {
+    /// Opens the store in `config.data_dir`, making it if there is none, and recovers it.
+    pub fn open(config: Config) -> Result<Store, OpenError> {
+        let dir = DataDir::open_or_create(&config.data_dir)?;
+        let opened = open::open(&dir, &config)?;
+        let store_id = dir.identity().store_id.into_bytes();
+        let (log, segments) = (opened.log, config.log.segment_bytes);
+        let appender = Appender::create(
+            &dir.log(),
+            store_id,
+            segments,
+            log.next_seq,
+            log.previous_crc,
+            log.segments.clone(),
+        )
+        .map_err(|source| OpenError::Io {
+            path: dir.log(),
+            source,
+        })?;
+        let (sender, queue) = unbounded();
+        let shared = Arc::new(Shared {
+            validator: Validator::new(&config),
+            view: opened.view,
+            segments: log.segments,
+            queue: Queue::new(sender, config.limits.queue_ops, config.limits.queue_bytes),
+            gate: Gate::default(),
+            counters: Counters::default(),
+            synced_seq: AtomicU64::new(log.next_seq - 1),
+            applied_seq: AtomicU64::new(opened.applied_seq),
+            checkpoint_seq: AtomicU64::new(opened.checkpoint_seq),
+            checkpoint_running: AtomicBool::new(false),
+            config,
+            dir,
+        });
+        let spawn_failed = |source| OpenError::Io {
+            path: shared.dir.root().to_owned(),
+            source,
+        };
+        let applier = Applier::start_thread(shared.clone()).map_err(spawn_failed)?;
+        let writer = Writer::new(shared.clone(), queue, appender, applier, opened.dedup);
+        let thread = thread::Builder::new()
+            .name("writer".into())
+            .spawn(|| writer.run());
+        let thread = thread.map_err(spawn_failed)?;
+        Ok(Store {
+            shared,
+            writer: Arc::new(Mutex::new(Some(thread))),
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Where answers come from, but for the revision.
+    pub fn header(&self) -> v1::ResponseHeader {
+        let identity = self.shared.dir.identity();
+        v1::ResponseHeader {
+            store_id: bytes::Bytes::copy_from_slice(identity.store_id.as_bytes()),
+            incarnation: identity.incarnation,
+            revision: 0,
+        }
+    }
+
+    /// Checks a request's context.
+    pub fn check_context(&self, context: &v1::RequestContext) -> Result<(), StoreError> {
+        self.shared.validator.namespace(&context.namespace)?;
+        let incarnation = self.shared.dir.identity().incarnation;
+        if ![0, incarnation].contains(&context.expected_incarnation) {
+            let message = format!(
+                "the store was restored: it is incarnation {incarnation}, the caller's knowledge is from {}; read again",
+                context.expected_incarnation
+            );
+            return Err(StoreError::new(Reason::WrongIncarnation, message));
+        }
+        Ok(())
+    }
+
+    /// Checks an operation before it is read or submitted.
+    pub fn check(&self, namespace: &str, op: &Op) -> Result<(), StoreError> {
+        self.shared.validator.op(namespace, op)
+    }
+
+    /// Reads, all from one revision. Hold the answer shortly: commits wait for it.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader {
+            store: self,
+            snapshot: self.shared.view.read(),
+            reads: 0,
+        }
+    }
+
+    /// Hands validated writes to the writer. They may be refused at once, and are then answered like that.
+    pub fn submit(&self, job: Job) {
+        let bytes = job.items.iter().map(item_bytes).sum();
+        let refused = match self.shared.gate.check() {
+            Ok(()) => self.shared.queue.push(job, bytes),
+            Err(error) => Err((job, error)),
+        };
+        if let Err((job, error)) = refused {
+            let result = OpResult {
+                kind: Some(Kind::Error(error)),
+            };
+            (job.reply)(Answers {
+                results: vec![result; job.items.len()],
+                revision: 0,
+            });
+        }
+    }
+
+    /// Does one operation and waits for its answer. For tests and tools; a server reads and submits.
+    pub fn execute(&self, namespace: &str, op: Op) -> Result<Kind, StoreError> {
+        self.shared.validator.namespace(namespace)?;
+        self.check(namespace, &op)?;
+        let result = match self.reader().read(namespace, &op) {
+            Some(result) => result,
+            None => {
+                let (sender, receiver) = crossbeam_channel::bounded(1);
+                self.submit(Job {
+                    namespace: namespace.into(),
+                    session: "".into(),
+                    items: vec![WriteItem {
+                        op,
+                        writer: None,
+                        durability: Durability::Unspecified,
+                        deadline: None,
+                    }],
+                    reply: Box::new(move |answers| drop(sender.send(answers))),
+                });
+                let answered = receiver
+                    .recv()
+                    .ok()
+                    .and_then(|mut answers| answers.results.pop());
+                answered.ok_or_else(super::shared::stopped)?
+            }
+        };
+        match result.kind {
+            Some(Kind::Error(error)) => Err(error),
+            Some(kind) => Ok(kind),
+            None => Err(StoreError::new(Reason::Internal, "the answer is empty")),
+        }
+    }
+
+    /// How the store is.
+    pub fn status(&self) -> Status {
+        let shared = &self.shared;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let segments = shared.segments.snapshot();
+        let snapshot = shared.view.read();
+        let mut namespaces: Vec<_> = snapshot
+            .namespaces()
+            .map(|(name, ns)| v1::NamespaceStatus {
+                namespace: name.into(),
+                revision: ns.revision,
+                records: ns.records,
+            })
+            .collect();
+        namespaces.sort_by(|a, b| a.namespace.cmp(&b.namespace));
+        Status {
+            read_only_reason: shared.gate.reason(),
+            namespaces,
+            log: v1::LogStatus {
+                segments: segments.len() as u64,
+                bytes: segments.iter().map(|s| s.bytes).sum(),
+                first_seq: segments.first().map_or(1, |s| s.first_seq),
+                last_seq: snapshot.last_seq(),
+                synced_seq: load(&shared.synced_seq),
+                checkpoint_seq: load(&shared.checkpoint_seq),
+            },
+            view: v1::ViewStatus {
+                engine: shared.view.engine().name().into(),
+                applied_seq: load(&shared.applied_seq),
+                overlay_records: snapshot.overlay_records() as u64,
+                bytes: shared.view.engine().size_bytes(),
+            },
+            counters: v1::CounterStatus {
+                reads: load(&shared.counters.reads),
+                commits: load(&shared.counters.commits),
+                syncs: load(&shared.counters.syncs),
+                conflicts: load(&shared.counters.conflicts),
+                repeats: load(&shared.counters.repeats),
+                expired: load(&shared.counters.expired),
+                cpu_us: 0,
+            },
+            queued: shared.queue.len() as u64,
+        }
+    }
+
+    /// Does what was submitted, brings everything to disk, and stops. Blocks.
+    pub fn close(&self) {
+        self.shared.queue.stop();
+        if let Some(thread) = self.writer.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the writer panicked; the next start recovers from the log");
+        }
+    }
+}
+
+/// Reads from one revision.
+pub struct Reader<'a> {
+    store: &'a Store,
+    snapshot: Snapshot<'a>,
+    reads: usize,
+}
+
+impl Reader<'_> {
+    /// Answers a validated operation that only reads; `None`: it may write, so submit it.
+    pub fn read(&mut self, namespace: &str, op: &Op) -> Option<OpResult> {
+        let limits = &self.store.config().limits;
+        let page = PageLimits {
+            records: limits.scan_page,
+            bytes: limits.message_bytes / 2,
+        };
+        let kind = op.kind.as_ref()?;
+        let result = match kind {
+            op::Kind::Txn(txn) if Self::answers(txn) => self.read_txn(namespace, op),
+            kind => read::read(&self.snapshot, namespace, kind, page)?,
+        };
+        self.reads += 1;
+        Some(result)
+    }
+
+    /// Whether a transaction writes nothing, so that [`read`](Self::read) answers it.
+    pub fn answers(txn: &v1::TxnOp) -> bool {
+        let mut ops = txn.then.iter().chain(&txn.otherwise);
+        ops.all(|op| matches!(op.kind, Some(op::Kind::Get(_))))
+    }
+
+    /// The newest revision of a namespace.
+    pub fn revision(&self, namespace: &str) -> u64 {
+        self.snapshot.namespace(namespace).revision
+    }
+
+    fn read_txn(&self, namespace: &str, op: &Op) -> OpResult {
+        let values = self.store.shared.validator.values();
+        let mut draft = Draft::new(&self.snapshot, namespace);
+        let evaluated = Rules {
+            namespace,
+            values,
+            now_ms: now_ms(),
+        }
+        .evaluate(&mut draft, op);
+        let mut result = evaluated.unwrap_or_else(|error| OpResult {
+            kind: Some(Kind::Error(error)),
+        });
+        if let Some(Kind::Txn(txn)) = &mut result.kind {
+            txn.revision = self.revision(namespace);
+        }
+        result
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        Counters::add(&self.store.shared.counters.reads, self.reads);
+    }
+}

@@ -1,0 +1,124 @@
+//! Keys of the view: records by namespace, collection and key, and the store's own keys before them all.
+//!
+//! ```text
+//! namespace \0 collection \0 key     a record; names have no \0, so order is by namespace, collection, key
+//! \0 applied                         how far the engine is
+//! \0 expiry \0 time (8) record key   a record that expires then, unless it was written since
+//! ```
+
+use std::ops::Bound;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::engine::KeyRange;
+
+/// Where the engine keeps how far it is.
+pub const APPLIED: &[u8] = b"\0applied";
+
+const EXPIRY: &[u8] = b"\0expiry\0";
+
+/// The key of a record.
+pub fn record(namespace: &str, collection: &str, key: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(namespace.len() + collection.len() + key.len() + 2);
+    out.put_slice(namespace.as_bytes());
+    out.put_u8(0);
+    out.put_slice(collection.as_bytes());
+    out.put_u8(0);
+    out.put_slice(key);
+    out.freeze()
+}
+
+/// The namespace, collection and key of a record's key; `None` for one of the store's own keys.
+pub fn split_record(key: &[u8]) -> Option<(&str, &str, &[u8])> {
+    let mut parts = key.splitn(3, |b| *b == 0);
+    let namespace = std::str::from_utf8(parts.next()?).ok()?;
+    let collection = std::str::from_utf8(parts.next()?).ok()?;
+    let key = parts.next()?;
+    (!namespace.is_empty()).then_some((namespace, collection, key))
+}
+
+/// All records of the store.
+pub fn all_records() -> KeyRange {
+    (
+        Bound::Included(Bytes::from_static(b"\x01")),
+        Bound::Unbounded,
+    )
+}
+
+/// The records of a collection whose keys have this prefix and are at least `start` and below `end` (empty: no bound).
+pub fn scan_range(
+    namespace: &str,
+    collection: &str,
+    prefix: &[u8],
+    start: &[u8],
+    end: &[u8],
+) -> KeyRange {
+    let first = if start > prefix { start } else { prefix };
+    let low = Bound::Included(record(namespace, collection, first));
+    let by_prefix = match successor(prefix) {
+        Some(after) => record(namespace, collection, &after),
+        None => {
+            let mut after = BytesMut::from(&record(namespace, collection, b"")[..]);
+            // The \0 behind the collection's name becomes \1: the first key behind all of its records.
+            *after.last_mut().expect("ends with \\0") = 1;
+            after.freeze()
+        }
+    };
+    let by_end = (!end.is_empty()).then(|| record(namespace, collection, end));
+    let high = by_end.map_or(by_prefix.clone(), |end| end.min(by_prefix));
+    (low, Bound::Excluded(high))
+}
+
+/// The first key behind all keys with this prefix; `None` if there is no such key.
+fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut after = prefix.to_vec();
+    while let Some(last) = after.pop() {
+        if last < u8::MAX {
+            after.push(last + 1);
+            return Some(after);
+        }
+    }
+    None
+}
+
+/// The key that tells when a record expires.
+pub fn expiry(expires_at_ms: u64, record_key: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(EXPIRY.len() + 8 + record_key.len());
+    out.put_slice(EXPIRY);
+    out.put_u64(expires_at_ms);
+    out.put_slice(record_key);
+    out.freeze()
+}
+
+/// All expiry keys due at `now_ms` or before.
+pub fn expiry_until(now_ms: u64) -> KeyRange {
+    let low = Bound::Included(Bytes::from_static(EXPIRY));
+    (low, Bound::Excluded(expiry(now_ms.saturating_add(1), b"")))
+}
+
+/// The time and record key of an expiry key.
+pub fn split_expiry(key: &Bytes) -> Option<(u64, Bytes)> {
+    let rest = key.strip_prefix(EXPIRY)?;
+    let (time, _) = rest.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*time), key.slice(EXPIRY.len() + 8..)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_of_0xff_ends_with_its_collection() {
+        let (low, high) = scan_range("n", "c", b"\xff", b"", b"");
+        assert_eq!(low, Bound::Included(record("n", "c", b"\xff")));
+        assert_eq!(high, Bound::Excluded(Bytes::from_static(b"n\0c\x01")));
+    }
+
+    #[test]
+    fn keys_split_where_they_were_joined() {
+        let key = record("world", "player", b"a\0b");
+        assert_eq!(split_record(&key), Some(("world", "player", &b"a\0b"[..])));
+        assert_eq!(split_expiry(&expiry(9, &key)), Some((9, key)));
+        assert_eq!(split_record(APPLIED), None);
+    }
+}

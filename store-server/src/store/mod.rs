@@ -1,0 +1,38 @@
+//! The store: its rules, its one writer, its view.
+//!
+//! # Layout, in the order a write meets it
+//!
+//! - [`request`]: what comes in and goes out.
+//! - [`validate`]: what an operation must be like.
+//! - [`shared`]: the queue to the writer, the gate, counters.
+//! - [`writer`]: the one writer.
+//! - [`dedup`]: the table of answers, for writes that are sent again.
+//! - [`evaluate`]: what each operation does, to a [`draft`] of the state.
+//! - [`view`]: what is readable; [`applier`] brings it into the engine.
+//! - [`read`]: reads.
+//! - [`expiry`], [`checkpoint`]: what is done in between.
+//! - [`datadir`], [`open`], [`repair`]: the way from a directory to a store.
+//! - [`keys`], [`record`]: what the view's bytes mean.
+
+mod applier;
+mod checkpoint;
+mod datadir;
+mod dedup;
+mod draft;
+mod evaluate;
+mod expiry;
+mod handle;
+mod keys;
+mod open;
+mod read;
+mod record;
+pub mod repair;
+pub mod request;
+mod shared;
+mod validate;
+mod view;
+mod writer;
+
+pub use datadir::DataDirError;
+pub use handle::{Reader, Status, Store};
+pub use open::OpenError;

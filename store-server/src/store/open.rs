@@ -1,0 +1,370 @@
+//! From a data directory to a store that is ready: check the log, open or rebuild the view, replay what it lacks,
+//! rebuild the table of answers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use thiserror::Error;
+
+use super::{
+    checkpoint::{self, CheckpointError},
+    datadir::{DataDir, DataDirError, io_error},
+    dedup::Dedup,
+    keys,
+    record::Record,
+    shared::now_ms,
+    view::{Applied, Namespace, View},
+};
+use crate::{
+    config::{Config, EngineKind},
+    engine::{self, Engine, EngineError},
+    log::{self, Damage, Entry, LogError, Recovered},
+};
+
+/// Why a store cannot be opened. Nothing was changed, but for a torn tail that may have been cut.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Acknowledged commits cannot be read.
+    #[error(
+        "{damage}\nThe server refuses to serve, since acknowledged commits would be missing. To see what can be saved:\n  \
+         stillpoint repair --data-dir {} --dry-run\nTo save it:\n  stillpoint repair --data-dir {}", .dir.display(), .dir.display()
+    )]
+    Damaged {
+        /// The data directory.
+        dir: PathBuf,
+        /// What is damaged.
+        damage: Damage,
+    },
+    /// The view has commits that the log does not have.
+    #[error(
+        "the view has commits up to {applied}, but the log ends with {last}: its end is missing.\nThe server refuses to \
+         serve, since acknowledged commits would be missing from the log. To see what can be saved:\n  stillpoint repair \
+         --data-dir {} --dry-run\nTo save it:\n  stillpoint repair --data-dir {}", .dir.display(), .dir.display()
+    )]
+    LogTooShort {
+        /// The data directory.
+        dir: PathBuf,
+        /// Sequence number of the newest commit in the view.
+        applied: u64,
+        /// Sequence number of the newest commit in the log.
+        last: u64,
+    },
+    /// The view cannot be rebuilt.
+    #[error(
+        "the view must be rebuilt, but the log begins with commit {first} and no checkpoint covers what was before. \
+         Restore {} from a backup", .dir.display()
+    )]
+    NoBase {
+        /// The data directory.
+        dir: PathBuf,
+        /// Sequence number of the oldest commit in the log.
+        first: u64,
+    },
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The disk failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A store that is ready to serve, in parts.
+#[derive(Debug)]
+pub struct Opened {
+    /// The log.
+    pub log: Recovered,
+    /// The view, up to the log's end.
+    pub view: View,
+    /// The table of answers.
+    pub dedup: Dedup,
+    /// Sequence number the newest checkpoint covers; 0: there is none.
+    pub checkpoint_seq: u64,
+    /// Sequence number of the newest commit in the engine.
+    pub applied_seq: u64,
+}
+
+/// Progress is told every so many commits or records.
+const PROGRESS_EVERY: u64 = 100_000;
+
+/// Brings everything up to the end of the log.
+pub fn open(dir: &DataDir, config: &Config) -> Result<Opened, OpenError> {
+    let root = dir.root();
+    let newest = checkpoint::newest(&dir.checkpoint()).map_err(io_error(&dir.checkpoint()))?;
+    let checkpoint_seq = newest.as_ref().map_or(0, |(seq, _)| *seq);
+    let store_id = dir.identity().store_id.into_bytes();
+    let log = log::recover(
+        &dir.log(),
+        store_id,
+        checkpoint_seq + 1,
+        config.log.verify_at_start,
+    )
+    .map_err(|e| log_error(root, e))?;
+    if let Some(cut) = &log.cut {
+        tracing::warn!(
+            segment = %cut.path.display(),
+            bytes = cut.bytes,
+            saved_to = %cut.saved_to.display(),
+            "cut an unfinished write off the log's end, as a crash leaves it; no acknowledged commit was in it"
+        );
+    }
+    let (engine, applied) = open_engine(dir, config, &log, newest.as_ref())?;
+    if applied.seq >= log.next_seq {
+        return Err(OpenError::LogTooShort {
+            dir: root.into(),
+            applied: applied.seq,
+            last: log.next_seq - 1,
+        });
+    }
+    let view = View::new(engine, &applied);
+    let mut dedup = Dedup::new(
+        config.log.dedup_entries,
+        config.log.dedup_window_secs.saturating_mul(1000),
+    );
+    let mut replay = Replay::new(&view, &applied, config.view.overlay_bytes);
+    let dedup_from_ms = now_ms().saturating_sub(dedup.window_ms());
+    let dedup_seq = first_seq_since(&log, dedup_from_ms).unwrap_or(log.next_seq);
+    let replayed = log::recovery::replay(
+        &log.segments,
+        dedup_seq.min(applied.seq + 1),
+        |seq, entry| {
+            let damaged = |detail| {
+                LogError::Damaged(Damage {
+                    path: dir.log(),
+                    offset: 0,
+                    seq,
+                    detail,
+                })
+            };
+            if entry.time_ms >= dedup_from_ms {
+                dedup.insert_from_log(entry).map_err(damaged)?;
+            }
+            if seq > applied.seq {
+                replay.entry(seq, entry)?.map_err(damaged)?;
+            }
+            Ok::<(), ReplayError>(())
+        },
+    );
+    replayed.map_err(|e| e.into_open(root))?;
+    let applied_seq = replay.finish()?;
+    Ok(Opened {
+        log,
+        view,
+        dedup,
+        checkpoint_seq,
+        applied_seq,
+    })
+}
+
+/// Opens the engine if it can be used, else rebuilds it from the checkpoint.
+fn open_engine(
+    dir: &DataDir,
+    config: &Config,
+    log: &Recovered,
+    newest: Option<&(u64, PathBuf)>,
+) -> Result<(Arc<dyn Engine>, Applied), OpenError> {
+    let opened = engine::open(&dir.view(), &config.view).and_then(|engine| {
+        let applied = checkpoint::read_applied(&*engine)?;
+        Ok((engine, applied))
+    });
+    let why = match opened {
+        Ok((engine, Some(applied))) if applied.seq + 1 >= log.first_seq => {
+            return Ok((engine, applied));
+        }
+        Ok((engine, None)) if log.first_seq == 1 && newest.is_none() => {
+            return Ok((engine, Applied::default()));
+        }
+        Ok((_, Some(_))) => "it is older than the log".into(),
+        Ok((_, None)) => "it is missing".into(),
+        Err(error) => error.to_string(),
+    };
+    rebuild(dir, config, log, newest, &why)
+}
+
+/// Makes a new engine from the newest checkpoint; the old files are kept beside it until the new ones are complete.
+fn rebuild(
+    dir: &DataDir,
+    config: &Config,
+    log: &Recovered,
+    newest: Option<&(u64, PathBuf)>,
+    why: &str,
+) -> Result<(Arc<dyn Engine>, Applied), OpenError> {
+    let base_seq = newest.map_or(0, |(seq, _)| *seq);
+    if base_seq + 1 < log.first_seq {
+        return Err(OpenError::NoBase {
+            dir: dir.root().into(),
+            first: log.first_seq,
+        });
+    }
+    if config.view.engine != EngineKind::Memory {
+        tracing::info!(why, from_checkpoint = base_seq, "rebuilding the view");
+    }
+    let path = dir.view();
+    if path.exists() {
+        let aside = path.with_extension("old");
+        remove_dir(&aside)?;
+        fs::rename(&path, &aside).map_err(io_error(&path))?;
+    }
+    let engine = engine::open(&path, &config.view)?;
+    let applied = match newest {
+        Some((_, file)) => checkpoint::load(file, &*engine, |records| {
+            if records % PROGRESS_EVERY == 0 {
+                tracing::info!(records, "rebuilding the view from the checkpoint");
+            }
+        })?,
+        None => Applied::default(),
+    };
+    engine.flush()?;
+    engine.apply(&[(
+        bytes::Bytes::from_static(keys::APPLIED),
+        Some(applied.encode().into()),
+    )])?;
+    engine.flush()?;
+    remove_dir(&path.with_extension("old"))?;
+    Ok((engine, applied))
+}
+
+fn remove_dir(path: &Path) -> Result<(), OpenError> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(path)(e).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Sequence number from which on there may be commits younger than `since_ms`.
+fn first_seq_since(log: &Recovered, since_ms: u64) -> Option<u64> {
+    let segments = log.segments.snapshot();
+    segments
+        .iter()
+        .find(|segment| segment.newest_ms >= since_ms)
+        .map(|segment| segment.first_seq)
+}
+
+/// Brings log entries into a view.
+struct Replay<'a> {
+    view: &'a View,
+    namespaces: std::collections::HashMap<Arc<str>, Namespace>,
+    overlay_bytes: usize,
+    applied_seq: u64,
+    count: u64,
+}
+
+impl<'a> Replay<'a> {
+    fn new(view: &'a View, applied: &Applied, overlay_bytes: usize) -> Self {
+        let namespaces = applied
+            .namespaces
+            .iter()
+            .map(|(name, ns)| (name.as_str().into(), *ns))
+            .collect();
+        Replay {
+            view,
+            namespaces,
+            overlay_bytes,
+            applied_seq: applied.seq,
+            count: 0,
+        }
+    }
+
+    /// Brings in one entry; the inner error tells what is wrong with it.
+    fn entry(&mut self, seq: u64, entry: &Entry<'_>) -> Result<Result<(), String>, EngineError> {
+        let name: Arc<str> = entry.namespace.into();
+        let namespace = self.namespaces.entry(name.clone()).or_default();
+        if entry.revision != namespace.revision + 1 {
+            return Ok(Err(format!(
+                "namespace {name} is at revision {}, the entry is revision {}",
+                namespace.revision, entry.revision
+            )));
+        }
+        namespace.revision = entry.revision;
+        namespace.records = namespace.records.saturating_add_signed(entry.records_delta);
+        let mut changes = Vec::with_capacity(entry.changes.len());
+        for change in &entry.changes {
+            let key = keys::record(entry.namespace, change.collection, change.key);
+            let record = change
+                .written
+                .as_ref()
+                .map(|w| Record::from_log(entry.revision, w));
+            if let Some(record) = &record
+                && record.expires_at_ms > 0
+            {
+                changes.push((
+                    keys::expiry(record.expires_at_ms, &key),
+                    Some(bytes::Bytes::new()),
+                ));
+            }
+            changes.push((key, record.map(|r| r.encode())));
+        }
+        self.view.publish(changes, [(name, *namespace)], seq);
+        self.count += 1;
+        if self.count % PROGRESS_EVERY == 0 {
+            tracing::info!(commits = self.count, "replaying the log");
+        }
+        if self.view.read().active_bytes() >= self.overlay_bytes {
+            self.apply()?;
+        }
+        Ok(Ok(()))
+    }
+
+    fn apply(&mut self) -> Result<(), EngineError> {
+        if let Some(frozen) = self.view.freeze() {
+            self.view.apply(&frozen)?;
+            self.applied_seq = frozen.seq();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u64, EngineError> {
+        self.apply()?;
+        Ok(self.applied_seq)
+    }
+}
+
+/// Why replay stopped.
+enum ReplayError {
+    Engine(EngineError),
+    Log(LogError),
+}
+
+impl ReplayError {
+    fn into_open(self, dir: &Path) -> OpenError {
+        match self {
+            ReplayError::Engine(error) => error.into(),
+            ReplayError::Log(error) => log_error(dir, error),
+        }
+    }
+}
+
+impl From<LogError> for ReplayError {
+    fn from(error: LogError) -> Self {
+        ReplayError::Log(error)
+    }
+}
+
+impl From<EngineError> for ReplayError {
+    fn from(error: EngineError) -> Self {
+        ReplayError::Engine(error)
+    }
+}
+
+fn log_error(dir: &Path, error: LogError) -> OpenError {
+    match error {
+        LogError::Damaged(damage) => OpenError::Damaged {
+            dir: dir.to_owned(),
+            damage,
+        },
+        LogError::Io { path, source } => OpenError::Io { path, source },
+    }
+}

@@ -1,0 +1,1 @@
+//! Saves what can be saved from a damaged data directory.

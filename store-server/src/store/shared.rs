@@ -1,0 +1,226 @@
+//! What the writer, the readers and the background threads of a store have in common.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+use stillpoint_proto::v1::{Reason, StoreError};
+
+use super::{datadir::DataDir, request::Job, validate::Validator, view::View};
+use crate::{config::Config, log::Segments};
+
+/// What all parts of a store share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The settings.
+    pub config: Config,
+    /// The data directory, locked.
+    pub dir: DataDir,
+    /// What operations must be like.
+    pub validator: Validator,
+    /// The view.
+    pub view: View,
+    /// The log's segments.
+    pub segments: Segments,
+    /// The writes waiting for the writer.
+    pub queue: Queue,
+    /// Whether writes are taken.
+    pub gate: Gate,
+    /// Counters.
+    pub counters: Counters,
+    /// Sequence number of the newest commit on disk.
+    pub synced_seq: AtomicU64,
+    /// Sequence number of the newest commit in the engine.
+    pub applied_seq: AtomicU64,
+    /// Sequence number the newest checkpoint covers; 0: there is none.
+    pub checkpoint_seq: AtomicU64,
+    /// A checkpoint is being taken.
+    pub checkpoint_running: AtomicBool,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Read operations.
+    pub reads: AtomicU64,
+    /// Commits.
+    pub commits: AtomicU64,
+    /// Syncs of the log.
+    pub syncs: AtomicU64,
+    /// Operations refused because a guard failed.
+    pub conflicts: AtomicU64,
+    /// Writes answered from the table of answers.
+    pub repeats: AtomicU64,
+    /// Records that expired.
+    pub expired: AtomicU64,
+}
+
+impl Counters {
+    /// Adds to a counter.
+    pub fn add(counter: &AtomicU64, n: usize) {
+        counter.fetch_add(n as u64, Ordering::Relaxed);
+    }
+}
+
+/// What the writer is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Do these writes.
+    Job(Job),
+    /// Do what is queued, then stop.
+    Stop,
+}
+
+/// The writes waiting for the writer, bounded in number and bytes.
+#[derive(Debug)]
+pub struct Queue {
+    sender: Sender<Command>,
+    ops: AtomicUsize,
+    bytes: AtomicUsize,
+    ops_max: usize,
+    bytes_max: usize,
+}
+
+impl Queue {
+    /// A queue into `sender`.
+    pub fn new(sender: Sender<Command>, ops_max: usize, bytes_max: usize) -> Queue {
+        Queue {
+            sender,
+            ops: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            ops_max,
+            bytes_max,
+        }
+    }
+
+    /// Adds a job of about `bytes`, or gives it back if the queue is full.
+    pub fn push(&self, job: Job, bytes: usize) -> Result<(), (Job, StoreError)> {
+        let ops = job.items.len();
+        let full = |what: &str, limit: usize, name: &str| {
+            let message =
+                format!("the writer's queue is full: {limit} {what} wait ({name}); back off");
+            let mut error = StoreError::new(Reason::RateLimited, message);
+            error.retry_after_ms = RETRY_AFTER_MS;
+            error
+        };
+        if self.ops.fetch_add(ops, Ordering::Relaxed) + ops > self.ops_max {
+            self.ops.fetch_sub(ops, Ordering::Relaxed);
+            return Err((job, full("writes", self.ops_max, "limits.queue_ops")));
+        }
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.bytes_max {
+            self.ops.fetch_sub(ops, Ordering::Relaxed);
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err((job, full("bytes", self.bytes_max, "limits.queue_bytes")));
+        }
+        match self.sender.send(Command::Job(job)) {
+            Ok(()) => Ok(()),
+            Err(refused) => match refused.into_inner() {
+                Command::Job(job) => Err((job, stopped())),
+                Command::Stop => unreachable!("a job was sent"),
+            },
+        }
+    }
+
+    /// Tells the writer to stop.
+    pub fn stop(&self) {
+        // A writer that is gone already has stopped.
+        let _ = self.sender.send(Command::Stop);
+    }
+
+    /// Takes note that a job has left the queue.
+    pub fn popped(&self, ops: usize, bytes: usize) {
+        self.ops.fetch_sub(ops, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Writes waiting.
+    pub fn len(&self) -> usize {
+        self.ops.load(Ordering::Relaxed)
+    }
+}
+
+/// How long a caller should wait before it tries again.
+const RETRY_AFTER_MS: u64 = 50;
+
+/// The error of a write that comes after the end.
+pub fn stopped() -> StoreError {
+    StoreError::new(
+        Reason::Unavailable,
+        "the server is stopping: repeat the write",
+    )
+}
+
+/// Whether writes are taken, and if not, why.
+#[derive(Debug, Default)]
+pub struct Gate {
+    closed: AtomicBool,
+    why: Mutex<Why>,
+}
+
+#[derive(Debug, Default)]
+struct Why {
+    /// For good: the log or the engine failed.
+    failed: Option<String>,
+    /// For now: the disk is nearly full.
+    disk: Option<String>,
+}
+
+impl Gate {
+    /// The error of a write, if none is taken. One relaxed load where they are.
+    pub fn check(&self) -> Result<(), StoreError> {
+        if !self.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut error = StoreError::new(Reason::ReadOnly, self.reason());
+        error.retry_after_ms = 1000;
+        Err(error)
+    }
+
+    /// Why none is taken; empty if they are.
+    pub fn reason(&self) -> String {
+        let why = self.why.lock();
+        why.failed
+            .as_ref()
+            .or(why.disk.as_ref())
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Whether it is closed until the next start.
+    pub fn has_failed(&self) -> bool {
+        self.closed.load(Ordering::Acquire) && self.why.lock().failed.is_some()
+    }
+
+    /// Closes it until the next start.
+    pub fn fail(&self, reason: String) {
+        tracing::error!(reason, "the store takes no more writes");
+        self.why.lock().failed.get_or_insert(reason);
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Closes it until the disk has room again, or opens it.
+    pub fn set_disk(&self, full: Option<String>) {
+        let mut why = self.why.lock();
+        if why.disk.is_some() != full.is_some() {
+            match &full {
+                Some(reason) => tracing::warn!(reason, "the store takes no writes for now"),
+                None => tracing::info!("the disk has room again: the store takes writes"),
+            }
+        }
+        why.disk = full;
+        self.closed.store(
+            why.failed.is_some() || why.disk.is_some(),
+            Ordering::Release,
+        );
+    }
+}
+
+/// Server time, in milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64)
+}

@@ -1,0 +1,616 @@
+//! The one writer.
+//!
+//! It drains its queue, evaluates each write against the view and the commits already accepted in this batch, appends
+//! one frame with one entry per commit, syncs once for the whole batch, publishes to the view, then answers. So a
+//! reader sees durable state only, and an answer means fsynced. (Writes with durability APPLIED, which must ask for it,
+//! are published and answered before the sync, which follows within `applied_sync_ms`.)
+//!
+//! Between batches it does what is due: the sync of APPLIED writes, handing a portion to the applier, expiry, the watch
+//! on the disk's free space, checkpoints and the log's retention.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use prost::Message;
+use stillpoint_proto::v1::{Durability, OpResult, Reason, StoreError, op_result::Kind};
+
+use super::{
+    applier::Applier,
+    checkpoint,
+    dedup::{Dedup, reply_for_log},
+    draft::{Accepted, Changed, Draft, Pending},
+    evaluate::Rules,
+    expiry, keys,
+    request::{Answers, Job, WriteItem, WriterKey},
+    shared::{Command, Counters, Shared, now_ms, stopped},
+};
+use crate::{
+    config::DurabilityKind,
+    log::{self, Appender, Change, Entry, FrameBuilder, Origin, entry::Writer as EntryWriter},
+};
+
+/// The writer's own state; it lives on the writer's thread.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    queue: Receiver<Command>,
+    appender: Appender,
+    applier: Applier,
+    dedup: Dedup,
+    frame: FrameBuilder,
+    clock: Clock,
+    due: Due,
+    checkpoint_at_bytes: u64,
+    appended_bytes: u64,
+}
+
+/// Server time that never runs backwards.
+#[derive(Debug, Default)]
+struct Clock(u64);
+
+impl Clock {
+    fn now_ms(&mut self) -> u64 {
+        self.0 = self.0.max(now_ms());
+        self.0
+    }
+}
+
+/// When something is to be done that nobody asks for.
+#[derive(Debug)]
+struct Due {
+    /// APPLIED writes are to be synced.
+    sync: Option<Instant>,
+    /// What was published is to be handed to the applier.
+    freeze: Option<Instant>,
+    /// The housekeeping is to be done.
+    housekeeping: Instant,
+    /// The next record expires, in milliseconds since 1970.
+    expiry_ms: Option<u64>,
+}
+
+/// Writes evaluated together, not yet durable.
+#[derive(Debug, Default)]
+struct Batch {
+    pending: Pending,
+    /// Keys of the view that are not records.
+    own_keys: Vec<(Bytes, Option<Bytes>)>,
+    needs_sync: bool,
+}
+
+/// Answers that wait for the sync.
+struct Waiting {
+    namespace: Arc<str>,
+    results: Vec<OpResult>,
+    reply: Box<dyn FnOnce(Answers) + Send>,
+}
+
+/// Most writes of one batch; more wait for the next.
+const BATCH_OPS_MAX: usize = 4096;
+
+/// Most bytes of one batch's frame, give or take the last job.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// A portion of this size is handed to the applier at once ...
+const FREEZE_BYTES: usize = 4 << 20;
+
+/// ... a smaller one after this time.
+const FREEZE_AFTER: Duration = Duration::from_millis(200);
+
+/// How often the housekeeping is done.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
+
+impl Writer {
+    /// A writer that has everything and begins with the next commit.
+    pub fn new(
+        shared: Arc<Shared>,
+        queue: Receiver<Command>,
+        appender: Appender,
+        applier: Applier,
+        dedup: Dedup,
+    ) -> Writer {
+        let checkpoint_at_bytes = shared.config.log.checkpoint_bytes;
+        let due = Due {
+            sync: None,
+            freeze: None,
+            housekeeping: Instant::now(),
+            expiry_ms: Some(0),
+        };
+        Writer {
+            shared,
+            queue,
+            appender,
+            applier,
+            dedup,
+            frame: FrameBuilder::default(),
+            clock: Clock::default(),
+            due,
+            checkpoint_at_bytes,
+            appended_bytes: 0,
+        }
+    }
+
+    /// Runs until it is told to stop. Everything accepted is durable and in the engine then.
+    pub fn run(mut self) {
+        loop {
+            let wait = self.next_due().saturating_duration_since(Instant::now());
+            match self.queue.recv_timeout(wait) {
+                Ok(Command::Job(job)) => {
+                    if self.batch(job) {
+                        break;
+                    }
+                }
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.do_due();
+        }
+        self.stop();
+    }
+
+    /// Does a batch that begins with this job; whether the writer was told to stop.
+    fn batch(&mut self, first: Job) -> bool {
+        let mut batch = Batch::default();
+        let mut waiting = Vec::new();
+        let mut ops = 0;
+        let mut stop = false;
+        let now_ms = self.clock.now_ms();
+        let mut next = Some(first);
+        self.frame.begin(self.appender.next_seq());
+        while let Some(job) = next.take() {
+            ops += job.items.len();
+            waiting.push(self.job(&mut batch, job, now_ms));
+            if ops >= BATCH_OPS_MAX || self.frame.len_bytes() >= BATCH_BYTES_MAX {
+                break;
+            }
+            match self.queue.try_recv() {
+                Ok(Command::Job(job)) => next = Some(job),
+                Ok(Command::Stop) => stop = true,
+                Err(_) => {}
+            }
+        }
+        match self.commit(batch, now_ms) {
+            Ok(()) => self.answer(waiting),
+            Err(error) => refuse(waiting, &error),
+        }
+        stop
+    }
+
+    fn job(&mut self, batch: &mut Batch, job: Job, now_ms: u64) -> Waiting {
+        let bytes = job.items.iter().map(item_bytes).sum();
+        self.shared.queue.popped(job.items.len(), bytes);
+        let results = job.items.iter().map(|item| {
+            self.item(batch, &job, item, now_ms)
+                .unwrap_or_else(|error| {
+                    if error.reason() == Reason::VersionConflict {
+                        Counters::add(&self.shared.counters.conflicts, 1);
+                    }
+                    OpResult {
+                        kind: Some(Kind::Error(error)),
+                    }
+                })
+        });
+        let results = results.collect();
+        Waiting {
+            namespace: job.namespace,
+            results,
+            reply: job.reply,
+        }
+    }
+
+    fn item(
+        &mut self,
+        batch: &mut Batch,
+        job: &Job,
+        item: &WriteItem,
+        now_ms: u64,
+    ) -> Result<OpResult, StoreError> {
+        self.shared.gate.check()?;
+        if let Some(writer) = &item.writer
+            && let Some(answer) = self.dedup.check(writer)?
+        {
+            Counters::add(&self.shared.counters.repeats, 1);
+            // The first time may have been answered before its sync.
+            batch.needs_sync |= self.due.sync.is_some();
+            return Ok(answer);
+        }
+        if item
+            .deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
+        {
+            let message = "the caller's deadline passed while the write waited for the writer";
+            return Err(StoreError::new(Reason::DeadlineExceeded, message));
+        }
+        let source = Accepted {
+            view: &self.shared.view,
+            pending: &batch.pending,
+        };
+        let mut draft = Draft::new(&source, &job.namespace);
+        let rules = Rules {
+            namespace: &job.namespace,
+            values: self.shared.validator.values(),
+            now_ms,
+        };
+        let mut result = rules.evaluate(&mut draft, &item.op)?;
+        let revision = draft.revision;
+        let changes: Vec<_> = draft.into_changes().collect();
+        if changes.is_empty() {
+            if let Some(Kind::Txn(txn)) = &mut result.kind {
+                txn.revision = revision - 1;
+            }
+            return Ok(result);
+        }
+        batch.needs_sync |= self.durability(item.durability, &changes) == DurabilityKind::Synced;
+        let origin = CommitOrigin {
+            origin: Origin::Client,
+            session: &job.session,
+            writer: item.writer.as_ref(),
+        };
+        self.accept(
+            batch,
+            &job.namespace,
+            revision,
+            changes,
+            &origin,
+            &reply_for_log(&result),
+            now_ms,
+        );
+        if let Some(writer) = &item.writer {
+            self.dedup.insert(writer, result.clone(), now_ms);
+        }
+        Ok(result)
+    }
+
+    /// When a commit may be answered: a call may choose, else the collections decide, the most careful one for all.
+    fn durability(&self, asked: Durability, changes: &[(Bytes, Changed)]) -> DurabilityKind {
+        let config = &self.shared.config;
+        match asked {
+            Durability::Applied => DurabilityKind::Applied,
+            Durability::Unspecified if !config.collections.is_empty() => {
+                let applied = changes.iter().all(|(key, _)| {
+                    let settings =
+                        keys::split_record(key).and_then(|(ns, c, _)| config.collection(ns, c));
+                    settings.is_some_and(|c| c.durability == DurabilityKind::Applied)
+                });
+                if applied {
+                    DurabilityKind::Applied
+                } else {
+                    DurabilityKind::Synced
+                }
+            }
+            Durability::Unspecified | Durability::Synced => DurabilityKind::Synced,
+        }
+    }
+
+    /// Adds a commit to the frame and to what later writes of the batch see.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a commit; a struct would be made and taken apart once"
+    )]
+    fn accept(
+        &mut self,
+        batch: &mut Batch,
+        namespace: &Arc<str>,
+        revision: u64,
+        changes: Vec<(Bytes, Changed)>,
+        origin: &CommitOrigin<'_>,
+        reply: &[u8],
+        now_ms: u64,
+    ) {
+        let gained = |c: &Changed| i64::from(c.after.is_some()) - i64::from(c.before.is_some());
+        let records_delta = changes.iter().map(|(_, c)| gained(c)).sum();
+        let entry = Entry {
+            namespace,
+            revision,
+            incarnation: self.shared.dir.identity().incarnation,
+            time_ms: now_ms,
+            origin: origin.origin,
+            principal: "",
+            session: origin.session,
+            writer: origin.writer.map(|w| EntryWriter {
+                id: &w.id,
+                sequence: w.sequence,
+                first_incomplete: w.first_incomplete,
+            }),
+            records_delta,
+            changes: changes
+                .iter()
+                .filter_map(|(key, c)| log_change(key, c))
+                .collect(),
+            reply,
+        };
+        self.frame.push(|out| entry.encode(out));
+        let known = batch.pending.namespaces.get(namespace).copied();
+        let mut state = known.unwrap_or_else(|| self.shared.view.read().namespace(namespace));
+        state.revision = revision;
+        state.records = state.records.saturating_add_signed(records_delta);
+        batch.pending.namespaces.insert(namespace.clone(), state);
+        for (key, changed) in changes {
+            if let Some(record) = &changed.after
+                && record.expires_at_ms > 0
+            {
+                let expires_at_ms = record.expires_at_ms;
+                batch
+                    .own_keys
+                    .push((keys::expiry(expires_at_ms, &key), Some(Bytes::new())));
+                self.due.expiry_ms = Some(
+                    self.due
+                        .expiry_ms
+                        .map_or(expires_at_ms, |d| d.min(expires_at_ms)),
+                );
+            }
+            batch.pending.records.insert(key, changed.after);
+        }
+    }
+
+    /// Makes a batch durable, as far as it asks for it, and readable.
+    fn commit(&mut self, batch: Batch, now_ms: u64) -> Result<(), StoreError> {
+        let commits = self.frame.count();
+        if commits > 0 {
+            self.appended_bytes += self.frame.len_bytes() as u64;
+            (self.appender.append(&mut self.frame, now_ms))
+                .map_err(|e| self.failed("append to the log", &e))?;
+            self.due.sync.get_or_insert_with(|| {
+                Instant::now() + Duration::from_millis(self.shared.config.log.applied_sync_ms)
+            });
+        }
+        if batch.needs_sync {
+            self.sync()?;
+        }
+        if commits > 0 || !batch.own_keys.is_empty() {
+            let records = batch
+                .pending
+                .records
+                .into_iter()
+                .map(|(k, record)| (k, record.map(|r| r.encode())));
+            let last_seq = self.appender.next_seq() - 1;
+            self.shared.view.publish(
+                records.chain(batch.own_keys),
+                batch.pending.namespaces,
+                last_seq,
+            );
+            Counters::add(&self.shared.counters.commits, commits as usize);
+            self.due
+                .freeze
+                .get_or_insert_with(|| Instant::now() + FREEZE_AFTER);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        if self.due.sync.take().is_some() {
+            self.appender
+                .sync()
+                .map_err(|e| self.failed("sync the log", &e))?;
+            Counters::add(&self.shared.counters.syncs, 1);
+            self.shared
+                .synced_seq
+                .store(self.appender.synced_seq(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// After a failed write or fsync nobody knows what is on disk: stop writing for good, never try again.
+    fn failed(&self, what: &str, error: &std::io::Error) -> StoreError {
+        self.shared.gate.fail(format!(
+            "cannot {what}: {error}; reads go on, mend the disk and restart the server"
+        ));
+        let mut error = StoreError::new(Reason::ReadOnly, self.shared.gate.reason());
+        error.maybe_applied = true;
+        error
+    }
+
+    fn answer(&self, waiting: Vec<Waiting>) {
+        for job in waiting {
+            let revision = self.shared.view.read().namespace(&job.namespace).revision;
+            (job.reply)(Answers {
+                results: job.results,
+                revision,
+            });
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        let expiry = self.due.expiry_ms.map(|due_ms| {
+            Instant::now() + Duration::from_millis(due_ms.saturating_sub(now_ms()).min(60_000))
+        });
+        [self.due.sync, self.due.freeze, expiry]
+            .into_iter()
+            .flatten()
+            .fold(self.due.housekeeping, Instant::min)
+    }
+
+    fn do_due(&mut self) {
+        let now = Instant::now();
+        // A store that failed does nothing more to its log.
+        let failed = self.shared.gate.has_failed();
+        if self.due.sync.is_some_and(|due| due <= now) && !failed && self.sync().is_err() {
+            return;
+        }
+        if self.due.expiry_ms.is_some_and(|due_ms| due_ms <= now_ms()) {
+            self.expire();
+        }
+        let view = &self.shared.view;
+        let active_bytes = view.read().active_bytes();
+        if active_bytes >= FREEZE_BYTES || self.due.freeze.is_some_and(|due| due <= now) {
+            self.hand_over();
+        }
+        if active_bytes > self.shared.config.view.overlay_bytes {
+            self.wait_for_applier();
+        }
+        if self.due.housekeeping <= now {
+            self.due.housekeeping = now + HOUSEKEEPING_EVERY;
+            self.housekeeping();
+        }
+    }
+
+    /// Hands what was published to the applier, unless it is busy. What is not synced yet must be first: the engine may
+    /// never be ahead of the log.
+    fn hand_over(&mut self) {
+        self.due.freeze = Some(Instant::now() + FREEZE_AFTER);
+        if self.shared.gate.has_failed() || self.applier.is_busy() || self.sync().is_err() {
+            return;
+        }
+        match self.shared.view.freeze() {
+            Some(frozen) => self.applier.start(frozen),
+            None => self.due.freeze = None,
+        }
+    }
+
+    /// Too much waits in memory for the engine: so writes wait too.
+    fn wait_for_applier(&mut self) {
+        while self.shared.view.read().active_bytes() > self.shared.config.view.overlay_bytes
+            && !self.shared.gate.has_failed()
+        {
+            self.applier.wait();
+            self.hand_over();
+        }
+    }
+
+    /// Deletes what has expired, as ordinary commits, one per namespace.
+    fn expire(&mut self) {
+        let now_ms = self.clock.now_ms();
+        if self.shared.gate.check().is_err() {
+            self.due.expiry_ms = Some(now_ms + 1000);
+            return;
+        }
+        let due = match expiry::due(&self.shared.view, now_ms) {
+            Ok(due) => due,
+            Err(error) => return self.shared.gate.fail(error.message),
+        };
+        self.due.expiry_ms = due.next_ms;
+        let mut batch = Batch {
+            needs_sync: true,
+            own_keys: due.index_keys,
+            ..Batch::default()
+        };
+        self.frame.begin(self.appender.next_seq());
+        for (namespace, expired) in due.by_namespace {
+            let source = Accepted {
+                view: &self.shared.view,
+                pending: &batch.pending,
+            };
+            let mut draft = Draft::new(&source, &namespace);
+            let deleted: Result<Vec<_>, _> = expired.iter().map(|key| draft.delete(key)).collect();
+            if let Err(error) = deleted {
+                return self.shared.gate.fail(error.message);
+            }
+            let revision = draft.revision;
+            let changes: Vec<_> = draft.into_changes().collect();
+            Counters::add(&self.shared.counters.expired, changes.len());
+            let origin = CommitOrigin {
+                origin: Origin::Expiry,
+                session: "",
+                writer: None,
+            };
+            self.accept(
+                &mut batch,
+                &namespace,
+                revision,
+                changes,
+                &origin,
+                &[],
+                now_ms,
+            );
+        }
+        // A failure has closed the gate, and nobody waits for an answer.
+        let _ = self.commit(batch, now_ms);
+    }
+
+    fn housekeeping(&mut self) {
+        let now_ms = self.clock.now_ms();
+        self.dedup.forget_silent(now_ms);
+        self.shared.gate.set_disk(disk_is_full(&self.shared));
+        if self.appended_bytes >= self.checkpoint_at_bytes && checkpoint::start(&self.shared) {
+            self.checkpoint_at_bytes =
+                self.appended_bytes + self.shared.config.log.checkpoint_bytes;
+        }
+        let config = &self.shared.config.log;
+        let kept_ms = (config.retention_secs.saturating_mul(1000)).max(self.dedup.window_ms());
+        let retention = log::retention::Retention {
+            bytes: config.retention_bytes,
+            newer_than_ms: now_ms.saturating_sub(kept_ms),
+            checkpoint_seq: self.shared.checkpoint_seq.load(Ordering::Acquire),
+        };
+        match log::retention::trim(self.appender.segments(), &retention) {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "removed old log segments"),
+            Err(error) => tracing::warn!(%error, "cannot remove an old log segment"),
+        }
+    }
+
+    fn stop(mut self) {
+        // Jobs that came after the stop were not begun.
+        while let Ok(command) = self.queue.try_recv() {
+            if let Command::Job(job) = command {
+                let waiting = Waiting {
+                    namespace: job.namespace,
+                    results: vec![OpResult::default(); job.items.len()],
+                    reply: job.reply,
+                };
+                refuse(vec![waiting], &stopped());
+            }
+        }
+        if self.shared.gate.has_failed() {
+            return;
+        }
+        if self.sync().is_ok() {
+            self.applier.wait();
+            self.hand_over();
+            self.applier.wait();
+            if let Err(error) = self.appender.close() {
+                tracing::error!(%error, "cannot seal the log; the next start will do it");
+            }
+        }
+    }
+}
+
+/// Who made a commit.
+struct CommitOrigin<'a> {
+    origin: Origin,
+    session: &'a str,
+    writer: Option<&'a WriterKey>,
+}
+
+fn log_change<'a>(key: &'a Bytes, changed: &'a Changed) -> Option<Change<'a>> {
+    let (_, collection, key) = keys::split_record(key)?;
+    Some(Change {
+        collection,
+        key,
+        written: changed.after.as_ref().map(|record| record.to_log()),
+    })
+}
+
+fn refuse(waiting: Vec<Waiting>, error: &StoreError) {
+    for job in waiting {
+        let result = OpResult {
+            kind: Some(Kind::Error(error.clone())),
+        };
+        (job.reply)(Answers {
+            results: vec![result; job.results.len()],
+            revision: 0,
+        });
+    }
+}
+
+/// About how many bytes a write keeps in memory while it waits.
+pub fn item_bytes(item: &WriteItem) -> usize {
+    item.op.encoded_len()
+}
+
+/// Why no writes may be taken: the log would soon be cut off in the middle of a write.
+fn disk_is_full(shared: &Shared) -> Option<String> {
+    let reserve = shared.config.log.disk_reserve_bytes;
+    let stat = rustix::fs::statvfs(shared.dir.root()).ok()?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    (free < reserve).then(|| {
+        format!(
+            "the disk of {} has {free} bytes free, less than the reserve of {reserve} (log.disk_reserve_bytes): make \
+             room, and writes go on by themselves",
+            shared.dir.root().display()
+        )
+    })
+}
