@@ -1,2 +1,34 @@
-//! The stillpoint program.
-fn main() {}
+//! The stillpoint program: the server, the operator's commands, and a Lua host.
+//!
+//! # Layout, in the order of a run
+//!
+//! - [`cli`]: what the user typed. [`settings`]: the server's settings from flags, environment and file.
+//! - [`command`]: one file per command. [`port`]: the options they share, and how they reach the store.
+//! - [`address`], [`record`], [`json`]: records and their values as people and scripts see them.
+//! - [`failure`]: what is printed when a command fails, and the exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod address;
+mod cli;
+mod command;
+mod dump_format;
+mod failure;
+mod json;
+mod logging;
+mod output;
+mod pages;
+mod port;
+mod progress;
+mod record;
+mod settings;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match command::run(cli.command, cli.json) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(cli.json),
+    }
+}

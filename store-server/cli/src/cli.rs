@@ -1,0 +1,64 @@
+//! What the user typed.
+
+use clap::{Parser, Subcommand};
+
+use crate::command::{completions, del, dump, get, load, lua, put, scan, serve, status, txn};
+
+const AFTER_HELP: &str = "\
+Records are named COLLECTION/KEY, e.g. player/42. Values are JSON; what JSON
+lacks is written {\"$bin\": \"base64\"}, {\"$f32\": 1.5}, {\"$map\": [[1, \"one\"]]}
+and so on, as `stillpoint put --help` explains.
+
+Exit codes:
+  0  done
+  1  the store or the machine failed
+  2  the command line, a settings file or a document is wrong
+  3  the record does not exist, or a guard failed
+
+Examples:
+  stillpoint serve                  # keeps its data in ./stillpoint-data
+  stillpoint put player/42 '{\"name\": \"Ann\", \"gold\": 100}'
+  stillpoint get player/42
+  stillpoint scan player --prefix 4
+  stillpoint lua game.lua
+";
+
+/// Stillpoint keeps the state of running programs: a store, the operator's commands, and a Lua host.
+#[derive(Debug, Parser)]
+#[command(name = "stillpoint", version, after_help = AFTER_HELP)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Print for programs: results as JSON on stdout, errors as JSON on stderr
+    #[arg(long, global = true, display_order = 1000)]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the store
+    Serve(Box<serve::Options>),
+    /// Say how the store is
+    Status(status::Options),
+    /// Print a record
+    Get(get::Options),
+    /// Write a record
+    Put(put::Options),
+    /// Delete a record
+    Del(del::Options),
+    /// List the records of a collection
+    Scan(scan::Options),
+    /// Do a transaction: guards, then operations, as one commit
+    Txn(txn::Options),
+    /// Write collections to a file
+    Dump(dump::Options),
+    /// Read a file that `dump` wrote back into the store
+    Load(load::Options),
+    /// Run a Lua script with the client built in
+    Lua(lua::Options),
+    /// Print a script that completes commands in your shell
+    Completions(completions::Options),
+}

@@ -1,0 +1,32 @@
+//! The commands, one file each: its options as typed, and `run`, which does it.
+
+use crate::{cli::Command, failure::Failure};
+
+pub mod completions;
+pub mod del;
+pub mod dump;
+pub mod get;
+pub mod load;
+pub mod lua;
+pub mod put;
+pub mod scan;
+pub mod serve;
+pub mod status;
+pub mod txn;
+
+/// Does what was typed; `json`: for programs.
+pub fn run(command: Command, json: bool) -> Result<(), Failure> {
+    match command {
+        Command::Serve(options) => serve::run(*options),
+        Command::Status(options) => status::run(options, json),
+        Command::Get(options) => get::run(options, json),
+        Command::Put(options) => put::run(options, json),
+        Command::Del(options) => del::run(options, json),
+        Command::Scan(options) => scan::run(options, json),
+        Command::Txn(options) => txn::run(options, json),
+        Command::Dump(options) => dump::run(options, json),
+        Command::Load(options) => load::run(options, json),
+        Command::Lua(options) => lua::run(options),
+        Command::Completions(options) => completions::run(options),
+    }
+}

@@ -1,0 +1,55 @@
+//! `stillpoint get`: prints a record.
+
+use clap::Args;
+use stillpoint_proto::v1::{GetOp, op, op_result};
+
+use crate::{
+    address::Address,
+    failure::Failure,
+    json, output,
+    port::{DataPort, call, unexpected},
+    record::record_value,
+};
+
+const AFTER_HELP: &str = "\
+Prints the value as JSON: indented on a terminal, else (or with --json) on one
+line. Ends with 3 if there is no such record. A key's bytes that cannot be typed
+are written %XX, and % itself %25.
+
+Examples:
+  stillpoint get player/42
+  stillpoint get --meta player/42
+  stillpoint get 'blob/%00%FF'
+";
+
+/// What was typed.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Options {
+    /// The record, e.g. player/42
+    #[arg(value_name = "COLLECTION/KEY")]
+    record: Address,
+    /// Print {"value", "rev", "version", "create_rev", and if set "schema", "expires_at_ms"}
+    #[arg(long)]
+    meta: bool,
+    #[command(flatten)]
+    port: DataPort,
+}
+
+/// Prints the record.
+pub fn run(options: Options, json: bool) -> Result<(), Failure> {
+    let client = options.port.connect()?;
+    let key = Some(options.record.clone().into());
+    let answer = call(&client, op::Kind::Get(GetOp { key }))?;
+    let op_result::Kind::Get(result) = answer else {
+        return Err(unexpected(&answer));
+    };
+    let record = (result.record).ok_or_else(|| Failure::not_found(&options.record))?;
+    let value = if options.meta {
+        record_value(&record)
+    } else {
+        json::from_msgpack(&record.value)
+    };
+    let value = value.map_err(Failure::operation)?;
+    Ok(output::print_json(&value, !json && output::is_terminal())?)
+}

@@ -1,0 +1,160 @@
+//! What is printed when a command fails, and the exit code.
+
+use std::{fmt, io, process::ExitCode};
+
+use rmpv::Value;
+use stillpoint_proto::v1::{Reason, StoreError};
+
+use crate::{
+    address::Address,
+    record::{object, record_value},
+};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    reason: String,
+    message: String,
+    hint: Option<String>,
+    store: Option<Box<StoreError>>,
+}
+
+/// The exit code of a failed command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// The reader of our output has gone, which is its right: `stillpoint scan player | head`.
+    Quiet = 0,
+    /// The store or the machine failed.
+    Operation = 1,
+    /// What was typed, or a file that was named, is wrong.
+    Usage = 2,
+    /// The record does not exist, or a guard failed.
+    Refused = 3,
+}
+
+impl Failure {
+    fn new(exit: Exit, reason: &str, message: impl fmt::Display) -> Self {
+        Failure {
+            exit,
+            reason: reason.into(),
+            message: message.to_string(),
+            hint: None,
+            store: None,
+        }
+    }
+
+    /// The store or the machine failed.
+    pub fn operation(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Operation, "failed", message)
+    }
+
+    /// What was typed, or a file that was named, is wrong.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, "usage", message)
+    }
+
+    /// The record does not exist.
+    pub fn not_found(address: &Address) -> Self {
+        Self::new(
+            Exit::Refused,
+            "not_found",
+            format_args!("{address} does not exist"),
+        )
+    }
+
+    /// Adds what to do about it.
+    pub fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Says before the message where it happened, e.g. `line 17`.
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// Prints it to stderr and gives the exit code.
+    pub fn report(&self, json: bool) -> ExitCode {
+        if self.exit != Exit::Quiet {
+            if json {
+                let error = object([("error", self.to_value())]);
+                eprintln!("{}", crate::json::to_string(&error, false));
+            } else {
+                eprint!("{self}");
+            }
+        }
+        ExitCode::from(self.exit as u8)
+    }
+
+    /// What programs get.
+    fn to_value(&self) -> Value {
+        let mut entries = vec![
+            ("reason", Value::from(self.reason.as_str())),
+            ("message", self.message.as_str().into()),
+        ];
+        if let Some(hint) = &self.hint {
+            entries.push(("hint", hint.as_str().into()));
+        }
+        if let Some(store) = &self.store {
+            entries.push(("retryable", store.retryable.into()));
+            entries.push(("maybe_applied", store.maybe_applied.into()));
+            if let Some(key) = &store.key {
+                entries.push(("record", Address::from(key).to_string().into()));
+            }
+            if store.reason() == Reason::VersionConflict {
+                let current = store.current.as_ref().map(record_value);
+                entries.push((
+                    "current",
+                    current.and_then(Result::ok).unwrap_or(Value::Nil),
+                ));
+            }
+        }
+        object(entries)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "error: {}", self.message)?;
+        if let Some(current) = self.store.as_ref().and_then(|store| store.current.as_ref()) {
+            writeln!(f, "note: the record is at revision {}", current.mod_rev)?;
+        }
+        match &self.hint {
+            Some(hint) => writeln!(f, "hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let reason = error.reason();
+        let exit = match reason {
+            Reason::VersionConflict | Reason::BoundViolation => Exit::Refused,
+            _ => Exit::Operation,
+        };
+        let hint = match reason {
+            _ if error.maybe_applied => Some(
+                "the write may have been applied all the same: read the record before you repeat it",
+            ),
+            Reason::DeadlineExceeded => Some("give it more time with --deadline"),
+            _ => None,
+        };
+        let mut failure = Self::new(exit, &reason.name().to_lowercase(), &error.message);
+        failure.hint = hint.map(Into::into);
+        failure.store = Some(Box::new(error));
+        failure
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let exit = match error.kind() {
+            io::ErrorKind::BrokenPipe => Exit::Quiet,
+            _ => Exit::Operation,
+        };
+        Self::new(exit, "io", error)
+    }
+}

@@ -1,0 +1,31 @@
+//! What commands print on stdout.
+
+use std::io::{self, IsTerminal, Write};
+
+use rmpv::Value;
+
+use crate::json;
+
+/// Whether a person reads stdout.
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Prints a value as JSON: indented for people, on one line for programs.
+pub fn print_json(value: &Value, pretty: bool) -> io::Result<()> {
+    print_line(&json::to_string(value, pretty))
+}
+
+/// Prints a line.
+pub fn print_line(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Prints lines that have their line ends.
+pub fn print_text(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}

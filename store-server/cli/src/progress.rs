@@ -1,0 +1,21 @@
+//! The progress line of long commands, on stderr, where a person sees it.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Counts records, whose number is not known beforehand.
+pub fn records(verb: &str) -> ProgressBar {
+    let style = "{prefix} {human_pos} records, {per_sec}, {elapsed} {spinner}";
+    styled(ProgressBar::new_spinner(), verb, style)
+}
+
+/// Counts the bytes of a file.
+pub fn bytes(verb: &str, len: u64) -> ProgressBar {
+    let style = "{prefix} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {eta} left, {msg}";
+    styled(ProgressBar::new(len), verb, style)
+}
+
+fn styled(bar: ProgressBar, verb: &str, style: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(style).expect("the template is well formed");
+    bar.with_style(style.progress_chars("=> "))
+        .with_prefix(verb.to_owned())
+}
