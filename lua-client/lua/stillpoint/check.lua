@@ -1,0 +1,144 @@
+-- Checks of arguments. What they find is misuse, a bug of the caller, and is raised, at the `level` (as for `error`)
+-- seen from the check: 2 is the function that checks, 3 its caller.
+
+local check = {}
+
+---Longest name of a collection or namespace, in bytes.
+local NAME_BYTES_MAX = 64
+
+local VOWELS = { a = true, e = true, i = true, o = true, u = true }
+
+---@param value any
+---@return string # "a table", "nil" ...
+local function kind(value)
+  local name = type(value)
+  if value == nil then
+    return "nil"
+  end
+  return (VOWELS[name:sub(1, 1)] and "an " or "a ") .. name
+end
+
+---@param expected string
+---@param value any
+---@param what string Name of the argument.
+---@param level integer
+function check.type(expected, value, what, level)
+  if type(value) ~= expected then
+    error(("%s: a %s expected, got %s"):format(what, expected, kind(value)), level)
+  end
+end
+
+---Checks a key's type. Its length is the store's to check: keys are often data.
+---@param key any
+---@param level integer
+function check.key(key, level)
+  if type(key) ~= "string" then
+    local hint = key == nil and " (called with '.' in place of ':'?)" or ""
+    error("key: a string expected, got " .. kind(key) .. hint, level)
+  end
+end
+
+---Checks the name of a collection or namespace; names stand in the program, so a bad one is misuse.
+---@param what string "collection" or "namespace".
+---@param name any
+---@param level integer
+function check.name(what, name, level)
+  if type(name) ~= "string" then
+    error(("%s: a string expected, got %s"):format(what, kind(name)), level)
+  end
+  if name == "" then
+    error(("the %s is empty: name one"):format(what), level)
+  end
+  if #name > NAME_BYTES_MAX or name:find "[^a-z0-9_.-]" then
+    error(("invalid %s name %q: use 1 to %d of a-z 0-9 _ . -"):format(what, name, NAME_BYTES_MAX), level)
+  end
+end
+
+---@param fn any
+---@param what string
+---@param level integer
+function check.callable(fn, what, level)
+  local mt = getmetatable(fn)
+  if type(fn) ~= "function" and not (type(mt) == "table" and mt.__call) then
+    error(("%s: a function expected, got %s"):format(what, kind(fn)), level)
+  end
+end
+
+---@param value any
+---@param what string
+---@param level integer
+function check.seconds(value, what, level)
+  if type(value) ~= "number" or not (value >= 0 and value < math.huge) then
+    local got = type(value) == "number" and tostring(value) or kind(value)
+    error(("%s: a number of seconds expected, got %s"):format(what, got), level)
+  end
+end
+
+-- What an option's value may be, by the name that stands in the tables of options.
+local is = {}
+
+function is.integer(value)
+  return type(value) == "number" and value >= 0 and value % 1 == 0 and value < math.huge
+end
+
+function is.count(value)
+  return is.integer(value) and value > 0
+end
+
+function is.seconds(value)
+  return type(value) == "number" and value > 0 and value < math.huge
+end
+
+function is.durability(value)
+  return value == "applied" or value == "synced"
+end
+
+function is.any()
+  return true
+end
+
+local EXPECTED = {
+  integer = "a whole number, 0 or more",
+  count = "a whole number above 0",
+  seconds = "a number of seconds above 0",
+  durability = "'applied' or 'synced'",
+}
+
+---@param allowed table<string, string>
+---@return string
+local function names(allowed)
+  local list = {}
+  for name in pairs(allowed) do
+    if type(name) == "string" then
+      list[#list + 1] = name
+    end
+  end
+  table.sort(list)
+  return table.concat(list, ", ")
+end
+
+---Checks a table of options.
+---@param opts any
+---@param allowed table<string, string> What each option may be: a Lua type, or a name of `is` above.
+---@param level integer
+function check.options(opts, allowed, level)
+  if type(opts) ~= "table" then
+    error("options: a table expected, got " .. kind(opts), level)
+  end
+  for name, value in pairs(opts) do
+    local expected = allowed[name]
+    if not expected then
+      error(("unknown option '%s': use %s"):format(tostring(name), names(allowed)), level)
+    end
+    local test = is[expected]
+    if test and not test(value) or not test and type(value) ~= expected then
+      local text = EXPECTED[expected] or "a " .. expected
+      local got = type(value) == "number" and tostring(value)
+        or type(value) == "string" and "'" .. value .. "'"
+        or kind(value)
+      error(("option '%s': %s expected, got %s"):format(name, text, got), level)
+    end
+  end
+end
+
+return check

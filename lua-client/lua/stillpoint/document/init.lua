@@ -1,0 +1,337 @@
+-- Patches: changes of places within a decoded document, with the meaning that op.proto gives to them.
+
+local compare = require "stillpoint.document.compare"
+local core = require "stillpoint_core"
+local failure = require "stillpoint.failure"
+local path = require "stillpoint.document.path"
+
+local document = {}
+
+local kind = compare.kind
+
+---What a step finds.
+---@class stillpoint.document.Place
+---@field container table What it stands in.
+---@field key any Where in it.
+---@field value any nil: it is missing.
+---@field is_map boolean|nil The container is a map; false: an array; nil: the place is the document.
+---@field depth integer How many segments lead to it; fewer than all if it is missing.
+
+local function invalid(message, ...)
+  error(failure.new("invalid", message:format(...)), 0)
+end
+
+---@return string
+local function number_text(number)
+  return kind(number) == "an integer" and type(number) == "number" and ("%.0f"):format(number) or tostring(number)
+end
+
+local function no_position(segments, depth, number, count)
+  local name = path.name(segments, depth)
+  return ("%s has no element %d: it has %d, numbered from 1"):format(name, number, count)
+end
+
+-- The position that a number selects; it may be the one after the last.
+local function position_of(number, count)
+  local position = number < 0 and count + number + 1 or number
+  return position >= 1 and position <= count + 1 and position or nil
+end
+
+-- Follows a path; answers with a place, or nil and why it cannot be followed.
+local function follow(box, segments)
+  local place = { container = box, key = "value", value = box.value, depth = 0 }
+  for depth, segment in ipairs(segments) do
+    local value = place.value
+    local what = kind(value)
+    place.depth = depth
+    if what == "a map" then
+      place.container, place.key, place.is_map = value, segment, true
+    elseif what == "an array" and type(segment) == "number" then
+      local position = position_of(segment, #value)
+      if not position then
+        return nil, no_position(segments, depth - 1, segment, #value)
+      end
+      place.container, place.key, place.is_map = value, position, false
+    else
+      local places = type(segment) == "string" and "only a map has fields"
+        or "only an array or a map has numbered places"
+      return nil, ("%s is %s; %s"):format(path.name(segments, depth - 1), what, places)
+    end
+    place.value = value[place.key]
+    if place.value == nil then
+      return place
+    end
+  end
+  return place
+end
+
+local function find(box, segments)
+  local place, why = follow(box, segments)
+  if not place then
+    invalid("%s", why)
+  end
+  return place
+end
+
+local function explain_missing(place, segments)
+  if place.is_map == false then
+    return no_position(segments, place.depth - 1, segments[place.depth], #place.container)
+  end
+  return path.name(segments, place.depth) .. " does not exist"
+end
+
+local function copy(value)
+  local bytes, message = core.encode(value)
+  if not bytes then
+    invalid("%s", message)
+  end
+  return core.decode(bytes)
+end
+
+local function enter(map, key, value)
+  if type(key) == "number" then
+    setmetatable(map, core.map_mt)
+  end
+  map[key] = value
+end
+
+-- Makes a value stand at a place, with the maps on the way.
+local function put(place, segments, value)
+  for i = #segments, place.depth + 1, -1 do
+    local map = {}
+    enter(map, segments[i], value)
+    value = map
+  end
+  if place.is_map then
+    enter(place.container, place.key, value)
+  else
+    place.container[place.key] = value
+  end
+end
+
+local function array_at(place, segments)
+  local what = kind(place.value)
+  if what ~= "an array" then
+    invalid("%s is %s, not an array", path.name(segments, #segments), what)
+  end
+  return place.value
+end
+
+local function take_out(array, position)
+  local element = table.remove(array, position)
+  if #array == 0 then
+    setmetatable(array, core.array_mt)
+  end
+  return element
+end
+
+local function position_of_equal(array, value)
+  for i, element in ipairs(array) do
+    if compare.equal(element, value) then
+      return i
+    end
+  end
+end
+
+local function sum_of(old, delta)
+  if type(old) ~= "number" or type(delta) ~= "number" then
+    invalid("adding %s to %s: memory() adds only what a Lua number holds", tostring(delta), tostring(old))
+  end
+  local sum = old + delta
+  local why
+  if math.type and math.type(sum) == "integer" then
+    local overflow = (old >= 0) == (delta >= 0) and (sum >= 0) ~= (old >= 0)
+    why = overflow and "the sum does not fit into 64 bits"
+  else
+    why = (sum ~= sum or sum == math.huge or sum == -math.huge) and "the sum is not a finite number"
+  end
+  if why then
+    invalid("adding %s to %s: %s", number_text(delta), number_text(old), why)
+  end
+  return sum
+end
+
+local function check_bound(name, side, bound, beyond, delta, sum)
+  if bound ~= nil and beyond then
+    local message = ("adding %s would make it %s, %s its %s of %s"):format(
+      number_text(delta),
+      number_text(sum),
+      side,
+      name,
+      number_text(bound)
+    )
+    error(failure.new("bound_violation", message), 0)
+  end
+end
+
+local function check_number(what, value)
+  local found = kind(value)
+  if value ~= value then
+    invalid("%s is NaN", what)
+  elseif found ~= "an integer" and found ~= "a float" then
+    invalid("%s is %s, not a number", what, found)
+  end
+end
+
+-- What each step does, by its name; answers with its result.
+local steps = {}
+
+function steps.set(box, segments, step)
+  put(find(box, segments), segments, copy(step[3]))
+  return core.null
+end
+
+function steps.unset(box, segments)
+  local place = find(box, segments)
+  if place.value == nil then
+    if not place.is_map then
+      invalid("%s", explain_missing(place, segments))
+    end
+    return false
+  elseif place.is_map == nil then
+    invalid "the document cannot be unset: delete the record"
+  elseif not place.is_map then
+    invalid "an array's elements are removed with remove_at"
+  end
+  place.container[place.key] = nil
+  return true
+end
+
+function steps.add(box, segments, step)
+  local place = find(box, segments)
+  local old, delta, bounds = place.value, step[3], step[4] or {}
+  if old == nil then
+    old = 0
+  else
+    local found = kind(old)
+    if found ~= "an integer" and found ~= "a float" then
+      invalid("%s is %s, not a number", path.name(segments, #segments), found)
+    end
+  end
+  check_number("delta", delta)
+  local sum = sum_of(old, delta)
+  if bounds.min ~= nil then
+    check_number("min", bounds.min)
+    check_bound("min", "below", bounds.min, sum < bounds.min, delta, sum)
+  end
+  if bounds.max ~= nil then
+    check_number("max", bounds.max)
+    check_bound("max", "above", bounds.max, sum > bounds.max, delta, sum)
+  end
+  put(place, segments, sum)
+  return sum
+end
+
+function steps.append(box, segments, step)
+  local place = find(box, segments)
+  local array
+  if place.value == nil then
+    array = setmetatable({}, core.array_mt)
+    put(place, segments, array)
+  else
+    array = array_at(place, segments)
+  end
+  for i = 3, #step do
+    array[#array + 1] = copy(step[i])
+  end
+  return #array
+end
+
+function steps.remove_at(box, segments, step)
+  local place = find(box, segments)
+  if place.value == nil then
+    invalid("%s", explain_missing(place, segments))
+  end
+  local array, number = array_at(place, segments), step[3]
+  local position = type(number) == "number" and position_of(number, #array)
+  if not position or position > #array then
+    invalid("%s", no_position(segments, #segments, tonumber(number) or 0, #array))
+  end
+  return take_out(array, position)
+end
+
+function steps.insert(box, segments, step)
+  local place, value = find(box, segments), copy(step[3])
+  if place.value == nil then
+    put(place, segments, { value })
+    return true
+  end
+  local array = array_at(place, segments)
+  if position_of_equal(array, value) then
+    return false
+  end
+  array[#array + 1] = value
+  return true
+end
+
+function steps.remove(box, segments, step)
+  local place, value = find(box, segments), copy(step[3])
+  if place.value == nil then
+    if not place.is_map then
+      invalid("%s", explain_missing(place, segments))
+    end
+    return false
+  end
+  local array = array_at(place, segments)
+  local position = position_of_equal(array, value)
+  if not position then
+    return false
+  end
+  take_out(array, position)
+  return true
+end
+
+local function run_step(box, number, step)
+  local verb = type(step) == "table" and step[1]
+  local run = steps[verb]
+  if not run then
+    invalid("step %d: unknown step %q", number, tostring(verb))
+  end
+  local segments, err = path.parse(step[2])
+  if not segments then
+    invalid("step %d (%s): %s", number, verb, err.message)
+  end
+  local ok, result = pcall(run, box, segments, step)
+  if not ok then
+    if type(result) == "table" and result.reason then
+      local title = ("step %d (%s %s): "):format(number, verb, path.name(segments, #segments))
+      result = failure.new(result.reason, title .. result.message)
+    end
+    error(result, 0)
+  end
+  return result
+end
+
+---Does all steps of a patch, or none that anybody sees.
+---@param value any The document; is changed.
+---@param patch any[][]
+---@return boolean ok
+---@return any value The document after the patch; or the error.
+---@return any[]|nil results One per step.
+function document.patch(value, patch)
+  local box, results = { value = value }, {}
+  local ok, err = pcall(function()
+    for i, step in ipairs(patch) do
+      results[i] = run_step(box, i, step)
+    end
+  end)
+  if ok then
+    return true, box.value, results
+  elseif type(err) ~= "table" then
+    error(err, 0)
+  end
+  return false, err
+end
+
+---The value at a place; nil: it is missing, or cannot be reached.
+---@param value any The document.
+---@param segments any[]
+---@return any
+function document.at(value, segments)
+  local place = follow({ value = value }, segments)
+  if place and place.depth == #segments then
+    return place.value
+  end
+end
+
+return document

@@ -1,0 +1,209 @@
+-- The answer to come of an operation, or of a coroutine.
+
+local check = require "stillpoint.check"
+local failure = require "stillpoint.failure"
+local protect = require "stillpoint.protect"
+
+local unpack = table.unpack or rawget(_G, "unpack")
+
+---@class stillpoint.Future
+---@field _link stillpoint.Link
+---@field _id integer|nil The operation; nil: a coroutine.
+---@field _finish fun(ok: boolean, ...): ... Turns the core's answer into the verb's.
+---@field _results any[]|nil Once done; `n` is their number.
+---@field _raised any[]|nil Once the coroutine failed: what it raised.
+---@field _tickets stillpoint.Ticket[]|nil Of coroutines that wait.
+---@field _callbacks function[]|nil
+local Future = {}
+Future.__index = Future
+Future.__name = "stillpoint.Future"
+
+---The longest time handed to the core at once, in seconds; longer waits are repeated.
+local WAIT_MAX = 3600
+
+local function pack(...)
+  return { n = select("#", ...), ... }
+end
+
+local function complete(future)
+  local link = future._link
+  local tickets, callbacks = future._tickets, future._callbacks
+  future._tickets, future._callbacks = nil, nil
+  if future._id then
+    link.futures[future._id] = nil
+  end
+  link:release(future)
+  for _, ticket in ipairs(tickets or {}) do
+    link:wake(ticket)
+  end
+  for _, callback in ipairs(callbacks or {}) do
+    callback(future:_answer())
+  end
+end
+
+-- Takes what the core answered; `nil` is "not yet".
+local function accept(future, ok, ...)
+  if ok == nil then
+    return false
+  end
+  future._results = pack(future._finish(ok, ...))
+  complete(future)
+  return true
+end
+
+local function returned(future, ok, ...)
+  if ok then
+    future._results = pack(...)
+  else
+    future._raised = { (...) }
+  end
+  complete(future)
+end
+
+---Submits an operation.
+---@param link stillpoint.Link
+---@param finish fun(ok: boolean, ...): ...
+---@param deadline number
+---@param lane integer
+---@param op string
+---@param ... any
+---@return stillpoint.Future
+function Future.submit(link, finish, deadline, lane, op, ...)
+  if not link.handle then
+    error("the store is closed", 3)
+  end
+  local future = setmetatable({ _link = link, _finish = finish }, Future)
+  local id, err = link.core.submit(link.handle, deadline, lane, op, ...)
+  if id then
+    future._id = id
+    link:note(id, future)
+  else
+    accept(future, false, err)
+  end
+  return future
+end
+
+---Runs a function in a coroutine of the store's driver.
+---@param link stillpoint.Link
+---@param loud boolean Raise an error of the function out of the loop too, unless somebody waits for the future.
+---@param fn function
+---@param ... any
+---@return stillpoint.Future
+function Future.spawn(link, loud, fn, ...)
+  local future = setmetatable({ _link = link }, Future)
+  local args = pack(...)
+  link:keep(future)
+  link.driver:spawn(function()
+    local heard
+    local function outcome(...)
+      heard = future._tickets or future._callbacks
+      returned(future, ...)
+    end
+    outcome(protect.call(protect.traceback, fn, unpack(args, 1, args.n)))
+    if loud and future._raised and not heard then
+      error(future._raised[1], 0)
+    end
+  end)
+  return future
+end
+
+---Whether the answer is there. Does not wait.
+---@return boolean
+function Future:done()
+  if self._results or self._raised then
+    return true
+  end
+  local link = self._link
+  return self._id ~= nil and accept(self, link.core.take(link.handle, self._id))
+end
+
+---Waits for the answer; in a coroutine that the store's driver looks after, others run meanwhile. Waiting again is
+---fine. If the time is over, the operation goes on all the same.
+---@param seconds? number Until the operation's deadline unless given.
+---@return any ... What the blocking verb returns; `nil, err` with reason `deadline_exceeded` if the time is over.
+function Future:wait(seconds)
+  if seconds ~= nil then
+    check.seconds(seconds, "seconds", 3)
+  end
+  if not (self._results or self._raised) then
+    local link = self._link
+    local task = link.driver and link.driver:current()
+    if task then
+      self:_suspend(task, seconds)
+    elseif self._id then
+      self:_block(seconds)
+    else
+      self:_drive(seconds)
+    end
+  end
+  if self._raised then
+    error(self._raised[1], 0)
+  end
+  if self._results then
+    return self:_answer()
+  end
+  return nil, failure.new("deadline_exceeded", ("no answer after %g s; the operation goes on"):format(seconds), true)
+end
+
+---Has a function called with what `wait` returns: from `store:poll`, or from the `wait` that gets the answer; at once
+---if the answer is there.
+---@param callback fun(...)
+---@return stillpoint.Future self
+function Future:on_done(callback)
+  check.callable(callback, "callback", 3)
+  if self._results or self._raised then
+    callback(self:_answer())
+  else
+    self._callbacks = self._callbacks or {}
+    table.insert(self._callbacks, callback)
+    self._link:keep(self)
+  end
+  return self
+end
+
+function Future:_answer()
+  if self._raised then
+    return nil, self._raised[1]
+  end
+  return unpack(self._results, 1, self._results.n)
+end
+
+function Future:_fail(err)
+  accept(self, false, err)
+end
+
+function Future:_suspend(task, seconds)
+  local ticket = { link = self._link, task = task, done = false }
+  self._tickets = self._tickets or {}
+  table.insert(self._tickets, ticket)
+  self._link:keep(self)
+  self._link:wait(ticket, seconds)
+  for i, other in ipairs(self._tickets or {}) do
+    if other == ticket then
+      table.remove(self._tickets, i)
+      break
+    end
+  end
+end
+
+function Future:_block(seconds)
+  local link = self._link
+  repeat
+    local done = accept(self, link.core.wait(link.handle, self._id, math.min(seconds or WAIT_MAX, WAIT_MAX)))
+  until done or seconds
+end
+
+-- A coroutine goes on only while the store is polled.
+function Future:_drive(seconds)
+  local link = self._link
+  if not link.driver.run_ready then
+    error("wait for a coroutine inside of the event loop, not outside of it", 3)
+  end
+  local now = link.core.now
+  local ends = now() + (seconds or math.huge)
+  while link.handle and not (self._results or self._raised) and now() < ends do
+    link:poll(ends - now())
+  end
+end
+
+return Future

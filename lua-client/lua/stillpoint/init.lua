@@ -1,0 +1,135 @@
+-- Stillpoint: durable state for logic processes.
+--
+--     local stillpoint = require "stillpoint"
+--     local store = assert(stillpoint.connect { "unix:./stillpoint.sock", namespace = "world1" })
+--     local players = store:collection "player"
+--     assert(players:put("42", { name = "Ann", gold = 100 }))
+--
+-- Needs the native module stillpoint_core, built for the running Lua.
+
+local Store = require "stillpoint.store"
+local check = require "stillpoint.check"
+local core = require "stillpoint_core"
+local memory = require "stillpoint.memory"
+local value = require "stillpoint.value"
+
+require "stillpoint.failure"
+
+---@class stillpoint
+local stillpoint = {
+  null = value.null,
+  array = value.array,
+  map = value.map,
+  int64 = value.int64,
+  ext = value.ext,
+  encode = value.encode,
+  decode = value.decode,
+}
+
+---Where the store is unless STILLPOINT_URL or `connect` says otherwise.
+local DEFAULT_ENDPOINT = "unix:./stillpoint-data/stillpoint.sock"
+
+local DEFAULT_NAMESPACE = "default"
+
+---Seconds that a call may take unless told otherwise.
+local DEFAULT_DEADLINE = 2.0
+
+---@class stillpoint.ConnectOptions
+---@field [integer] string Endpoints, tried in order: `unix:PATH`, `http://host:port`. STILLPOINT_URL unless given, or
+---  `unix:./stillpoint-data/stillpoint.sock`.
+---@field namespace string|nil Of all records; "default" unless given.
+---@field service string|nil What this process is an instance of, e.g. "battle".
+---@field instance string|nil Which one, e.g. "battle-3".
+---@field client_name string|nil For the operator's eye.
+---@field deadline number|nil Seconds that a call may take, in every phase; 2 unless given.
+---@field driver stillpoint.Driver|nil See `store:use`.
+local CONNECT = {
+  namespace = "string",
+  service = "string",
+  instance = "string",
+  client_name = "string",
+  deadline = "seconds",
+  driver = "table",
+}
+
+---@class stillpoint.MemoryOptions
+---@field namespace string|nil
+---@field service string|nil
+---@field instance string|nil
+---@field client_name string|nil
+---@field deadline number|nil
+---@field now nil|fun(): number The clock by which records expire, in seconds; `os.time` unless given.
+local MEMORY = {
+  namespace = "string",
+  service = "string",
+  instance = "string",
+  client_name = "string",
+  deadline = "seconds",
+  now = "function",
+}
+
+-- Splits `{ "unix:...", deadline = 1 }` into endpoints and options.
+local function split(opts)
+  local endpoints, named = {}, {}
+  for name, item in pairs(opts) do
+    if type(name) ~= "number" then
+      named[name] = item
+    end
+  end
+  for i, endpoint in ipairs(opts) do
+    endpoints[i] = endpoint
+  end
+  return endpoints, named
+end
+
+---Connects to a store. One connection per process is enough; it is multiplexed, and comes back by itself.
+---@param opts? stillpoint.ConnectOptions
+---@return stillpoint.Store|nil store
+---@return stillpoint.Error|nil err
+function stillpoint.connect(opts)
+  if opts == nil then
+    opts = {}
+  end
+  check.type("table", opts, "options", 3)
+  local endpoints, named = split(opts)
+  check.options(named, CONNECT, 3)
+  if #endpoints == 0 then
+    endpoints[1] = os.getenv "STILLPOINT_URL" or DEFAULT_ENDPOINT
+  end
+  for _, endpoint in ipairs(endpoints) do
+    check.type("string", endpoint, "endpoint", 3)
+  end
+  local namespace = named.namespace or DEFAULT_NAMESPACE
+  check.name("namespace", namespace, 3)
+  local deadline = named.deadline or DEFAULT_DEADLINE
+  local handle, err = core.connect {
+    endpoints = endpoints,
+    namespace = namespace,
+    service = named.service,
+    instance = named.instance,
+    client_name = named.client_name,
+    deadline = deadline,
+  }
+  if not handle then
+    return nil, err
+  end
+  local store = Store.new(core, handle, deadline)
+  if named.driver then
+    store:use(named.driver)
+  end
+  return store
+end
+
+---A store without a server, for tests of game logic: the same verbs on records in this process, gone with it.
+---@param opts? stillpoint.MemoryOptions
+---@return stillpoint.Store
+function stillpoint.memory(opts)
+  if opts ~= nil then
+    check.options(opts, MEMORY, 3)
+  end
+  opts = opts or {}
+  check.name("namespace", opts.namespace or DEFAULT_NAMESPACE, 3)
+  return Store.new(memory, memory.new(opts), opts.deadline or DEFAULT_DEADLINE)
+end
+
+return stillpoint

@@ -1,0 +1,256 @@
+-- One connection, and who waits for what on it. Everything that is sent goes through here.
+--
+-- A call from the main program blocks in the core, which then drives the connection itself. A call from a coroutine
+-- that a driver looks after (see stillpoint.driver) is submitted, and the coroutine sleeps on a *ticket*; `poll` hears
+-- from the core which operations are done, and settles tickets and futures.
+
+local failure = require "stillpoint.failure"
+
+---@class stillpoint.Ticket
+---@field link stillpoint.Link
+---@field task any What the driver said is running.
+---@field done boolean Set before `driver:wake`.
+
+---@class stillpoint.Link
+---@field core table The verbs: `stillpoint_core`, or the ones of `stillpoint.memory`.
+---@field handle any nil once closed.
+---@field deadline number Seconds that a call may take unless it says otherwise.
+---@field driver stillpoint.Driver|nil
+---@field tickets table<integer, stillpoint.Ticket> By operation.
+---@field futures table<integer, stillpoint.Future> By operation; weak, so that a future that nobody has is forgotten.
+---@field kept table<stillpoint.Future, boolean> Futures with a callback or a waiting coroutine: these live on.
+---@field pending integer How many waiting coroutines and kept futures there are.
+---@field submitted integer How many futures there were.
+---@field seed integer Of random pauses.
+local Link = {}
+Link.__index = Link
+
+---The longest time handed to the core at once, in seconds; longer waits are repeated.
+local WAIT_MAX = 3600
+
+---After so many submitted futures, those that nobody has any more are given up.
+local SWEEP_EVERY = 256
+
+---Longest pause between two attempts, in seconds.
+local BACKOFF_MAX = 0.05
+
+---@param core table
+---@param handle any
+---@param deadline number
+---@return stillpoint.Link
+function Link.new(core, handle, deadline)
+  return setmetatable({
+    core = core,
+    handle = handle,
+    deadline = deadline,
+    tickets = {},
+    futures = setmetatable({}, { __mode = "v" }),
+    kept = {},
+    pending = 0,
+    submitted = 0,
+    -- Processes must not pause alike, and not every Lua seeds math.random.
+    seed = (math.floor(core.now() * 1e6) + tonumber(tostring({}):match "(%x+)$", 16)) % 2147483646 + 1,
+  }, Link)
+end
+
+---Runs one operation to its end.
+---@param deadline number Seconds.
+---@param op string
+---@param ... any
+---@return boolean ok
+---@return any ... Results, or the error.
+function Link:call(deadline, op, ...)
+  local handle = self.handle
+  if not handle then
+    error("the store is closed", 3)
+  end
+  local driver = self.driver
+  if driver then
+    local task = driver:current()
+    if task then
+      return self:suspend(task, deadline, op, ...)
+    end
+  end
+  return self.core.call(handle, deadline, op, ...)
+end
+
+---Runs one operation to its end while other coroutines run.
+---@param task any
+---@param deadline number
+---@param op string
+---@param ... any
+function Link:suspend(task, deadline, op, ...)
+  local id, err = self.core.submit(self.handle, deadline, 0, op, ...)
+  if not id then
+    return false, err
+  end
+  local ticket = { link = self, task = task, done = false }
+  self.tickets[id] = ticket
+  self:wait(ticket)
+  if not self.handle then
+    return false, failure.new("unavailable", "the store was closed before the answer came", true)
+  end
+  return self.core.take(self.handle, id)
+end
+
+---Waits in a coroutine until a ticket is done or the time is over.
+---@param ticket stillpoint.Ticket
+---@param seconds? number
+function Link:wait(ticket, seconds)
+  self.pending = self.pending + 1
+  self.driver:watch(self)
+  self.driver:wait(ticket, seconds)
+  if not ticket.done then
+    self.pending = self.pending - 1
+  end
+end
+
+---@param ticket stillpoint.Ticket
+function Link:wake(ticket)
+  ticket.done = true
+  self.pending = self.pending - 1
+  self.driver:wake(ticket)
+end
+
+---Pauses the caller, be it a coroutine or the program.
+---@param seconds number
+function Link:sleep(seconds)
+  local driver = self.driver
+  if driver and driver:current() then
+    driver:sleep(seconds)
+  else
+    self.core.sleep(seconds)
+  end
+end
+
+---Pauses before another attempt: a random time, longer each time, and not beyond `ends`.
+---@param attempt integer From 1; the first pauses not at all.
+---@param ends number By the core's clock.
+---@return boolean # Whether there is time for another attempt.
+function Link:backoff(attempt, ends)
+  local left = ends - self.core.now()
+  if left <= 0 then
+    return false
+  end
+  if attempt > 1 then
+    self.seed = self.seed * 16807 % 2147483647
+    local longest = math.min(BACKOFF_MAX, 0.0005 * 2 ^ attempt, left)
+    self:sleep(longest * self.seed / 2147483647)
+  end
+  return self.core.now() < ends
+end
+
+---Notes a future for an operation just submitted.
+---@param id integer
+---@param future stillpoint.Future
+function Link:note(id, future)
+  self.futures[id] = future
+  self.submitted = self.submitted + 1
+  if self.submitted % SWEEP_EVERY == 0 and self.pending == 0 then
+    self:sweep()
+  end
+end
+
+---Takes what is done, so that futures nobody has do not pile up in a program that never polls. Only while no callback
+---and no coroutine waits: these belong to `poll`, and to a loop that watches the descriptor.
+function Link:sweep()
+  local id = self.core.next(self.handle)
+  while id do
+    self:settle(id)
+    id = self.core.next(self.handle)
+  end
+end
+
+---Keeps a future alive until it is done.
+---@param future stillpoint.Future
+function Link:keep(future)
+  if not self.kept[future] then
+    self.kept[future] = true
+    self.pending = self.pending + 1
+    if self.driver then
+      self.driver:watch(self)
+    end
+  end
+end
+
+---@param future stillpoint.Future
+function Link:release(future)
+  if self.kept[future] then
+    self.kept[future] = nil
+    self.pending = self.pending - 1
+  end
+end
+
+---Hears which operations are done: runs callbacks, resumes coroutines.
+---@param seconds number How long to wait for the first.
+---@return integer # How many things happened.
+function Link:poll(seconds)
+  local driver = self.driver
+  if driver and driver.patience then
+    seconds = driver:patience(seconds)
+  end
+  local count = self.core.poll(self.handle, math.min(seconds, WAIT_MAX))
+  for _ = 1, count do
+    local id = self.handle and self.core.next(self.handle)
+    if not id then
+      break
+    end
+    self:settle(id)
+  end
+  if driver and driver.run_ready then
+    count = count + driver:run_ready()
+  end
+  return count
+end
+
+---@param id integer
+function Link:settle(id)
+  local ticket = self.tickets[id]
+  if ticket then
+    self.tickets[id] = nil
+    return self:wake(ticket)
+  end
+  local future = self.futures[id]
+  if future then
+    return future:done()
+  end
+  self.core.forget(self.handle, id)
+end
+
+---Polls until no coroutine and no callback waits any more.
+function Link:run()
+  local driver = self.driver
+  while self.handle and (self.pending > 0 or driver and driver.ready and driver:ready()) do
+    self:poll(WAIT_MAX)
+  end
+end
+
+---Waits for what is in flight, then closes. What is not done by then fails with `unavailable`.
+---@param seconds number
+---@return true|nil ok
+---@return stillpoint.Error|nil err
+function Link:close(seconds)
+  local handle = self.handle
+  if not handle then
+    return true
+  end
+  if self.driver then
+    self.driver:unwatch(self)
+  end
+  local ok, err = self.core.close(handle, seconds)
+  self.handle = nil
+  local tickets, futures = self.tickets, self.futures
+  self.tickets, self.futures = {}, {}
+  for _, future in pairs(futures) do
+    future:_fail(failure.new("unavailable", "the store was closed before the answer came", true))
+  end
+  for _, ticket in pairs(tickets) do
+    self:wake(ticket)
+  end
+  if self.driver and self.driver.run_ready then
+    self.driver:run_ready()
+  end
+  return ok, err
+end
+
+return Link

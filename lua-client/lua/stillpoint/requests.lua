@@ -1,0 +1,151 @@
+-- Checks the arguments of a verb and answers with the deadline and the operation for the core. Called directly by
+-- public functions only, so that misuse is raised at their caller: level 4 as seen from a check.
+
+local check = require "stillpoint.check"
+
+local requests = {}
+
+local LEVEL = 4
+
+---@class stillpoint.ReadOptions
+---@field deadline number|nil Seconds; the store's unless given.
+---@field lane integer|nil Of futures: operations of one lane keep their order; 0: none. By the record unless given.
+local READ = { deadline = "seconds", lane = "integer" }
+
+---@class stillpoint.WriteOptions: stillpoint.ReadOptions
+---@field if_rev integer|nil Only if the record is at this revision.
+---@field if_version integer|nil Only if it has been written so many times.
+---@field if_absent boolean|nil Only if it is missing.
+---@field if_exists boolean|nil Only if it exists.
+---@field where any[]|nil Only if each `{ path, op, value }` holds; op: `== ~= < <= > >= exists missing`.
+---@field durability "applied"|"synced"|nil When the write is answered; as the collection is configured unless given.
+
+---@param more table<string, string>
+---@return table<string, string>
+local function write_options(more)
+  local options = {
+    deadline = "seconds",
+    lane = "integer",
+    if_rev = "integer",
+    if_version = "integer",
+    if_absent = "boolean",
+    if_exists = "boolean",
+    where = "table",
+    durability = "durability",
+  }
+  for name, expected in pairs(more) do
+    options[name] = expected
+  end
+  return options
+end
+
+---@class stillpoint.PutOptions: stillpoint.WriteOptions
+---@field ttl number|nil Lifetime in seconds; for ever unless given.
+---@field schema integer|nil Version of the data schema.
+local PUT = write_options { ttl = "seconds", schema = "integer" }
+
+local DELETE = write_options {}
+
+---@class stillpoint.PatchOptions: stillpoint.WriteOptions
+---@field ttl number|nil A new lifetime in seconds; stays as it is unless given.
+---@field create boolean|nil Begin with an empty map where the record is missing.
+---@field return_record boolean|nil Answer with the record after the patch, too.
+local PATCH = write_options { ttl = "seconds", create = "boolean", return_record = "boolean" }
+
+---@class stillpoint.AddOptions: stillpoint.WriteOptions
+---@field ttl number|nil A new lifetime in seconds; stays as it is unless given.
+---@field create boolean|nil Begin with an empty map where the record is missing.
+---@field min number|nil The least that may result.
+---@field max number|nil The greatest that may result.
+local ADD = write_options { ttl = "seconds", create = "boolean", min = "any", max = "any" }
+
+---@class stillpoint.ScanOptions
+---@field prefix string|nil Only keys that begin with this.
+---@field start string|nil Only keys from this one on.
+---@field stop string|nil Only keys before this one.
+---@field reverse boolean|nil From the last key to the first.
+---@field limit integer|nil At most so many records.
+---@field keys_only boolean|nil Leave the values out.
+---@field deadline number|nil Seconds for each page; the store's unless given.
+local SCAN = {
+  prefix = "string",
+  start = "string",
+  stop = "string",
+  reverse = "boolean",
+  limit = "count",
+  keys_only = "boolean",
+  deadline = "seconds",
+  lane = "integer",
+}
+
+function requests.get(link, collection, key, opts)
+  check.key(key, LEVEL)
+  if opts ~= nil then
+    check.options(opts, READ, LEVEL)
+  end
+  return opts and opts.deadline or link.deadline, "get", collection, key
+end
+
+function requests.put(link, collection, key, value, opts)
+  check.key(key, LEVEL)
+  if value == nil then
+    error("value: nil cannot be stored: use stillpoint.null, or delete the record", LEVEL - 1)
+  end
+  if opts ~= nil then
+    check.options(opts, PUT, LEVEL)
+  end
+  return opts and opts.deadline or link.deadline, "put", collection, key, value, opts
+end
+
+function requests.delete(link, collection, key, opts)
+  check.key(key, LEVEL)
+  if opts ~= nil then
+    check.options(opts, DELETE, LEVEL)
+  end
+  return opts and opts.deadline or link.deadline, "delete", collection, key, opts
+end
+
+function requests.patch(link, collection, key, steps, opts)
+  check.key(key, LEVEL)
+  check.type("table", steps, "steps", LEVEL)
+  if opts ~= nil then
+    check.options(opts, PATCH, LEVEL)
+  end
+  return opts and opts.deadline or link.deadline, "patch", collection, key, steps, opts
+end
+
+function requests.add(link, collection, key, path, delta, opts)
+  check.key(key, LEVEL)
+  if type(path) ~= "table" then
+    check.type("string", path, "path", LEVEL)
+  end
+  if delta == nil then
+    error("amount: a number expected, got nil", LEVEL - 1)
+  end
+  local bounds
+  if opts ~= nil then
+    check.options(opts, ADD, LEVEL)
+    if opts.min ~= nil or opts.max ~= nil then
+      bounds = { min = opts.min, max = opts.max }
+    end
+  end
+  return opts and opts.deadline or link.deadline, "patch", collection, key, { { "add", path, delta, bounds } }, opts
+end
+
+function requests.scan(link, collection, opts)
+  if opts == nil then
+    return link.deadline, "scan", collection, {}
+  end
+  check.options(opts, SCAN, LEVEL)
+  local request = {
+    prefix = opts.prefix,
+    start = opts.start,
+    end_ = opts.stop,
+    reverse = opts.reverse,
+    limit = opts.limit,
+    keys_only = opts.keys_only,
+  }
+  return opts.deadline or link.deadline, "scan", collection, request
+end
+
+return requests

@@ -1,0 +1,342 @@
+-- Transactions: a function reads and writes several records as if nothing else happened meanwhile.
+--
+-- Nothing is locked. Reads go to the store and are noted with the revision they saw; writes are collected. At the end
+-- one transaction is sent: guards that every record read is still at its revision, then the writes. If a guard fails,
+-- all of it is done again, with the records of the last attempt read in one go, at one revision.
+--
+-- While the function runs, its reads may be from different revisions, and it may come to a wrong conclusion. So before
+-- anything that it concludes is reported (an abort, an error, a result without writes), the guards alone are sent.
+
+local check = require "stillpoint.check"
+local core = require "stillpoint_core"
+local document = require "stillpoint.document"
+local failure = require "stillpoint.failure"
+local protect = require "stillpoint.protect"
+local requests = require "stillpoint.requests"
+
+local unpack = table.unpack or rawget(_G, "unpack")
+
+local txn = {}
+
+---@class stillpoint.TxnOptions
+---@field deadline number|nil Seconds for all attempts together; the store's unless given.
+local OPTIONS = { deadline = "seconds" }
+
+---Raised to leave the function early; what for stands in the Tx.
+local LEAVE = setmetatable({}, {
+  __tostring = function()
+    return "this transaction is over (do not catch this error)"
+  end,
+})
+
+---@class stillpoint.Tx
+---@field _link stillpoint.Link
+---@field _ends number By the core's clock.
+---@field _reads table<string, table<string, stillpoint.Record|false>> By collection and key: as first read.
+---@field _read_list string[] Collection, key, collection, key ...
+---@field _fetched table<string, table<string, stillpoint.Record|false>> Read in advance, not yet asked for.
+---@field _writes table<string, table<string, table>> By collection and key: what was written here.
+---@field _ops any[][] For the core, in order; values as bytes.
+---@field _outcome stillpoint.Error|nil Why it ends without a commit.
+---@field _broken boolean|nil A read failed, so there is nothing to validate.
+---@field _stale boolean|nil It failed because the record had changed.
+---@field _over boolean
+local Tx = {}
+Tx.__index = Tx
+Tx.__name = "stillpoint.Tx"
+
+local function slot(map, collection)
+  local inner = map[collection]
+  if not inner then
+    inner = {}
+    map[collection] = inner
+  end
+  return inner
+end
+
+local function usable(tx, level)
+  if tx._over then
+    error("this transaction is over: use its tx only inside of the function", level)
+  end
+end
+
+local function leave(tx, err)
+  tx._outcome = tx._outcome or err
+  error(LEAVE, 0)
+end
+
+local function fetch(tx, collection, key)
+  local link = tx._link
+  local left = math.max(tx._ends - link.core.now(), 0)
+  local ok, value, rev, version, schema, expires_at = link:call(left, "get", collection, key)
+  if not ok then
+    tx._broken = true
+    leave(tx, value)
+  end
+  return rev ~= nil
+    and { value = value, rev = rev, version = version, schema = schema, expires_at = expires_at }
+end
+
+-- Reads a record as of this transaction. The value is the caller's to change; so a second read fetches it again.
+local function read(tx, collection, key)
+  local fetched = slot(tx._fetched, collection)
+  local record = fetched[key]
+  fetched[key] = nil
+  if record == nil then
+    record = fetch(tx, collection, key)
+  end
+  local reads = slot(tx._reads, collection)
+  local before = reads[key]
+  if before == nil then
+    -- Only what the guard needs: the caller has the value.
+    reads[key] = record and { rev = record.rev } or { rev = 0 }
+    table.insert(tx._read_list, collection)
+    table.insert(tx._read_list, key)
+  elseif before.rev ~= (record and record.rev or 0) then
+    tx._broken, tx._stale = true, true
+    leave(tx, failure.new("version_conflict", "the record was written between two reads of one transaction"))
+  end
+  return record
+end
+
+-- The value with what was written in this transaction, to be read in it; nil: it is missing.
+local function written(tx, collection, key, write)
+  if write.base == nil then
+    local record = read(tx, collection, key)
+    write.base = record and core.encode(record.value) or false
+  end
+  local value
+  if write.base then
+    value = core.decode(write.base)
+  end
+  for _, patch in ipairs(write.patches) do
+    if value == nil and patch.create then
+      value = {}
+    end
+    if value ~= nil then
+      local ok, result = document.patch(value, core.decode(patch.steps))
+      if not ok then
+        leave(tx, result)
+      end
+      value = result
+    end
+  end
+  return value
+end
+
+local function snapshot(tx, value)
+  local bytes, message = core.encode(value)
+  if not bytes then
+    leave(tx, failure.new("invalid", message))
+  end
+  return bytes
+end
+
+-- Called directly by public functions only: level 4 is their caller.
+local function lookup(tx, collection, key)
+  usable(tx, 4)
+  check.name("collection", collection, 4)
+  check.key(key, 4)
+  local write = slot(tx._writes, collection)[key]
+  if not write then
+    return read(tx, collection, key) or nil
+  end
+  local value = written(tx, collection, key, write)
+  return value ~= nil and { value = value } or nil
+end
+
+---Reads a record's value; nil: it is missing. Sees what this transaction wrote. A failed read ends the transaction.
+---@param collection string
+---@param key string
+---@return any value
+function Tx:get(collection, key)
+  local record = lookup(self, collection, key)
+  if record then
+    return record.value
+  end
+end
+
+---Reads a record. One written in this transaction has only its value yet.
+---@param collection string
+---@param key string
+---@return stillpoint.Record|nil
+function Tx:read(collection, key)
+  local record = lookup(self, collection, key)
+  return record
+end
+
+---Writes a record whole, with the value as it is now.
+---@param collection string
+---@param key string
+---@param value any
+---@param opts? stillpoint.PutOptions
+function Tx:put(collection, key, value, opts)
+  usable(self, 3)
+  check.name("collection", collection, 3)
+  requests.put(self._link, collection, key, value, opts)
+  local bytes = snapshot(self, value)
+  slot(self._writes, collection)[key] = { base = bytes, patches = {} }
+  table.insert(self._ops, { "put", collection, key, bytes, opts })
+end
+
+---Changes places within a record; see `Collection:patch`.
+---@param collection string
+---@param key string
+---@param steps any[][]
+---@param opts? stillpoint.PatchOptions
+function Tx:patch(collection, key, steps, opts)
+  usable(self, 3)
+  check.name("collection", collection, 3)
+  requests.patch(self._link, collection, key, steps, opts)
+  local bytes = snapshot(self, steps)
+  local writes = slot(self._writes, collection)
+  local write = writes[key] or { patches = {} }
+  writes[key] = write
+  table.insert(write.patches, { steps = bytes, create = opts and opts.create })
+  table.insert(self._ops, { "patch", collection, key, bytes, opts })
+end
+
+---@param collection string
+---@param key string
+---@param opts? stillpoint.WriteOptions
+function Tx:delete(collection, key, opts)
+  usable(self, 3)
+  check.name("collection", collection, 3)
+  requests.delete(self._link, collection, key, opts)
+  slot(self._writes, collection)[key] = { base = false, patches = {} }
+  table.insert(self._ops, { "delete", collection, key, opts })
+end
+
+---Ends the transaction without a change; does not return. `store:txn` then returns nil and an error with reason
+---`aborted` and this message.
+---@param reason? string
+function Tx:abort(reason)
+  usable(self, 3)
+  leave(self, failure.new("aborted", tostring(reason or "the transaction was aborted")))
+end
+
+local function begin(link, ends, fetched)
+  return setmetatable({
+    _link = link,
+    _ends = ends,
+    _reads = {},
+    _read_list = {},
+    _fetched = fetched or {},
+    _writes = {},
+    _ops = {},
+    _over = false,
+  }, Tx)
+end
+
+local function guards(tx)
+  local list, keys = {}, tx._read_list
+  for i = 1, #keys, 2 do
+    local collection, key = keys[i], keys[i + 1]
+    list[#list + 1] = { collection, key, "rev", tx._reads[collection][key].rev }
+  end
+  return list
+end
+
+local function operations(tx)
+  local list = {}
+  for i, op in ipairs(tx._ops) do
+    if op[1] == "delete" then
+      list[i] = op
+    else
+      list[i] = { op[1], op[2], op[3], core.decode(op[4]), op[5] }
+    end
+  end
+  return list
+end
+
+-- Sends guards and writes, or only the guards. A single read is consistent by itself.
+local function send(tx, ops)
+  if #ops == 0 and #tx._read_list <= 2 then
+    return true
+  end
+  local link = tx._link
+  local left = math.max(tx._ends - link.core.now(), 0)
+  local ok, err = link:call(left, "txn", guards(tx), ops)
+  if ok then
+    return true
+  end
+  return false, err
+end
+
+-- Whether a conflict is about what was read here, so that another attempt may do better; a guard among the options of
+-- a write would fail again.
+local function is_stale(tx, err)
+  if err.reason ~= "version_conflict" then
+    return false
+  end
+  if tx._stale or not err.key then
+    return true
+  end
+  local reads = tx._reads[err.key.collection]
+  local seen = reads and reads[err.key.key]
+  return seen ~= nil and seen.rev ~= (err.current and err.current.rev or 0)
+end
+
+-- Reads what the last attempt read, at one revision.
+local function read_ahead(tx)
+  local keys = tx._read_list
+  if #keys <= 2 then
+    return {}
+  end
+  local left = math.max(tx._ends - tx._link.core.now(), 0)
+  local ok, records = tx._link:call(left, "batch_get", keys)
+  local fetched = {}
+  if ok then
+    for i = 1, #keys, 2 do
+      slot(fetched, keys[i])[keys[i + 1]] = records[(i + 1) / 2]
+    end
+  end
+  return fetched
+end
+
+local function pack(...)
+  return { n = select("#", ...), ... }
+end
+
+---@param level integer
+function txn.check(fn, opts, level)
+  check.callable(fn, "fn", level)
+  if opts ~= nil then
+    check.options(opts, OPTIONS, level)
+  end
+end
+
+---@param link stillpoint.Link
+---@param fn fun(tx: stillpoint.Tx): ...
+---@param opts? stillpoint.TxnOptions
+---@return true|nil ok
+---@return any ... What `fn` returned, or the error.
+function txn.run(link, fn, opts)
+  local ends = link.core.now() + (opts and opts.deadline or link.deadline)
+  local attempt, fetched = 0, nil
+  while true do
+    local tx = begin(link, ends, fetched)
+    local outcome = pack(protect.call(nil, fn, tx))
+    tx._over = true
+    local commits = outcome[1] and not tx._outcome
+    local failed = tx._outcome
+    local ok, err = false, failed
+    if not tx._broken then
+      ok, err = send(tx, commits and operations(tx) or {})
+    end
+    if ok and commits then
+      return true, unpack(outcome, 2, outcome.n)
+    elseif ok and failed then
+      return nil, failed
+    elseif ok then
+      error(outcome[2], 0)
+    end
+    attempt = attempt + 1
+    if not is_stale(tx, err) or not link:backoff(attempt, ends) then
+      return nil, err
+    end
+    fetched = read_ahead(tx)
+  end
+end
+
+return txn
