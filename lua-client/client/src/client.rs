@@ -1,10 +1,26 @@
 //! The client as its users see it.
 
-use std::{io, os::fd::RawFd, time::Duration};
+use std::{
+    io,
+    mem::ManuallyDrop,
+    os::fd::RawFd,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
-use stillpoint_proto::v1::{self, Reason, StoreError};
+use stillpoint_proto::{
+    name,
+    v1::{self, Reason, StoreError},
+};
 
-use crate::config::{CallOptions, Config};
+use crate::{
+    config::{CallOptions, Config},
+    driver::{Driver, Wait},
+    endpoint::Endpoint,
+    error, fork,
+    ledger::{Submission, Want},
+    wire,
+};
 
 /// What an operation came to.
 pub type Outcome = Result<Reply, StoreError>;
@@ -25,80 +41,262 @@ pub struct Info {
     pub limits: v1::PipelineOpened,
     /// The newest header seen.
     pub header: v1::ResponseHeader,
-    /// Whether the connection stands, as far as known.
+    /// Whether the connection stands, as far as known: a loss is noticed only while somebody drives.
     pub connected: bool,
     /// The endpoint connected to, or tried last.
     pub endpoint: String,
 }
 
-/// A connection to the store. Clones share it; usable from many threads.
+/// A connection to the store. Clones share it, from any thread; when the last one is dropped, what was not sent is lost
+/// (see [`close`](Client::close)).
+///
+/// A forked child may go on using its copy: it gets a connection of its own at the first use, and knows nothing of the
+/// operations its parent had in flight.
 #[derive(Clone, Debug)]
 pub struct Client {
-    config: Config,
-}
-
-fn not_yet() -> StoreError {
-    StoreError::new(Reason::Internal, "not built yet")
+    home: Arc<Home>,
 }
 
 impl Client {
-    /// Connects; returns once the store has answered.
+    /// Connects; returns once the store has answered. The error names the endpoints, what is wrong with each, and the
+    /// remedy.
     pub fn connect(config: Config) -> Result<Client, StoreError> {
-        Ok(Client { config })
+        let invalid = |message| StoreError::new(Reason::Invalid, message);
+        name::check_name("namespace", &config.namespace).map_err(invalid)?;
+        if config.endpoints.is_empty() {
+            return Err(invalid(
+                "no endpoint to connect to: name one, e.g. `unix:./stillpoint-data/stillpoint.sock`".into(),
+            ));
+        }
+        let endpoints = config
+            .endpoints
+            .iter()
+            .map(|text| Endpoint::parse(text))
+            .collect::<Result<_, _>>()?;
+        fork::watch();
+        let client = Client {
+            home: Arc::new(Home::new(config, endpoints)?),
+        };
+        client.wait_for_connection()?;
+        Ok(client)
     }
 
-    /// Queues an operation and returns its id. Never blocks; the operation is sent with the next `wait`, `poll` or
-    /// `call`, or by the background thread within 20 ms.
-    pub fn submit(&self, _op: v1::Op, _options: CallOptions) -> Result<u64, StoreError> {
-        Err(not_yet())
+    /// Queues an operation and returns its id. Never blocks; the operation is sent with the next `wait`, `poll` or `call`,
+    /// or by the background thread within about 20 ms.
+    ///
+    /// Fails at once if the operation alone is over the limit of a message (TOO_LARGE), if too many wait to be sent
+    /// (RATE_LIMITED), or if the client is closed (UNAVAILABLE).
+    pub fn submit(&self, op: v1::Op, options: CallOptions) -> Result<u64, StoreError> {
+        let driver = self.driver()?;
+        let submission = submission(driver, &op, options, true);
+        let mut ledger = driver.shared.ledger.lock();
+        let id = ledger.submit(submission)?;
+        driver.queued(ledger);
+        Ok(id)
     }
 
-    /// Waits for an operation, driving the connection from this thread. `None`: not done within `timeout`, or the id
-    /// is unknown (never given, taken or forgotten).
-    pub fn wait(&self, _id: u64, _timeout: Duration) -> Option<Outcome> {
-        None
+    /// Waits for an operation, driving the connection from this thread. `None`: not done within `timeout`, or the id is
+    /// unknown (never given, taken or forgotten).
+    pub fn wait(&self, id: u64, timeout: Duration) -> Option<Outcome> {
+        let driver = self.driver().ok()?;
+        let (deadline, wait) = {
+            let ledger = driver.shared.ledger.lock();
+            let slot = ledger.get(id)?;
+            (slot.deadline, Wait::of(slot.sequence > 0))
+        };
+        // Its own deadline ends an operation; a timer of ours is needed only before that.
+        let until = Instant::now()
+            .checked_add(timeout)
+            .filter(|&until| until < deadline);
+        // Another thread may take it meanwhile.
+        driver.drive(Want::Operation(id), wait, until, |ledger| {
+            match ledger.get(id) {
+                Some(_) => ledger.take(id).map(Some),
+                None => Some(None),
+            }
+        })?
     }
 
     /// Takes an operation's outcome if it is done, without driving.
-    pub fn take(&self, _id: u64) -> Option<Outcome> {
-        None
+    pub fn take(&self, id: u64) -> Option<Outcome> {
+        self.driver().ok()?.shared.ledger.lock().take(id)
     }
 
     /// The next operation that is done, each told once, in order of completion; its outcome is then there to `take`.
+    /// Only of operations submitted with [`submit`](Client::submit) and not taken yet. Does not drive.
+    #[allow(clippy::should_implement_trait)] // An iterator would need `&mut self` and promise an end.
     pub fn next(&self) -> Option<u64> {
-        None
+        self.driver().ok()?.shared.ledger.lock().next()
     }
 
-    /// Drives until `next` would return something, or `timeout`; returns how many it would return.
-    pub fn poll(&self, _timeout: Duration) -> usize {
-        0
+    /// Drives until `next` would return something, or `timeout`; returns how many it would return. A `timeout` of zero
+    /// sends what is queued and takes in what has arrived.
+    pub fn poll(&self, timeout: Duration) -> usize {
+        let Ok(driver) = self.driver() else { return 0 };
+        // Completions that nobody fetches must not keep back what is queued.
+        let until = match driver.shared.ledger.lock().untold_count() {
+            0 => Instant::now().checked_add(timeout),
+            _ => Some(Instant::now()),
+        };
+        let untold = driver.drive(Want::Completion, Wait::Poll, until, |ledger| {
+            let untold = ledger.untold_count();
+            (untold > 0 && !ledger.has_unsent()).then_some(untold)
+        });
+        untold.unwrap_or_else(|| driver.shared.ledger.lock().untold_count())
     }
 
     /// Drops the interest in an operation: it is still sent, but its outcome is neither told nor kept.
-    pub fn forget(&self, _id: u64) {}
-
-    /// Submits and waits until done; the deadline bounds it.
-    pub fn call(&self, _op: v1::Op, _options: CallOptions) -> Outcome {
-        Err(not_yet())
+    pub fn forget(&self, id: u64) {
+        if let Ok(driver) = self.driver() {
+            driver.shared.ledger.lock().forget(id);
+        }
     }
 
-    /// A file descriptor that is readable while `next` would return something. It belongs to the client.
+    /// Submits and waits until done; the deadline bounds it. `next` does not tell of it.
+    pub fn call(&self, op: v1::Op, options: CallOptions) -> Outcome {
+        let driver = self.driver()?;
+        let submission = submission(driver, &op, options, false);
+        let wait = Wait::of(submission.is_write);
+        let id = driver.shared.ledger.lock().submit(submission)?;
+        driver
+            .drive(Want::Operation(id), wait, None, |ledger| ledger.take(id))
+            .unwrap_or_else(|| Err(error::closed(true)))
+    }
+
+    /// A file descriptor that is readable while `next` would return something. It belongs to the client, which alone may
+    /// read from or close it. From the first call on, completions arrive without anybody driving.
     pub fn wake_fd(&self) -> io::Result<RawFd> {
-        Err(io::ErrorKind::Unsupported.into())
+        let driver = self.driver().map_err(io::Error::other)?;
+        let mut ledger = driver.shared.ledger.lock();
+        let fd = ledger.signal()?.fd();
+        ledger.seat.hosted = true;
+        driver.queued(ledger);
+        Ok(fd)
     }
 
     /// What the client knows of its connection.
     pub fn info(&self) -> Info {
+        let link = match self.driver() {
+            Ok(driver) => driver.shared.ledger.lock().link().clone(),
+            Err(_) => crate::ledger::Link::default(),
+        };
         Info {
-            limits: v1::PipelineOpened::default(),
-            header: v1::ResponseHeader::default(),
-            connected: false,
-            endpoint: self.config.endpoints[0].clone(),
+            limits: link.limits,
+            header: link.header,
+            connected: link.open,
+            endpoint: link.endpoint,
         }
     }
 
-    /// Waits for what is in flight, then closes the connection; every later operation is refused.
-    pub fn close(&self, _timeout: Duration) -> Result<(), StoreError> {
-        Ok(())
+    /// Waits for everything submitted, then closes the connection; every later operation is refused. If `timeout` comes
+    /// first, what is left fails, and so does this. Outcomes can still be taken.
+    pub fn close(&self, timeout: Duration) -> Result<(), StoreError> {
+        let driver = self.driver()?;
+        let until = Instant::now().checked_add(timeout);
+        driver.drive(Want::Idle, Wait::Long, until, |ledger| {
+            (ledger.pending() == 0).then_some(())
+        });
+        let left = driver.shared.ledger.lock().close();
+        // One last turn, so that the server hears of the end.
+        driver.drive(Want::Idle, Wait::Long, Some(Instant::now()), |_| None::<()>);
+        driver.stop();
+        match left {
+            0 => Ok(()),
+            n => Err(error::deadline_exceeded(
+                timeout,
+                &format!("the client was closed with {n} operations unfinished"),
+                true,
+            )),
+        }
+    }
+
+    fn wait_for_connection(&self) -> Result<(), StoreError> {
+        let driver = self.driver()?;
+        let config = &driver.shared.config;
+        let round = config.endpoints.len();
+        let patient_until = Instant::now() + config.connect_patience;
+        // Each endpoint's own time-out ends the wait; this only makes sure of it.
+        let until = patient_until + config.connect_timeout * (round as u32 + 1);
+        let opened = driver.drive(Want::Connection, Wait::Long, Some(until), |ledger| {
+            let link = ledger.link();
+            if link.open {
+                return Some(Ok(()));
+            }
+            if let Some(fatal) = &link.fatal {
+                return Some(Err(fatal.clone()));
+            }
+            let is_over = link.failures >= round && Instant::now() >= patient_until;
+            is_over.then(|| Err(StoreError::new(Reason::Unavailable, link.cause())))
+        });
+        opened.unwrap_or_else(|| {
+            let cause = driver.shared.ledger.lock().link().cause();
+            Err(StoreError::new(Reason::Unavailable, cause))
+        })
+    }
+
+    fn driver(&self) -> Result<&Driver, StoreError> {
+        self.home.driver()
+    }
+}
+
+/// An operation with all that holds for it.
+fn submission(driver: &Driver, op: &v1::Op, options: CallOptions, announce: bool) -> Submission {
+    let now = Instant::now();
+    let deadline = options.deadline.unwrap_or(driver.shared.config.deadline);
+    Submission {
+        op: wire::encode(op),
+        is_write: wire::is_write(op),
+        lane: options.lane,
+        durability: options.durability.into(),
+        submitted_at: now,
+        // A deadline beyond what the clock can say is none to speak of.
+        deadline: now.checked_add(deadline).unwrap_or(now + DEADLINE_MAX),
+        announce,
+    }
+}
+
+/// What a deadline too long for the clock becomes.
+const DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A driver and the process it belongs to. In a forked child it is left alone for good, not even dropped, and the child's
+/// own one hangs below it.
+#[derive(Debug)]
+struct Home {
+    generation: u64,
+    driver: ManuallyDrop<Driver>,
+    /// Never touched in the process of `driver`, so no fork can catch it locked.
+    in_child: OnceLock<Result<Box<Home>, StoreError>>,
+}
+
+impl Home {
+    fn new(config: Config, endpoints: Vec<Endpoint>) -> Result<Self, StoreError> {
+        Ok(Home {
+            generation: fork::generation(),
+            driver: ManuallyDrop::new(Driver::new(config, endpoints)?),
+            in_child: OnceLock::new(),
+        })
+    }
+
+    fn driver(&self) -> Result<&Driver, StoreError> {
+        if self.generation == fork::generation() {
+            return Ok(&self.driver);
+        }
+        let child = self.in_child.get_or_init(|| {
+            let shared = &self.driver.shared;
+            Home::new(shared.config.clone(), shared.endpoints.clone()).map(Box::new)
+        });
+        match child {
+            Ok(home) => home.driver(),
+            Err(error) => Err(error.clone()),
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if self.generation == fork::generation() {
+            // SAFETY: it is not used after this, and dropped nowhere else.
+            unsafe { ManuallyDrop::drop(&mut self.driver) };
+        }
     }
 }

@@ -1,11 +1,49 @@
 //! Stillpoint's client: connects, pipelines, repeats, keeps deadlines. There is no Lua in it.
+//!
+//! One stream (`StateService.Pipeline`) carries everything. Callers queue operations; whatever has queued up since the
+//! last frame goes out as one. The client owns a runtime of one thread, and that thread is *the caller's*: who waits,
+//! drives. So a blocking call has no thread hop, and a background thread is started only when work is left undriven.
+//!
+//! ```text
+//!  caller ── submit ──▶ ledger ──▶ outbound ──▶ ┐
+//!         ◀── take ──── (one     ◀─ connection ◀┴─ the store
+//!                        mutex)  ◀─ clock (deadlines)
+//!         ── wait, poll: driver (block_on here; else background)
+//! ```
+//!
+//! # Layout, as an operation meets it
+//!
+//! - `client`: what users see; `config`: what they say.
+//! - `driver`: who drives the runtime; `background`: the thread that does when nobody else does; `fork`: a child process
+//!   starts afresh.
+//! - `ledger`: every operation and how far it got. All rules of batching, credits, repeats and deadlines, without I/O.
+//! - `wire`: the frames, with operations encoded once however often they are sent; `outbound`: the stream of them.
+//! - `connection`: dialling (`endpoint`), opening, reading answers, reconnecting; `clock`: what happens at its time.
+//! - `signal`: the file descriptor for event loops. `admin`: the operator's port.
+//!
+//! # What it promises
+//!
+//! An operation ends exactly once, at the latest at its deadline, in whichever phase it is. A write is sent with the
+//! same number however often it is repeated, so the store applies it once. An error says `maybe_applied` exactly if the
+//! write's bytes may have reached a store that did not refuse it.
 
 // A `StoreError` carries the record a guard failed on. It is moved once per failed operation; a box would cost more.
 #![allow(clippy::result_large_err)]
 
 mod admin;
+mod background;
 mod client;
+mod clock;
 mod config;
+mod connection;
+mod driver;
+mod endpoint;
+mod error;
+mod fork;
+mod ledger;
+mod outbound;
+mod signal;
+mod wire;
 
 pub use admin::AdminClient;
 pub use client::{Client, Info, Outcome, Reply};

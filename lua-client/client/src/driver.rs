@@ -1,0 +1,323 @@
+//! Who waits, drives: the client's runtime has no thread of its own.
+//!
+//! A thread that waits runs the runtime with `block_on` until what it waits for is there, so an answer is read by the
+//! thread that wants it. Of several, tokio lets one drive and hands over when it leaves. Where recent waits were short,
+//! a thread spins for a moment before it sleeps: two sleeps and wake-ups cost more than the store's answer.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+use stillpoint_proto::v1::{self, StoreError};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::{
+    Config,
+    background::Background,
+    clock, connection,
+    endpoint::Endpoint,
+    error,
+    ledger::{Ledger, Want},
+};
+
+/// What the runtime's tasks and the callers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub config: Config,
+    pub endpoints: Vec<Endpoint>,
+    /// Under which this client numbers its writes.
+    writer_id: [u8; 16],
+    pub ledger: Mutex<Ledger>,
+    /// Rings the background thread.
+    pub bell: Condvar,
+}
+
+impl Shared {
+    /// The first frame of each connection.
+    pub fn opening(&self) -> v1::PipelineOpen {
+        let config = &self.config;
+        let program = &config.client_name;
+        let client_name = match (&config.service, &config.instance) {
+            (Some(service), Some(instance)) => format!("{service}/{instance} {program}"),
+            (Some(name), None) | (None, Some(name)) => format!("{name} {program}"),
+            (None, None) => program.clone(),
+        };
+        v1::PipelineOpen {
+            context: Some(v1::RequestContext {
+                namespace: config.namespace.clone(),
+                idempotency_key: Some(v1::IdempotencyKey {
+                    writer_id: self.writer_id.to_vec().into(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            client_name: client_name.trim_end().to_string(),
+        }
+    }
+}
+
+/// What a thread waits for, as far as the length of the wait goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wait {
+    Read,
+    Write,
+    Poll,
+    /// Never short.
+    Long,
+}
+
+impl Wait {
+    /// The wait for one operation.
+    pub fn of(is_write: bool) -> Self {
+        match is_write {
+            true => Wait::Write,
+            false => Wait::Read,
+        }
+    }
+}
+
+/// The length of recent waits of each kind, in microseconds.
+#[derive(Debug, Default)]
+struct Waits([AtomicU32; 3]);
+
+impl Waits {
+    /// How long a wait of this kind should spin.
+    fn spin(&self, wait: Wait, spin_max: Duration) -> Duration {
+        let Some(recent) = self.0.get(wait as usize) else {
+            return Duration::ZERO;
+        };
+        let recent = Duration::from_micros(recent.load(Ordering::Relaxed).into());
+        if recent > spin_max {
+            return Duration::ZERO;
+        }
+        spin_max
+    }
+
+    fn record(&self, wait: Wait, took: Duration) {
+        // One stall must not keep the next hundred waits from spinning.
+        const TOOK_US_MAX: u128 = 1_000;
+        if let Some(recent) = self.0.get(wait as usize) {
+            let took_us = took.as_micros().min(TOOK_US_MAX) as u32;
+            let average = (recent.load(Ordering::Relaxed) * 3 + took_us) / 4;
+            recent.store(average, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A runtime, the tasks on it, and the means to drive it.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub shared: Arc<Shared>,
+    /// Taken out only when dropped.
+    runtime: Option<Arc<Runtime>>,
+    background: Background,
+    waits: Waits,
+    spin_max: Duration,
+}
+
+impl Driver {
+    /// Starts to connect, as soon as somebody drives.
+    pub fn new(config: Config, endpoints: Vec<Endpoint>) -> Result<Self, StoreError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| error::internal("cannot set up the client's event loop", &e))?;
+        let first = endpoints.first().map(Endpoint::to_string);
+        let ledger = Ledger::new(
+            config.queue_max,
+            config.message_bytes_max,
+            endpoints.len(),
+            first.unwrap_or_default(),
+        );
+        // With a single processor the server cannot run while we spin.
+        let has_processors = thread::available_parallelism().is_ok_and(|n| n.get() > 1);
+        let spin_max = match has_processors {
+            true => config.spin_max,
+            false => Duration::ZERO,
+        };
+        let shared = Arc::new(Shared {
+            config,
+            endpoints,
+            writer_id: rand::random(),
+            ledger: Mutex::new(ledger),
+            bell: Condvar::new(),
+        });
+        runtime.spawn(connection::run(shared.clone()));
+        runtime.spawn(clock::run(shared.clone()));
+        Ok(Driver {
+            shared,
+            runtime: Some(Arc::new(runtime)),
+            background: Background::default(),
+            waits: Waits::default(),
+            spin_max,
+        })
+    }
+
+    /// Drives until `ready` gives something, or until the time is up (`None`: never). Even with no time left, what can be
+    /// sent is sent and what has arrived is taken in.
+    pub fn drive<T>(
+        &self,
+        want: Want,
+        wait: Wait,
+        until: Option<Instant>,
+        mut ready: impl FnMut(&mut Ledger) -> Option<T>,
+    ) -> Option<T> {
+        let mut ledger = self.shared.ledger.lock();
+        if let Some(out) = ready(&mut ledger) {
+            return Some(out);
+        }
+        if Handle::try_current().is_ok() {
+            drop(ledger);
+            return self.wait_as_guest(want, until, ready);
+        }
+        ledger.seat.enter();
+        let is_alone = ledger.seat.callers == 1;
+        drop(ledger);
+        let _left = OnLeave(self);
+        let begun = Instant::now();
+        let spin = match is_alone {
+            true => self.waits.spin(wait, self.spin_max),
+            false => Duration::ZERO,
+        };
+        let out = self.block_on(want, begun + spin, until, ready);
+        if out.is_some() {
+            self.waits.record(wait, begun.elapsed());
+        }
+        out
+    }
+
+    fn block_on<T>(
+        &self,
+        want: Want,
+        spin_until: Instant,
+        until: Option<Instant>,
+        mut ready: impl FnMut(&mut Ledger) -> Option<T>,
+    ) -> Option<T> {
+        // One to send, one to read what that or the time before brought.
+        let mut passes_owed = 2;
+        let mut ticket = 0;
+        let timer = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut timer = pin!(timer);
+        self.runtime().block_on(poll_fn(|cx| {
+            let mut ledger = self.shared.ledger.lock();
+            if let Some(out) = ready(&mut ledger) {
+                ledger.waiters.leave(ticket);
+                return Poll::Ready(Some(out));
+            }
+            ledger.flush();
+            ticket = ledger.waiters.enter(ticket, want, cx.waker());
+            drop(ledger);
+            let now = Instant::now();
+            let is_late = until.is_some_and(|until| until <= now);
+            if is_late && passes_owed == 0 {
+                self.shared.ledger.lock().waiters.leave(ticket);
+                return Poll::Ready(None);
+            }
+            if is_late || now < spin_until {
+                passes_owed -= passes_owed.min(1);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            timer.as_mut().poll(cx).map(|()| {
+                self.shared.ledger.lock().waiters.leave(ticket);
+                None
+            })
+        }))
+    }
+
+    /// Waits on a thread of another runtime, which must not drive ours: the background thread does.
+    fn wait_as_guest<T>(
+        &self,
+        want: Want,
+        until: Option<Instant>,
+        mut ready: impl FnMut(&mut Ledger) -> Option<T>,
+    ) -> Option<T> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut ticket = 0;
+        let mut ledger = self.shared.ledger.lock();
+        ledger.seat.guests += 1;
+        self.background
+            .call_in(ledger, &self.shared, self.runtime());
+        let out = loop {
+            ledger = self.shared.ledger.lock();
+            let out = ready(&mut ledger);
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if out.is_some() || left == Some(Duration::ZERO) {
+                break out;
+            }
+            ledger.flush();
+            ticket = ledger.waiters.enter(ticket, want, &waker);
+            drop(ledger);
+            match left {
+                Some(left) => thread::park_timeout(left),
+                None => thread::park(),
+            }
+        };
+        ledger.waiters.leave(ticket);
+        ledger.seat.guests -= 1;
+        out
+    }
+
+    /// After something was queued: sees to it that it is sent even if the caller does not drive.
+    pub fn queued(&self, mut ledger: parking_lot::MutexGuard<'_, Ledger>) {
+        if ledger.seat.is_driven() {
+            ledger.flush();
+        } else {
+            self.background
+                .call_in(ledger, &self.shared, self.runtime());
+        }
+    }
+
+    /// Ends the background thread.
+    pub fn stop(&self) {
+        self.background.stop(&self.shared);
+    }
+
+    fn runtime(&self) -> &Arc<Runtime> {
+        self.runtime.as_ref().expect("taken only when dropped")
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.stop();
+        // The thread had the only other reference. Shutting down so is allowed within another runtime, too.
+        if let Some(runtime) = self.runtime.take().and_then(Arc::into_inner) {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Gives the seat back, even if the caller panics.
+struct OnLeave<'a>(&'a Driver);
+
+impl Drop for OnLeave<'_> {
+    fn drop(&mut self) {
+        self.0
+            .background
+            .caller_left(&self.0.shared, self.0.runtime());
+    }
+}
+
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
