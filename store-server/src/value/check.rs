@@ -211,16 +211,17 @@ impl<'a> Checker<'a> {
         let Some(frame) = self.open.pop() else {
             return Ok(());
         };
-        if let Some(key) = duplicate(self.value, &mut self.keys[frame.keys_before..]) {
-            let key = match Cursor::at(self.value, key.start).read() {
-                Ok(Token::Str(text)) => format!("key {}", quoted(&String::from_utf8_lossy(text))),
-                Ok(Token::Number(number)) => format!("key {number}"),
-                _ => "same key".into(),
-            };
-            return Err(invalid(format!("the {key} stands twice in a map")));
-        }
+        let twin = duplicate(self.value, &mut self.keys[frame.keys_before..]);
         self.keys.truncate(frame.keys_before);
-        Ok(())
+        let Some(key) = twin else {
+            return Ok(());
+        };
+        let key = match Cursor::at(self.value, key.start).read() {
+            Ok(Token::Str(text)) => format!("key {}", quoted(&String::from_utf8_lossy(text))),
+            Ok(Token::Number(number)) => format!("key {number}"),
+            _ => "same key".into(),
+        };
+        Err(invalid(format!("the {key} stands twice in a map")))
     }
 
     fn malformed(&self, malformed: Malformed) -> StoreError {
