@@ -14,34 +14,28 @@ pub struct AdminClient {
     service: AdminServiceClient<Channel>,
     endpoint: Endpoint,
     deadline: Duration,
-    /// Taken out only when dropped.
-    runtime: Option<Runtime>,
+    runtime: Blocking,
 }
 
 impl AdminClient {
     /// Connects to `unix:PATH` or `http://host:port`; `deadline` bounds the connecting and each call.
     pub fn connect(endpoint: &str, deadline: Duration) -> Result<AdminClient, StoreError> {
         let endpoint = Endpoint::parse(endpoint)?;
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| error::internal("cannot set up the client's event loop", &e))?;
-        let channel = block_on(&runtime, endpoint.dial(deadline))
+        let runtime = Blocking::new()?;
+        let channel = runtime
+            .run(endpoint.dial(deadline))
             .map_err(|cause| StoreError::new(Reason::Unavailable, cause))?;
         Ok(AdminClient {
             service: AdminServiceClient::new(channel),
             endpoint,
             deadline,
-            runtime: Some(runtime),
+            runtime,
         })
     }
 
     /// How the store is.
     pub fn status(&mut self) -> Result<v1::GetStatusResponse, StoreError> {
         let (service, deadline, endpoint) = (&mut self.service, self.deadline, &self.endpoint);
-        let Some(runtime) = &self.runtime else {
-            return Err(error::closed(false));
-        };
         let call = async {
             let call = service.get_status(v1::GetStatusRequest {});
             match tokio::time::timeout(deadline, call).await {
@@ -53,30 +47,51 @@ impl AdminClient {
                 }
             }
         };
-        block_on(runtime, call)
+        self.runtime.run(call)
     }
 }
 
-impl Drop for AdminClient {
+/// A runtime for one call at a time.
+#[derive(Debug)]
+struct Blocking {
+    /// Taken out only when dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Blocking {
+    fn new() -> Result<Self, StoreError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| error::internal("cannot set up the client's event loop", &e))?;
+        Ok(Blocking {
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Runs a future to its end, on a thread of its own if this one belongs to another runtime.
+    fn run<F>(&self, future: F) -> F::Output
+    where
+        F: Future + Send,
+        F::Output: Send,
+    {
+        let runtime = self.runtime.as_ref().expect("taken only when dropped");
+        if Handle::try_current().is_err() {
+            return runtime.block_on(future);
+        }
+        thread::scope(|scope| {
+            let call = scope.spawn(|| runtime.block_on(future));
+            call.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+impl Drop for Blocking {
     fn drop(&mut self) {
+        // Allowed within another runtime, where a plain drop panics.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
-}
-
-/// Runs a future to its end, on a thread of its own if this one belongs to another runtime.
-fn block_on<F>(runtime: &Runtime, future: F) -> F::Output
-where
-    F: Future + Send,
-    F::Output: Send,
-{
-    if Handle::try_current().is_err() {
-        return runtime.block_on(future);
-    }
-    thread::scope(|scope| {
-        let call = scope.spawn(|| runtime.block_on(future));
-        call.join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }

@@ -15,10 +15,11 @@ use stillpoint_proto::{
 
 use crate::{
     config::{CallOptions, Config},
-    driver::{Driver, Wait},
+    driver::Driver,
     endpoint::Endpoint,
     error, fork,
     ledger::{Submission, Want},
+    spin::Wait,
     wire,
 };
 

@@ -27,8 +27,8 @@ pub struct Config {
     pub queue_max: usize,
     /// Bytes of one message, either way; the server's own limit holds too. 16 MiB unless set.
     pub message_bytes_max: usize,
-    /// Longest time a blocking wait spins before it sleeps. 80 µs unless set; zero: never. A wait spins only where the
-    /// waits before it were that short.
+    /// Longest time a blocking wait spins before it sleeps. 80 µs unless set; zero: never. A wait spins only where that
+    /// has made waits of its kind shorter, and never where they are longer than this.
     pub spin_max: Duration,
 }
 

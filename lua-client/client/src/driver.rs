@@ -1,16 +1,13 @@
 //! Who waits, drives: the client's runtime has no thread of its own.
 //!
 //! A thread that waits runs the runtime with `block_on` until what it waits for is there, so an answer is read by the
-//! thread that wants it. Of several, tokio lets one drive and hands over when it leaves. Where recent waits were short,
-//! a thread spins for a moment before it sleeps: two sleeps and wake-ups cost more than the store's answer.
+//! thread that wants it. Of several, tokio lets one drive and hands over when it leaves. Where `spin` says that it pays, a
+//! thread spins for a moment before it sleeps.
 
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     task::{Poll, Wake, Waker},
     thread::{self, Thread},
     time::{Duration, Instant},
@@ -27,6 +24,7 @@ use crate::{
     endpoint::Endpoint,
     error,
     ledger::{Ledger, Want},
+    spin::{Wait, Waits},
 };
 
 /// What the runtime's tasks and the callers share.
@@ -65,54 +63,6 @@ impl Shared {
     }
 }
 
-/// What a thread waits for, as far as the length of the wait goes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Wait {
-    Read,
-    Write,
-    Poll,
-    /// Never short.
-    Long,
-}
-
-impl Wait {
-    /// The wait for one operation.
-    pub fn of(is_write: bool) -> Self {
-        match is_write {
-            true => Wait::Write,
-            false => Wait::Read,
-        }
-    }
-}
-
-/// The length of recent waits of each kind, in microseconds.
-#[derive(Debug, Default)]
-struct Waits([AtomicU32; 3]);
-
-impl Waits {
-    /// How long a wait of this kind should spin.
-    fn spin(&self, wait: Wait, spin_max: Duration) -> Duration {
-        let Some(recent) = self.0.get(wait as usize) else {
-            return Duration::ZERO;
-        };
-        let recent = Duration::from_micros(recent.load(Ordering::Relaxed).into());
-        if recent > spin_max {
-            return Duration::ZERO;
-        }
-        spin_max
-    }
-
-    fn record(&self, wait: Wait, took: Duration) {
-        // One stall must not keep the next hundred waits from spinning.
-        const TOOK_US_MAX: u128 = 1_000;
-        if let Some(recent) = self.0.get(wait as usize) {
-            let took_us = took.as_micros().min(TOOK_US_MAX) as u32;
-            let average = (recent.load(Ordering::Relaxed) * 3 + took_us) / 4;
-            recent.store(average, Ordering::Relaxed);
-        }
-    }
-}
-
 /// A runtime, the tasks on it, and the means to drive it.
 #[derive(Debug)]
 pub(crate) struct Driver {
@@ -121,7 +71,6 @@ pub(crate) struct Driver {
     runtime: Option<Arc<Runtime>>,
     background: Background,
     waits: Waits,
-    spin_max: Duration,
 }
 
 impl Driver {
@@ -138,12 +87,7 @@ impl Driver {
             endpoints.len(),
             first.unwrap_or_default(),
         );
-        // With a single processor the server cannot run while we spin.
-        let has_processors = thread::available_parallelism().is_ok_and(|n| n.get() > 1);
-        let spin_max = match has_processors {
-            true => config.spin_max,
-            false => Duration::ZERO,
-        };
+        let waits = Waits::new(config.spin_max);
         let shared = Arc::new(Shared {
             config,
             endpoints,
@@ -157,8 +101,7 @@ impl Driver {
             shared,
             runtime: Some(Arc::new(runtime)),
             background: Background::default(),
-            waits: Waits::default(),
-            spin_max,
+            waits,
         })
     }
 
@@ -184,13 +127,11 @@ impl Driver {
         drop(ledger);
         let _left = OnLeave(self);
         let begun = Instant::now();
-        let spin = match is_alone {
-            true => self.waits.spin(wait, self.spin_max),
-            false => Duration::ZERO,
-        };
-        let out = self.block_on(want, begun + spin, until, ready);
-        if out.is_some() {
-            self.waits.record(wait, begun.elapsed());
+        let spin = self.waits.spin(wait).filter(|_| is_alone);
+        let spin_until = spin.map_or(begun, |spin| begun + spin);
+        let out = self.block_on(want, spin_until, until, ready);
+        if out.is_some() && is_alone {
+            self.waits.record(wait, spin.is_some(), begun.elapsed());
         }
         out
     }

@@ -42,6 +42,8 @@ pub(crate) struct Slot {
 }
 
 /// How far an operation got.
+// An allocation for each answer would cost more than the room in the few slots that wait.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub(crate) enum Phase {
     /// Waits to be sent.

@@ -2,6 +2,7 @@
 //! can be told to fail at any point.
 
 #![allow(dead_code)] // Each test file uses a part of it.
+#![allow(clippy::result_large_err)] // As in the client.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
