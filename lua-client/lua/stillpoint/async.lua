@@ -29,6 +29,9 @@ end
 
 local function submit(link, finish, opts, deadline, op, collection, key, ...)
   check.name("collection", collection, 4)
+  if not link.handle then
+    error("the store is closed", 3)
+  end
   local lane = opts and opts.lane or lane_of(collection, key)
   return Future.submit(link, finish, deadline, lane, op, collection, key, ...)
 end
@@ -103,6 +106,9 @@ end
 function Async:scan_page(collection, opts)
   check.name("collection", collection, 3)
   local link = self._link
+  if not link.handle then
+    error("the store is closed", 2)
+  end
   local deadline, op, name, request = requests.scan(link, collection, opts)
   local future = Future.submit(link, results.page, deadline, opts and opts.lane or 0, op, name, request)
   return future

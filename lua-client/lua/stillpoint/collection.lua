@@ -103,9 +103,9 @@ end
 ---Reads a record, has `fn` compute its new value, and writes it if nobody wrote meanwhile; else `fn` gets the newer
 ---value and tries again, until the deadline is over (then `err.reason` is `version_conflict`).
 ---
----`fn` gets nil for a missing record. If it returns nil, nothing is written: `update` then returns nil, and if `fn` gave
----a reason (`return nil, "poor"`), an error with reason `aborted` and that message. An error raised in `fn` comes out
----of `update`; nothing is written. A record's lifetime stays as it is unless `ttl` is given.
+---`fn` gets nil for a missing record. If it returns nil, nothing is written: `update` then returns nil, and if `fn`
+---gave a reason (`return nil, "poor"`), an error with reason `aborted` and that message. An error raised in `fn` comes
+---out of `update`; nothing is written. A record's lifetime stays as it is unless `ttl` is given.
 ---@param key string
 ---@param fn fun(value: any): any
 ---@param opts? stillpoint.UpdateOptions

@@ -60,7 +60,7 @@ local function returned(future, ok, ...)
   complete(future)
 end
 
----Submits an operation.
+---Submits an operation. The link is open.
 ---@param link stillpoint.Link
 ---@param finish fun(ok: boolean, ...): ...
 ---@param deadline number
@@ -69,9 +69,6 @@ end
 ---@param ... any
 ---@return stillpoint.Future
 function Future.submit(link, finish, deadline, lane, op, ...)
-  if not link.handle then
-    error("the store is closed", 3)
-  end
   local future = setmetatable({ _link = link, _finish = finish }, Future)
   local id, err = link.core.submit(link.handle, deadline, lane, op, ...)
   if id then

@@ -140,6 +140,17 @@ function Link:backoff(attempt, ends)
   return self.core.now() < ends
 end
 
+---Which error tells more, when attempts end: that there was no time left, or why it took several.
+---@param err stillpoint.Error The newest.
+---@param conflict stillpoint.Error|nil Of the attempt before.
+---@return stillpoint.Error
+function Link.last_error(err, conflict)
+  if conflict and err.reason == "deadline_exceeded" and not err.maybe_applied then
+    return conflict
+  end
+  return err
+end
+
 ---Notes a future for an operation just submitted.
 ---@param id integer
 ---@param future stillpoint.Future
@@ -225,19 +236,41 @@ function Link:run()
   end
 end
 
+-- Waits for the answers to come, as long as there is time.
+local function drain(link, ends)
+  local now = link.core.now
+  local futures = {}
+  for _, future in pairs(link.futures) do
+    futures[#futures + 1] = future
+  end
+  for _, future in ipairs(futures) do
+    if link.handle and not future:done() then
+      future:_block(math.max(ends - now(), 0))
+    end
+  end
+  while link.handle and next(link.tickets) and now() < ends do
+    link:poll(ends - now())
+  end
+end
+
 ---Waits for what is in flight, then closes. What is not done by then fails with `unavailable`.
 ---@param seconds number
 ---@return true|nil ok
 ---@return stillpoint.Error|nil err
 function Link:close(seconds)
-  local handle = self.handle
+  local now = self.core.now
+  local ends = now() + seconds
+  if self.handle then
+    drain(self, ends)
+  end
+  local handle, driver = self.handle, self.driver
   if not handle then
     return true
   end
-  if self.driver then
-    self.driver:unwatch(self)
+  if driver then
+    driver:unwatch(self)
   end
-  local ok, err = self.core.close(handle, seconds)
+  local ok, err = self.core.close(handle, math.max(ends - now(), 0))
   self.handle = nil
   local tickets, futures = self.tickets, self.futures
   self.tickets, self.futures = {}, {}
@@ -247,8 +280,8 @@ function Link:close(seconds)
   for _, ticket in pairs(tickets) do
     self:wake(ticket)
   end
-  if self.driver and self.driver.run_ready then
-    self.driver:run_ready()
+  if driver and driver.run_ready then
+    driver:run_ready()
   end
   return ok, err
 end

@@ -313,7 +313,7 @@ end
 ---@return any ... What `fn` returned, or the error.
 function txn.run(link, fn, opts)
   local ends = link.core.now() + (opts and opts.deadline or link.deadline)
-  local attempt, fetched = 0, nil
+  local attempt, fetched, conflict = 0, nil, nil
   while true do
     local tx = begin(link, ends, fetched)
     local outcome = pack(protect.call(nil, fn, tx))
@@ -333,8 +333,9 @@ function txn.run(link, fn, opts)
     end
     attempt = attempt + 1
     if not is_stale(tx, err) or not link:backoff(attempt, ends) then
-      return nil, err
+      return nil, link.last_error(err, conflict)
     end
+    conflict = err
     fetched = read_ahead(tx)
   end
 end

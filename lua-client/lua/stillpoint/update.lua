@@ -55,7 +55,7 @@ function update.run(link, name, key, fn, opts)
   if not ok then
     return nil, value
   end
-  local attempt = 0
+  local attempt, conflict = 0, nil
   while true do
     local changed, reason = fn(value)
     if changed == nil then
@@ -67,8 +67,9 @@ function update.run(link, name, key, fn, opts)
     end
     attempt = attempt + 1
     if err.reason ~= "version_conflict" or not link:backoff(attempt, ends) then
-      return nil, err
+      return nil, link.last_error(err, conflict)
     end
+    conflict = err
     record = err.current or MISSING
     value = record.value
   end

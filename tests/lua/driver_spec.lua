@@ -1,0 +1,110 @@
+-- Calls in the coroutines of an event loop wait without blocking it.
+
+local spec = require "spec"
+
+local equal, test = spec.equal, spec.test
+
+-- Per loop: how tasks are started, and how the loop is run until they are done.
+local loops = {}
+
+function loops.luv(uv)
+  return function(fn)
+    local co = coroutine.create(fn)
+    assert(coroutine.resume(co))
+  end, function()
+    uv.run()
+  end
+end
+
+function loops.cqueues(cqueues)
+  local controller = cqueues.new()
+  return function(fn)
+    controller:wrap(fn)
+  end, function()
+    assert(controller:loop(10))
+  end
+end
+
+function loops.copas(copas)
+  return copas.addthread, function(is_done)
+    while not is_done() do
+      copas.step(1)
+    end
+  end
+end
+
+local function with(name, store)
+  if not spec.has_server then
+    spec.not_here "memory() has no descriptor"
+  end
+  local found, library = pcall(require, name)
+  if not found then
+    spec.skip(name .. " is not installed for " .. _VERSION)
+  end
+  store:use(require("stillpoint.driver." .. name))
+  return loops[name](library)
+end
+
+for name in pairs(loops) do
+  test(name .. ": a hundred tasks wait side by side", function(store)
+    local spawn, run = with(name, store)
+    local players = store:collection "player"
+    local done, running, most = 0, 0, 0
+    for i = 1, 100 do
+      spawn(function()
+        running = running + 1
+        most = math.max(most, running)
+        local key = "k" .. i
+        assert(players:put(key, { i = 0 }))
+        for _ = 1, 5 do
+          assert(players:update(key, function(p)
+            p.i = p.i + 1
+            return p
+          end))
+        end
+        assert(store:txn(function(tx)
+          local p = tx:get("player", key)
+          p.done = true
+          tx:put("player", key, p)
+        end))
+        equal(players:get(key), { i = 5, done = true })
+        running, done = running - 1, done + 1
+      end)
+    end
+    run(function()
+      return done == 100
+    end)
+    equal({ done, most > 1 }, { 100, true })
+  end)
+
+  test(name .. ": futures are waited for, and callbacks run", function(store)
+    local spawn, run = with(name, store)
+    local heard, waited
+    spawn(function()
+      store.async:put("player", "1", { gold = 1 }):on_done(function(rev)
+        heard = rev
+      end)
+      local future = store.async:update("player", "1", function(p)
+        p.gold = p.gold + 1
+        return p
+      end)
+      waited = future:wait()
+    end)
+    run(function()
+      return heard and waited
+    end)
+    assert(heard)
+    equal(waited, { gold = 2 })
+  end)
+
+  test(name .. ": calls outside of tasks block as ever", function(store)
+    with(name, store)
+    assert(store:collection("player"):put("1", 1))
+    equal(store:collection("player"):get "1", 1)
+    spec.misuse("this store is driven by " .. name .. ": run that loop", function()
+      store:run()
+    end)
+  end)
+end
+
+spec.finish()
