@@ -165,7 +165,9 @@ impl Store {
     pub fn execute(&self, namespace: &str, op: Op) -> Result<Kind, StoreError> {
         self.shared.validator.namespace(namespace)?;
         self.check(namespace, &op)?;
-        let result = match self.reader().read(namespace, &op) {
+        // The reader must be gone before a write is waited for: the writer waits for readers.
+        let answered = self.reader().read(namespace, &op);
+        let result = match answered {
             Some(result) => result,
             None => {
                 let (sender, receiver) = crossbeam_channel::bounded(1);

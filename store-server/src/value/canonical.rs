@@ -76,11 +76,11 @@ fn write_entries(
     }
     if !entries.is_sorted_by_key(|entry| &out[entry.key()]) {
         entries.sort_by(|a, b| out[a.key()].cmp(&out[b.key()]));
-        let sorted: Vec<u8> = entries
+        let sorted: Vec<&[u8]> = entries
             .iter()
-            .flat_map(|entry| &out[entry.start..entry.end])
-            .copied()
+            .map(|entry| &out[entry.start..entry.end])
             .collect();
+        let sorted = sorted.concat();
         out[begin..].copy_from_slice(&sorted);
     }
     Ok(())
