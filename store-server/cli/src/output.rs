@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use comfy_table::{Table, presets};
 use rmpv::Value;
 
 use crate::json;
@@ -28,4 +29,19 @@ pub fn print_text(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// A table without lines.
+pub fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table
+}
+
+/// Prints a table, flush with the left margin.
+pub fn print_table(table: &Table) -> io::Result<()> {
+    let text: String = (table.lines())
+        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()))
+        .collect();
+    print_text(&text)
 }

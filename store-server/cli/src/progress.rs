@@ -10,7 +10,7 @@ pub fn records(verb: &str) -> ProgressBar {
 
 /// Counts the bytes of a file.
 pub fn bytes(verb: &str, len: u64) -> ProgressBar {
-    let style = "{prefix} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {eta} left, {msg}";
+    let style = "{prefix} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {eta} left";
     styled(ProgressBar::new(len), verb, style)
 }
 

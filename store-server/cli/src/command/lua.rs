@@ -36,8 +36,8 @@ pub struct Options {
 /// Runs the script.
 pub fn run(options: Options) -> Result<(), Failure> {
     let outcome = match (&options.code, options.words.as_slice()) {
-        (Some(code), args) => stillpoint_core::run_chunk(code, args),
-        (None, [script, args @ ..]) => stillpoint_core::run_script(Path::new(script), args),
+        (Some(code), args) => stillpoint_core::host::run_chunk(code, args),
+        (None, [script, args @ ..]) => stillpoint_core::host::run_script(Path::new(script), args),
         (None, []) => return Err(Failure::usage("no script is named")),
     };
     outcome.map_err(Failure::operation)

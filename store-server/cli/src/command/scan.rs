@@ -3,14 +3,14 @@
 use std::io::{self, BufWriter, Write};
 
 use clap::Args;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::ContentArrangement;
 use stillpoint_proto::v1::{ScanEntry, ScanOp};
 
 use crate::{
     address::{key_from_text, key_to_text},
     failure::Failure,
     json,
-    output::{self, is_terminal},
+    output::{self, is_terminal, plain_table},
     pages::Pages,
     port::DataPort,
     record::entry_value,
@@ -108,8 +108,7 @@ fn print_lines(mut pages: Pages<'_>, keys_only: bool) -> Result<(), Failure> {
 }
 
 fn print_table(mut pages: Pages<'_>, keys_only: bool) -> Result<(), Failure> {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    let mut table = plain_table();
     if is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
@@ -130,7 +129,7 @@ fn print_table(mut pages: Pages<'_>, keys_only: bool) -> Result<(), Failure> {
         }
     }
     if count > 0 {
-        output::print_text(&format!("{}\n", table.trim_fmt()))?;
+        output::print_table(&table)?;
     }
     match count {
         0 => eprintln!("no records"),

@@ -3,11 +3,17 @@
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 use rmpv::Value;
 use stillpoint_proto::v1::GetStatusResponse;
 
-use crate::{failure::Failure, output, port::AdminPort, record::object, settings::size_text};
+use crate::{
+    failure::Failure,
+    output::{self, plain_table},
+    port::AdminPort,
+    record::object,
+    settings::size_text,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -29,11 +35,12 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     if json {
         return Ok(output::print_json(&to_value(&status), false)?);
     }
-    let mut text = format!("{}\n", store_table(&status).trim_fmt());
+    output::print_table(&store_table(&status))?;
     if !status.namespaces.is_empty() {
-        text.push_str(&format!("\n{}\n", namespace_table(&status).trim_fmt()));
+        output::print_line("")?;
+        output::print_table(&namespace_table(&status))?;
     }
-    Ok(output::print_text(&text)?)
+    Ok(())
 }
 
 /// The status for people.
@@ -46,8 +53,14 @@ fn store_table(status: &GetStatusResponse) -> Table {
         "" => "taken".to_owned(),
         reason => format!("REFUSED: {reason}"),
     };
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    let commits = match log.last_seq {
+        0 => "none yet".to_owned(),
+        last => format!(
+            "{} to {last} in the log, synced to {}, checkpoint at {}",
+            log.first_seq, log.synced_seq, log.checkpoint_seq
+        ),
+    };
+    let mut table = plain_table();
     let rows: [(&str, String); 12] = [
         (
             "server",
@@ -75,13 +88,7 @@ fn store_table(status: &GetStatusResponse) -> Table {
             "log",
             format!("{} in {} segments", size_text(log.bytes), log.segments),
         ),
-        (
-            "commits",
-            format!(
-                "{} to {} in the log, synced to {}, checkpoint at {}",
-                log.first_seq, log.last_seq, log.synced_seq, log.checkpoint_seq
-            ),
-        ),
+        ("commits", commits),
         (
             "view",
             format!(
@@ -115,8 +122,7 @@ fn store_table(status: &GetStatusResponse) -> Table {
 }
 
 fn namespace_table(status: &GetStatusResponse) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    let mut table = plain_table();
     table.set_header(["NAMESPACE", "RECORDS", "REVISION"]);
     for namespace in &status.namespaces {
         table.add_row([

@@ -1,0 +1,6 @@
+//! The built program, run as people and scripts run it, against real servers.
+
+mod dump_load;
+mod records;
+mod server;
+mod settings;
