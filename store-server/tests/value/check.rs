@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rmp::Marker;
 use rmpv::Value;
 use stillpoint_proto::v1::Reason;
-use stillpoint_store_server::value::{NESTING_MAX, ValueLimits, check};
+use stillpoint_store_server::value::{NESTING_MAX, ValueLimits, check, equal};
 
 use crate::{model, notation::encode, random};
 
@@ -117,6 +117,44 @@ proptest! {
 }
 
 #[test]
+fn keys_of_all_kinds_made_to_collide_are_sorted_without_a_panic() {
+    let limits = ValueLimits {
+        bytes: 1 << 20,
+        nesting: 4,
+    };
+    // The fingerprint of an integer is the upper half of a product with an odd constant C: adding C^-1 * k to it, with
+    // k below 2^32, mostly leaves that half as it is.
+    let inverse = (0..6).fold(1u64, |x, _| {
+        x.wrapping_mul(2u64.wrapping_sub(x.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    });
+    let mut keys: Vec<Value> = (0..2000u64)
+        .map(|k| inverse.wrapping_mul(k * 7919).into())
+        .collect();
+    keys.extend((0..300).map(|n| Value::from("x".repeat(n))));
+    keys.extend((0..300).map(|n| Value::Binary(vec![7; n])));
+    keys.extend((0..300).map(|n| Value::Array(vec![Value::from((n * 7919) % 1000)])));
+    keys.extend((0..300).map(|n| Value::F64(f64::from(n) + 0.5)));
+    keys.extend([
+        Value::Nil,
+        true.into(),
+        false.into(),
+        Value::Map(vec![]),
+        Value::Ext(1, vec![]),
+    ]);
+    let map =
+        |keys: &[Value]| Value::Map(keys.iter().map(|key| (key.clone(), Value::Nil)).collect());
+    assert_eq!(check(&encode(&map(&keys)), &limits), Ok(()));
+    for twin in [0, 1999, 2100, 2400, 2700, keys.len() - 2] {
+        let keys = [&keys[..], &keys[twin..=twin]].concat();
+        assert!(
+            check(&encode(&map(&keys)), &limits).is_err(),
+            "{}",
+            keys[twin]
+        );
+    }
+}
+
+#[test]
 fn each_limit_is_met_exactly() {
     let limits = ValueLimits {
         bytes: 10,
@@ -144,18 +182,21 @@ fn no_setting_allows_more_nesting_than_the_stack_bears() {
         bytes: usize::MAX,
         nesting: usize::MAX,
     };
-    let nested = |levels| [vec![0x91; levels], vec![0xc0]].concat();
-    assert_eq!(check(&nested(NESTING_MAX), &limits), Ok(()));
-    assert_eq!(
-        check(&nested(NESTING_MAX + 1), &limits)
-            .unwrap_err()
-            .reason(),
-        Reason::TooLarge
-    );
-    assert_eq!(
-        check(&nested(1_000_000), &limits).unwrap_err().reason(),
-        Reason::TooLarge
-    );
+    // Maps in arrays, each with entries out of order: {2: nil, 1: ...}.
+    let nested = |levels: usize, last: u8| {
+        let (head, rest) = (
+            [0x91, 0x82, 2, 0xc0, 1].repeat(levels / 2),
+            [0x91].repeat(levels % 2),
+        );
+        [head, rest, vec![last]].concat()
+    };
+    let deepest = nested(NESTING_MAX, 7);
+    assert_eq!(check(&deepest, &limits), Ok(()));
+    assert_eq!(equal(&deepest, &nested(NESTING_MAX, 8)), Ok(false));
+    for levels in [NESTING_MAX + 1, 1_000_000] {
+        let error = check(&nested(levels, 7), &limits).unwrap_err();
+        assert_eq!(error.reason(), Reason::TooLarge);
+    }
 }
 
 #[test]
