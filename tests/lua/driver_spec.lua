@@ -33,13 +33,24 @@ function loops.copas(copas)
   end
 end
 
+-- For which Lua versions Debian has the loop: there its absence is a failure, if all has to be tested.
+local PACKAGED = {
+  luv = { ["Lua 5.1"] = true, ["Lua 5.2"] = true, ["Lua 5.3"] = true, ["Lua 5.4"] = true },
+  cqueues = { ["Lua 5.1"] = true, ["Lua 5.2"] = true, ["Lua 5.3"] = true, ["Lua 5.4"] = true },
+  copas = { ["Lua 5.1"] = true, ["Lua 5.2"] = true },
+}
+
 local function with(name, store)
   if not spec.has_server then
     spec.not_here "memory() has no descriptor"
   end
   local found, library = pcall(require, name)
   if not found then
-    spec.skip(name .. " is not installed for " .. _VERSION)
+    local why = name .. " is not installed for " .. _VERSION
+    if PACKAGED[name][_VERSION] then
+      spec.skip(why)
+    end
+    spec.not_here(why)
   end
   store:use(require("stillpoint.driver." .. name))
   return loops[name](library)

@@ -122,9 +122,12 @@ test("a malformed step or path is refused", function(store)
     { "set", 5, 1 },
     { "add", "b", "five" },
     { "add", "b" },
+    { "remove_at", "a", 1.5 },
+    { "remove_at", "a" },
+    {},
   } do
     local rev, err = docs:patch("d", { step })
-    local name = ("%s %s"):format(step[1], tostring(step[2]))
+    local name = ("%s %s"):format(tostring(step[1]), tostring(step[2]))
     equal({ rev, err and err.reason }, { nil, "invalid" }, name)
   end
   equal(docs:read("d").version, 1)

@@ -3,5 +3,7 @@
 //! # Layout
 //!
 //! - [`lua_modules`]: the Lua module as it ships, for every Lua version, and the interpreters that load it.
+//! - [`server`]: the built program, and a real server for a test.
 
 pub mod lua_modules;
+pub mod server;

@@ -93,6 +93,18 @@ function is.durability(value)
   return value == "applied" or value == "synced"
 end
 
+function is.guards(value)
+  if type(value) ~= "table" then
+    return false
+  end
+  for _, guard in ipairs(value) do
+    if type(guard) ~= "table" then
+      return false
+    end
+  end
+  return next(value) == nil or value[1] ~= nil
+end
+
 function is.any()
   return true
 end
@@ -102,6 +114,7 @@ local EXPECTED = {
   count = "a whole number above 0",
   seconds = "a number of seconds above 0",
   durability = "'applied' or 'synced'",
+  guards = "a list of { path, op, value }",
 }
 
 ---@param allowed table<string, string>

@@ -30,7 +30,7 @@ local function write_options(more)
     if_version = "integer",
     if_absent = "boolean",
     if_exists = "boolean",
-    where = "table",
+    where = "guards",
     durability = "durability",
   }
   for name, expected in pairs(more) do
@@ -105,9 +105,17 @@ function requests.delete(link, collection, key, opts)
   return opts and opts.deadline or link.deadline, "delete", collection, key, opts
 end
 
+local BOUNDS = { min = "any", max = "any" }
+
 function requests.patch(link, collection, key, steps, opts)
   check.key(key, LEVEL)
   check.type("table", steps, "steps", LEVEL)
+  for _, step in ipairs(steps) do
+    check.type("table", step, "step", LEVEL)
+    if step[1] == "add" and step[4] ~= nil then
+      check.options(step[4], BOUNDS, LEVEL)
+    end
+  end
   if opts ~= nil then
     check.options(opts, PATCH, LEVEL)
   end

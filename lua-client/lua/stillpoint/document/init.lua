@@ -238,14 +238,17 @@ function steps.append(box, segments, step)
 end
 
 function steps.remove_at(box, segments, step)
+  if type(step[3]) ~= "number" or step[3] % 1 ~= 0 then
+    invalid "the position is a whole number: 1 is the first, -1 the last"
+  end
   local place = find(box, segments)
   if place.value == nil then
     invalid("%s", explain_missing(place, segments))
   end
   local array, number = array_at(place, segments), step[3]
-  local position = type(number) == "number" and position_of(number, #array)
+  local position = position_of(number, #array)
   if not position or position > #array then
-    invalid("%s", no_position(segments, #segments, tonumber(number) or 0, #array))
+    invalid("%s", no_position(segments, #segments, number, #array))
   end
   return take_out(array, position)
 end
