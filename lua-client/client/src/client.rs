@@ -197,16 +197,14 @@ impl Client {
         driver.drive(Want::Idle, Wait::Long, until, |ledger| {
             (ledger.pending() == 0).then_some(())
         });
-        let left = driver.shared.ledger.lock().close();
-        // One last turn, so that the server hears of the end.
-        driver.drive(Want::Idle, Wait::Long, Some(Instant::now()), |_| None::<()>);
-        driver.stop();
+        let (left, maybe_applied) = driver.shared.ledger.lock().close();
+        driver.close();
         match left {
             0 => Ok(()),
             n => Err(error::deadline_exceeded(
                 timeout,
                 &format!("the client was closed with {n} operations unfinished"),
-                true,
+                maybe_applied,
             )),
         }
     }

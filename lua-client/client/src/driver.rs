@@ -15,7 +15,10 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 use stillpoint_proto::v1::{self, StoreError};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::AbortHandle,
+};
 
 use crate::{
     Config,
@@ -67,6 +70,7 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub shared: Arc<Shared>,
+    connection: AbortHandle,
     /// Taken out only when dropped.
     runtime: Option<Arc<Runtime>>,
     background: Background,
@@ -95,10 +99,11 @@ impl Driver {
             ledger: Mutex::new(ledger),
             bell: Condvar::new(),
         });
-        runtime.spawn(connection::run(shared.clone()));
+        let connection = runtime.spawn(connection::run(shared.clone()));
         runtime.spawn(clock::run(shared.clone()));
         Ok(Driver {
             shared,
+            connection: connection.abort_handle(),
             runtime: Some(Arc::new(runtime)),
             background: Background::default(),
             waits,
@@ -223,9 +228,19 @@ impl Driver {
         }
     }
 
-    /// Ends the background thread.
-    pub fn stop(&self) {
+    /// Ends the connection and the background thread, after the ledger was closed.
+    pub fn close(&self) {
+        // A turn to end the stream of frames, then one to drop the connection.
+        self.turn();
+        self.connection.abort();
+        self.turn();
         self.background.stop(&self.shared);
+    }
+
+    /// Sends what can be sent and takes in what has arrived, without waiting.
+    fn turn(&self) {
+        let now = Some(Instant::now());
+        self.drive(Want::Idle, Wait::Long, now, |_| None::<()>);
     }
 
     fn runtime(&self) -> &Arc<Runtime> {
@@ -235,7 +250,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.stop();
+        self.background.stop(&self.shared);
         // The thread had the only other reference. Shutting down so is allowed within another runtime, too.
         if let Some(runtime) = self.runtime.take().and_then(Arc::into_inner) {
             runtime.shutdown_background();

@@ -78,6 +78,7 @@ fn closing_waits_for_what_is_in_flight_and_refuses_the_rest() {
         })
         .collect();
     client.close(LONG).unwrap();
+    server.store.await_gone(1);
     assert_eq!(server.store.revision(), 100);
     for id in ids {
         client.take(id).unwrap().unwrap();

@@ -500,8 +500,9 @@ impl Ledger {
         self.wake_waiters();
     }
 
-    /// Refuses everything from now on and ends what is pending; returns how many operations that were.
-    pub fn close(&mut self) -> usize {
+    /// Refuses everything from now on and ends what is pending; returns how many operations that were, and whether one of
+    /// them may have been applied.
+    pub fn close(&mut self) -> (usize, bool) {
         self.closed = true;
         let pending: Vec<u64> = self
             .slots
@@ -509,8 +510,10 @@ impl Ledger {
             .filter(|(_, slot)| !slot.is_done())
             .map(|(&id, _)| id)
             .collect();
+        let mut any_applied = false;
         for &id in &pending {
             let maybe_applied = self.slots.get(&id).is_some_and(Slot::maybe_applied);
+            any_applied |= maybe_applied;
             self.finish(id, Err(error::closed(maybe_applied)));
         }
         self.queue.clear();
@@ -518,7 +521,7 @@ impl Ledger {
         self.link.number += 1;
         self.wake_writer();
         self.wake_waiters();
-        pending.len()
+        (pending.len(), any_applied)
     }
 
     /// Wakes the writer and the clock if they have something to do that they do not know of.

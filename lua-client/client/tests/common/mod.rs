@@ -52,6 +52,8 @@ struct Inner {
     /// Items of each frame received, from all connections.
     frames: Vec<Vec<v1::PipelineItem>>,
     openings: Vec<v1::PipelineOpen>,
+    /// Connections that were opened and are over.
+    gone: usize,
     /// Most items that were unanswered at once.
     in_flight_max: usize,
     /// One per connection to come; then none.
@@ -72,6 +74,7 @@ impl Default for Inner {
             answers: HashMap::new(),
             frames: Vec::new(),
             openings: Vec::new(),
+            gone: 0,
             in_flight_max: 0,
             faults: VecDeque::new(),
             refusals: 0,
@@ -142,13 +145,23 @@ impl Store {
 
     /// Waits until as many items have arrived.
     pub fn await_items(&self, count: usize) {
+        self.wait_until("the items", |inner| {
+            inner.frames.iter().map(Vec::len).sum::<usize>() >= count
+        });
+    }
+
+    /// Waits until as many connections are over.
+    pub fn await_gone(&self, count: usize) {
+        self.wait_until("the end of a connection", |inner| inner.gone >= count);
+    }
+
+    fn wait_until(&self, what: &str, is_there: impl Fn(&Inner) -> bool) {
         let inner = self.inner.lock().unwrap();
-        let enough = |inner: &mut Inner| inner.frames.iter().map(Vec::len).sum::<usize>() < count;
         let (_inner, waited) = self
             .changed
-            .wait_timeout_while(inner, Duration::from_secs(20), enough)
+            .wait_timeout_while(inner, Duration::from_secs(20), |inner| !is_there(inner))
             .unwrap();
-        assert!(!waited.timed_out(), "{count} items never arrived");
+        assert!(!waited.timed_out(), "{what} never came");
     }
 }
 
@@ -372,6 +385,7 @@ async fn serve(
         response(inner, Some(inner.limits.clone()), Vec::new())
     });
     let _ = answers.send(Ok(opened)).await;
+    let _gone = Gone(store);
     let mut held = Vec::new();
     loop {
         let is_open = *open.borrow_and_update();
@@ -398,6 +412,15 @@ async fn serve(
                 });
             }
         }
+    }
+}
+
+/// Counts the connections that are over.
+struct Gone<'a>(&'a Store);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.with(|inner| inner.gone += 1);
     }
 }
 
