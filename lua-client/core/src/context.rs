@@ -46,7 +46,7 @@ pub(crate) struct Context {
     buffer: Vec<u8>,
 }
 
-/// Identities of the metatables that mark values. Lua does not move tables, and the module's functions hold them.
+/// Identities of the metatables that mark values and connections. Lua does not move tables, and the module's functions hold them.
 #[derive(Clone, Copy)]
 pub(crate) struct Marks {
     /// Of [`ARRAY_MT`].
@@ -57,6 +57,8 @@ pub(crate) struct Marks {
     pub(crate) ext: *const c_void,
     /// Of [`INT64_MT`].
     pub(crate) int64: *const c_void,
+    /// Of [`HANDLE_MT`].
+    pub(crate) handle: *const c_void,
 }
 
 impl Default for Marks {
@@ -67,6 +69,7 @@ impl Default for Marks {
             map: none,
             ext: none,
             int64: none,
+            handle: none,
         }
     }
 }

@@ -98,6 +98,26 @@ impl<P: Push, E: Push> Push for Result<P, E> {
     }
 }
 
+/// Nothing.
+impl Push for () {
+    unsafe fn push(&self, _: *mut lua_State) -> c_int {
+        0
+    }
+}
+
+/// The results, or nil.
+impl<P: Push> Push for Option<P> {
+    unsafe fn push(&self, lua: *mut lua_State) -> c_int {
+        match self {
+            Some(results) => results.push(lua),
+            None => {
+                lua::lua_pushnil(lua);
+                1
+            }
+        }
+    }
+}
+
 impl Push for bool {
     unsafe fn push(&self, lua: *mut lua_State) -> c_int {
         lua::lua_pushboolean(lua, c_int::from(*self));
@@ -136,9 +156,10 @@ unsafe fn run<P: Push + 'static>(
             slots,
             context,
         };
-        IN_VERB.set(true);
+        // A finalizer may run a verb within this one.
+        let before = IN_VERB.replace(true);
         let outcome = catch_unwind(AssertUnwindSafe(|| verb(&call)));
-        IN_VERB.set(false);
+        IN_VERB.set(before);
         match outcome {
             Ok(Ok(results)) => return push(lua, context, results, args),
             Ok(Err(Fault::Misuse(message))) => {
@@ -197,6 +218,12 @@ thread_local! {
     static IN_VERB: Cell<bool> = const { Cell::new(false) };
     /// Where the last panic of a verb was.
     static PANIC_PLACE: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Whether a verb runs on this thread.
+#[cfg(feature = "vendored")]
+pub(crate) fn in_verb() -> bool {
+    IN_VERB.get()
 }
 
 /// Keeps panics of verbs off the host program's stderr; they are raised as Lua errors.

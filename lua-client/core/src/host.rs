@@ -271,12 +271,15 @@ mod interrupt {
         unsafe { libc::signal(libc::SIGINT, handler) };
     }
 
-    /// Asks Lua to call `stop` before its next instruction. A script that sits in a system call is not reached, so the
-    /// next interrupt ends the program.
-    extern "C" fn on_interrupt(_signal: c_int) {
+    /// Asks Lua to call `stop` before its next instruction. A script that waits within the core is not reached that way,
+    /// so it ends with the program; the same goes for the second interrupt.
+    extern "C" fn on_interrupt(signal: c_int) {
         set_action(libc::SIG_DFL);
         let lua = RUNNING.load(Ordering::Acquire);
-        if !lua.is_null() {
+        if crate::entry::in_verb() {
+            // SAFETY: a signal handler may do this.
+            unsafe { libc::raise(signal) };
+        } else if !lua.is_null() {
             let events = sys::LUA_MASKCALL | sys::LUA_MASKRET | sys::LUA_MASKCOUNT;
             // SAFETY: Lua allows this call, and only this, from a signal handler.
             unsafe { sys::lua_sethook(lua, Some(stop), events, 1) };

@@ -8,6 +8,8 @@
 //! - [`open`]: `require "stillpoint_core"`; [`version`] first checks that the running Lua is the one this is built for.
 //! - [`entry`]: how a call gets from Lua into Rust and its results back, so that neither errors nor panics cross.
 //! - [`context`]: what is kept per Lua universe.
+//! - [`connection`]: the verbs of a connection, on top of stillpoint-client.
+//! - [`op`]: the operations: arguments from the Lua stack, results onto it.
 //! - [`codec`]: Lua values straight to MessagePack and back.
 //! - [`lua`]: the C API under one set of names for all versions.
 //! - [`host`]: runs a script in the built-in Lua with the client preloaded, for `stillpoint lua`.
@@ -29,11 +31,13 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 mod codec;
+mod connection;
 mod context;
 mod entry;
 #[cfg(feature = "vendored")]
 pub mod host;
 mod lua;
+mod op;
 mod open;
 mod version;
 

@@ -1,9 +1,10 @@
 //! `require "stillpoint_core"`: builds the module's table.
 
-use std::os::raw::c_int;
+use std::{ffi::CStr, os::raw::c_int};
 
 use crate::{
     codec::{int64, verbs as codec},
+    connection::{clock, handle, verbs as connection},
     context::{
         ARRAY_MT, CDATA_MAKE, CONTEXT, Context, ERROR_MT, EXT_MT, HANDLE_MT, INT64_MT, MAP_MT,
         Marks, PUSHER,
@@ -16,14 +17,27 @@ use crate::{
 const SLOTS: c_int = 40;
 
 /// The module's functions.
-const FUNCTIONS: [(&std::ffi::CStr, lua::lua_CFunction); 3] = [
+const FUNCTIONS: [(&CStr, lua::lua_CFunction); 16] = [
     (c"encode", codec::encode),
     (c"decode", codec::decode),
     (c"int64", int64::new),
+    (c"connect", connection::connect),
+    (c"close", connection::close),
+    (c"info", connection::info),
+    (c"fd", connection::fd),
+    (c"call", connection::call),
+    (c"submit", connection::submit),
+    (c"wait", connection::wait),
+    (c"take", connection::take),
+    (c"next", connection::next),
+    (c"poll", connection::poll),
+    (c"forget", connection::forget),
+    (c"now", clock::now),
+    (c"sleep", clock::sleep),
 ];
 
 /// What `core.int64_mt` does.
-const INT64_METHODS: [(&std::ffi::CStr, lua::lua_CFunction); 4] = [
+const INT64_METHODS: [(&CStr, lua::lua_CFunction); 4] = [
     (c"__tostring", int64::to_string),
     (c"__eq", int64::equal),
     (c"__lt", int64::less),
@@ -31,7 +45,7 @@ const INT64_METHODS: [(&std::ffi::CStr, lua::lua_CFunction); 4] = [
 ];
 
 /// The metatables that the module's table shows.
-const METATABLES: [(&std::ffi::CStr, c_int); 5] = [
+const METATABLES: [(&CStr, c_int); 5] = [
     (c"array_mt", ARRAY_MT),
     (c"map_mt", MAP_MT),
     (c"ext_mt", EXT_MT),
@@ -53,9 +67,9 @@ pub unsafe extern "C-unwind" fn luaopen_stillpoint_core(lua: *mut lua_State) -> 
             lua::push_bytes(lua, message.leak().as_bytes());
             lua::lua_error(lua)
         }
-        crate::version::check_by_lua(lua);
         entry::quiet_panics();
     }
+    crate::version::check_by_lua(lua);
     open(lua)
 }
 
@@ -64,7 +78,7 @@ unsafe fn open(lua: *mut lua_State) -> c_int {
     if lua::lua_checkstack(lua, SLOTS) == 0 {
         return 0;
     }
-    lua::lua_createtable(lua, 0, 24);
+    lua::lua_createtable(lua, 0, 32);
     let module = lua::lua_gettop(lua);
     push_upvalues(lua);
     for (name, upvalue) in METATABLES {
@@ -79,6 +93,10 @@ unsafe fn open(lua: *mut lua_State) -> c_int {
         push_closure(lua, module, function);
         lua::lua_setfield(lua, module + INT64_MT, name.as_ptr());
     }
+    lua::push_function(lua, handle::finalize, 0);
+    lua::lua_setfield(lua, module + HANDLE_MT, c"__gc".as_ptr());
+    lua::push_bytes(lua, b"stillpoint_core.connection");
+    lua::lua_setfield(lua, module + HANDLE_MT, c"__name".as_ptr());
     lua::lua_pushlightuserdata(lua, std::ptr::null_mut());
     lua::lua_setfield(lua, module, c"null".as_ptr());
     lua::push_bytes(lua, env!("CARGO_PKG_VERSION").as_bytes());
@@ -114,6 +132,7 @@ unsafe fn push_upvalues(lua: *mut lua_State) {
         map: lua::lua_topointer(lua, base + MAP_MT),
         ext: lua::lua_topointer(lua, base + EXT_MT),
         int64: lua::lua_topointer(lua, base + INT64_MT),
+        handle: lua::lua_topointer(lua, base + HANDLE_MT),
     };
     for upvalue in CONTEXT..=CDATA_MAKE {
         lua::lua_pushvalue(lua, base + upvalue);

@@ -3,7 +3,7 @@
 //! Everything here may raise (see [`lua`](crate::lua)), so it holds nothing that needs dropping; and it does not panic:
 //! bytes are only ever split off with a check.
 
-use std::os::raw::{c_char, c_int};
+use std::os::raw::c_int;
 
 use rmp::Marker;
 
@@ -21,30 +21,29 @@ const SLOTS_PER_LEVEL: c_int = 8;
 pub(crate) struct Malformed {
     /// Ends with a NUL, so that Lua can format it.
     what: &'static std::ffi::CStr,
-    /// Bytes from the end of the input to where it was found.
-    left: usize,
+    /// Where, in bytes from the beginning.
+    offset: usize,
 }
 
 impl Malformed {
-    /// Pushes what is wrong with `bytes`. Raising.
-    pub(crate) unsafe fn push(self, lua: *mut lua_State, bytes: &[u8]) {
-        let offset = bytes
-            .len()
-            .saturating_sub(self.left)
-            .min(c_int::MAX as usize);
-
+    /// Pushes what is wrong. Raising.
+    pub(crate) unsafe fn push(self, lua: *mut lua_State) {
         mlua_sys::lua_pushfstring(
             lua,
             c"not a MessagePack value: %s at byte %d".as_ptr(),
-            self.what.as_ptr().cast::<c_char>(),
-            offset as c_int,
+            self.what.as_ptr(),
+            self.offset.min(c_int::MAX as usize) as c_int,
         );
     }
 }
 
 /// Pushes the value that `bytes` are, all of them. Raising; on failure the stack may have more on it.
 pub(crate) unsafe fn decode(lua: *mut lua_State, bytes: &[u8]) -> Result<(), Malformed> {
-    let mut decoder = Decoder { lua, rest: bytes };
+    let mut decoder = Decoder {
+        lua,
+        rest: bytes,
+        len: bytes.len(),
+    };
     decoder.value(0)?;
     if decoder.rest.is_empty() {
         Ok(())
@@ -57,6 +56,7 @@ pub(crate) unsafe fn decode(lua: *mut lua_State, bytes: &[u8]) -> Result<(), Mal
 struct Decoder<'a> {
     lua: *mut lua_State,
     rest: &'a [u8],
+    len: usize,
 }
 
 impl<'a> Decoder<'a> {
@@ -290,7 +290,7 @@ impl<'a> Decoder<'a> {
     fn fail<T>(&self, what: &'static std::ffi::CStr) -> Result<T, Malformed> {
         Err(Malformed {
             what,
-            left: self.rest.len(),
+            offset: self.len.saturating_sub(self.rest.len()),
         })
     }
 }

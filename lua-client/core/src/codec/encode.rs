@@ -381,13 +381,11 @@ impl Encoder<'_> {
     #[cold]
     fn too_large(&self, bytes: &str) -> Box<Refusal> {
         // Not the place but the whole is too large, so no path is shown.
-        Refusal::shown_to(
-            format!(
-                "value has {bytes} bytes, the limit is {}",
-                self.limits.bytes
-            ),
-            0,
-        )
+        Refusal::over_limit(format!(
+            "value has {bytes} bytes, the limit is {}",
+            self.limits.bytes
+        ))
+        .shown_to(0)
     }
 
     /// The table at `at` is one level too deep: because it contains itself, or just so.
@@ -404,9 +402,11 @@ impl Encoder<'_> {
             .find(|(i, table)| tables[..*i].contains(table))
         {
             Some((steps, _)) => {
-                Refusal::shown_to("cannot store a table that contains itself", steps)
+                Refusal::new("cannot store a table that contains itself").shown_to(steps)
             }
-            None => Refusal::new(format!("nested deeper than {} levels", self.limits.nesting)),
+            None => {
+                Refusal::over_limit(format!("nested deeper than {} levels", self.limits.nesting))
+            }
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// An integer from -2^63 to 2^64-1, pushed in the form that holds it.
-pub(crate) struct Integer(i128);
+pub(crate) struct Integer(pub(crate) i128);
 
 impl Push for Integer {
     unsafe fn push(&self, lua: *mut lua_State) -> c_int {

@@ -40,7 +40,7 @@ pub(crate) const NESTING_MAX: usize = 512;
 pub(crate) const BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 
 /// How large and deep a value may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Bytes of its encoding.
     pub(crate) bytes: usize,

@@ -13,13 +13,23 @@ const PATH_STEPS_SHOWN: usize = 8;
 /// Why a value is refused.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// Not the value's fault: more stack slots are needed.
-    pub(crate) stack: bool,
+    pub(crate) kind: Kind,
     message: String,
     /// From the refused place outwards.
     path: Vec<Step>,
     /// Steps deeper than this are left out: the value contains itself, and they only repeat.
     depth_shown: usize,
+}
+
+/// What a refusal means for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Not the value's fault: more stack slots are needed.
+    Stack,
+    /// The value is over a limit.
+    OverLimit,
+    /// The value is none that can be stored.
+    Unfit,
 }
 
 /// One step of a path.
@@ -34,7 +44,7 @@ impl Refusal {
     #[cold]
     pub(crate) fn new(message: impl Into<String>) -> Box<Self> {
         Box::new(Refusal {
-            stack: false,
+            kind: Kind::Unfit,
             message: message.into(),
             path: Vec::new(),
             depth_shown: usize::MAX,
@@ -45,16 +55,23 @@ impl Refusal {
     #[cold]
     pub(crate) fn stack() -> Box<Self> {
         let mut refusal = Refusal::new("");
-        refusal.stack = true;
+        refusal.kind = Kind::Stack;
         refusal
     }
 
-    /// A refusal whose path is shown only to this depth.
+    /// The value is over a limit.
     #[cold]
-    pub(crate) fn shown_to(message: impl Into<String>, depth: usize) -> Box<Self> {
+    pub(crate) fn over_limit(message: impl Into<String>) -> Box<Self> {
         let mut refusal = Refusal::new(message);
-        refusal.depth_shown = depth;
+        refusal.kind = Kind::OverLimit;
         refusal
+    }
+
+    /// Shows the path only to this depth.
+    #[cold]
+    pub(crate) fn shown_to(mut self: Box<Self>, depth: usize) -> Box<Self> {
+        self.depth_shown = depth;
+        self
     }
 
     /// Adds the step by a string key, seen from a table `depth` levels deep (the outermost: 1).

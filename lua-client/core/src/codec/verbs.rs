@@ -5,6 +5,7 @@ use std::os::raw::c_int;
 use super::{
     BYTES_DEFAULT, Limits, NESTING_DEFAULT, NESTING_MAX, decode,
     encode::{Encoder, slots_needed},
+    refusal::Kind,
 };
 use crate::{
     context::Context,
@@ -24,7 +25,9 @@ pub(crate) unsafe extern "C-unwind" fn encode(lua: *mut lua_State) -> c_int {
         let mut buffer = call.context().take_buffer();
         match encode_at(call, 1, limits, &mut buffer) {
             Ok(()) => Ok(Ok(Encoded(buffer))),
-            Err(EncodeFault::Refused(message)) => Ok(Err(message)),
+            Err(EncodeFault::Refused(message) | EncodeFault::OverLimit(message)) => {
+                Ok(Err(message))
+            }
             Err(EncodeFault::Stack(slots)) => Err(Fault::Stack(slots)),
         }
     })
@@ -42,6 +45,8 @@ pub(crate) unsafe extern "C-unwind" fn decode(lua: *mut lua_State) -> c_int {
 
 /// Why a value was not encoded.
 pub(crate) enum EncodeFault {
+    /// It is too large or nested too deep; says so.
+    OverLimit(String),
     /// It cannot be stored; says why and where.
     Refused(String),
     /// More stack slots are needed.
@@ -67,12 +72,10 @@ pub(crate) fn encode_at(
         stack_last,
     }
     .encode(index)
-    .map_err(|refusal| {
-        if refusal.stack {
-            EncodeFault::Stack(slots_needed(used, limits))
-        } else {
-            EncodeFault::Refused(refusal.to_string())
-        }
+    .map_err(|refusal| match refusal.kind {
+        Kind::Stack => EncodeFault::Stack(slots_needed(used, limits)),
+        Kind::OverLimit => EncodeFault::OverLimit(refusal.to_string()),
+        Kind::Unfit => EncodeFault::Refused(refusal.to_string()),
     })
 }
 
@@ -117,7 +120,7 @@ impl Push for Decoded {
             Err(malformed) => {
                 lua::lua_settop(lua, 0);
                 lua::lua_pushnil(lua);
-                malformed.push(lua, self.0);
+                malformed.push(lua);
                 2
             }
         }

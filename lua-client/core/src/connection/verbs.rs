@@ -1,0 +1,319 @@
+//! The functions on connections. The interface:
+//!
+//! ```text
+//! connect { endpoints=, namespace=, service=, instance=, client_name=, deadline= } → handle | nil, err
+//! close(handle, seconds) → true | nil, err          waits for what is in flight
+//! info(handle) → table                              limits, server_version, revision, incarnation, store_id, connected
+//! fd(handle) → integer | nil, err                   readable while `next` has something
+//! call(handle, deadline, op, ...) → true, results... | false, err
+//! submit(handle, deadline, lane, op, ...) → id | nil, err
+//! wait(handle, id, seconds) → true, results... | false, err | nil (not yet)       drives the connection
+//! take(handle, id) → the same, without driving
+//! next(handle) → id | nil                           a submitted operation that is done, each once
+//! poll(handle, seconds) → integer                   drives; how many `next` would tell
+//! forget(handle, id)                                its outcome will not be taken
+//! ```
+
+// The client's outcomes carry a large error; they are handed on, not kept.
+#![allow(clippy::result_large_err)]
+
+use std::{cell::Cell, os::raw::c_int};
+
+use stillpoint_client::{CallOptions, Client, Config, Info, Outcome, v1};
+
+use crate::{
+    codec::int64::Integer,
+    connection::handle::{self, Handle, NewHandle},
+    entry::{Call, Fault, Push, enter},
+    lua::{self, lua_State},
+    op::{
+        self, failure,
+        reader::{Reader, Reject, misuse},
+    },
+};
+
+/// `core.connect(options)`
+pub(crate) unsafe extern "C-unwind" fn connect(lua: *mut lua_State) -> c_int {
+    enter(lua, |call| {
+        refused(read_config(call).and_then(|config| {
+            let client =
+                Client::connect(config).map_err(|error| Reject::Refused(Box::new(error)))?;
+            Ok(NewHandle(Cell::new(Some(Handle::new(client)))))
+        }))
+    })
+}
+
+fn read_config(call: &Call) -> Result<Config, Reject> {
+    let mut reader = Reader::new(call, Default::default());
+    let mut config = Config::new("", "");
+    config.endpoints.clear();
+    reader.each_field(1, "connect", |reader, name, at| {
+        match name {
+            b"endpoints" => reader.each_item(at, "endpoints", |reader, _, at| {
+                config.endpoints.push(reader.text(at, "endpoint")?);
+                Ok(())
+            })?,
+            b"namespace" => config.namespace = reader.text(at, "namespace")?,
+            b"service" => config.service = Some(reader.text(at, "service")?),
+            b"instance" => config.instance = Some(reader.text(at, "instance")?),
+            b"client_name" => config.client_name = reader.text(at, "client_name")?,
+            b"deadline" => config.deadline = reader.seconds(at, "deadline")?,
+            _ => return Err(misuse("connect", "only known options")),
+        }
+        Ok(())
+    })?;
+    Ok(config)
+}
+
+/// `core.close(handle, seconds)`
+pub(crate) unsafe extern "C-unwind" fn close(lua: *mut lua_State) -> c_int {
+    enter(lua, |call| {
+        refused(with_reader(call, |handle, reader| {
+            let timeout = reader.seconds(2, "seconds")?;
+            handle
+                .client
+                .close(timeout)
+                .map_err(|error| Reject::Refused(Box::new(error)))?;
+            Ok(true)
+        }))
+    })
+}
+
+/// `core.info(handle)`
+pub(crate) unsafe extern "C-unwind" fn info(lua: *mut lua_State) -> c_int {
+    enter(lua, |call| {
+        refused(with_reader(call, |handle, _| {
+            handle.refresh_limits();
+            Ok(InfoTable(handle.client.info()))
+        }))
+    })
+}
+
+/// `core.fd(handle)`
+pub(crate) unsafe extern "C-unwind" fn fd(lua: *mut lua_State) -> c_int {
+    enter(lua, |call| {
+        refused(with_reader(call, |handle, _| {
+            match handle.client.wake_fd() {
+                Ok(fd) => Ok(Integer(fd.into())),
+                Err(error) => Err(Reject::refused(
+                    v1::Reason::Internal,
+                    format!("no descriptor for completions: {error}"),
+                )),
+            }
+        }))
+    })
+}
+
+/// `core.call(handle, deadline, op, ...)`
+pub(crate) unsafe extern "C-unwind" fn call(lua: *mut lua_State) -> c_int {
+    enter(lua, |call| {
+        let outcome = with_op(call, 3, |handle, op, options| {
+            handle.client.call(op, options)
+        });
+        match outcome {
+            Ok(outcome) => Ok(Finished(outcome)),
+            Err(Reject::Refused(error)) => Ok(Finished(Err(*error))),
+            Err(Reject::Fault(fault)) => Err(fault),
+        }
+    })
+}
+
+/// `core.submit(handle, deadline, lane, op, ...)`
+pub(crate) unsafe extern "C-unwind" fn submit(lua: *mut lua_State) -> c_int {
+    enter(lua, |call| {
+        let submitted = Reader::new(call, Default::default())
+            .count(3, "lane")
+            .and_then(|lane| {
+                with_op(call, 4, |handle, op, options| {
+                    handle.client.submit(op, CallOptions { lane, ..options })
+                })
+            });
+        refused(submitted.and_then(|submitted| match submitted {
+            Ok(id) => Ok(Integer(id.into())),
+            Err(error) => Err(Reject::Refused(Box::new(error))),
+        }))
+    })
+}
+
+/// `core.wait(handle, id, seconds)`
+pub(crate) unsafe extern "C-unwind" fn wait(lua: *mut lua_State) -> c_int {
+    enter(lua, |call| {
+        Ok(with_reader(call, |handle, reader| {
+            let (id, timeout) = (reader.count(2, "id")?, reader.seconds(3, "seconds")?);
+            Ok(handle.client.wait(id, timeout).map(Finished))
+        })?)
+    })
+}
+
+/// `core.take(handle, id)`
+pub(crate) unsafe extern "C-unwind" fn take(lua: *mut lua_State) -> c_int {
+    enter(lua, |call| {
+        Ok(with_reader(call, |handle, reader| {
+            Ok(handle.client.take(reader.count(2, "id")?).map(Finished))
+        })?)
+    })
+}
+
+/// `core.next(handle)`
+pub(crate) unsafe extern "C-unwind" fn next(lua: *mut lua_State) -> c_int {
+    enter(lua, |call| {
+        Ok(with_reader(call, |handle, _| {
+            Ok(handle.client.next().map(|id| Integer(id.into())))
+        })?)
+    })
+}
+
+/// `core.poll(handle, seconds)`
+pub(crate) unsafe extern "C-unwind" fn poll(lua: *mut lua_State) -> c_int {
+    enter(lua, |call| {
+        Ok(with_reader(call, |handle, reader| {
+            let count = handle.client.poll(reader.seconds(2, "seconds")?);
+            Ok(Integer(count as i128))
+        })?)
+    })
+}
+
+/// `core.forget(handle, id)`
+pub(crate) unsafe extern "C-unwind" fn forget(lua: *mut lua_State) -> c_int {
+    enter(lua, |call| {
+        Ok(with_reader(call, |handle, reader| {
+            handle.client.forget(reader.count(2, "id")?);
+            Ok(())
+        })?)
+    })
+}
+
+/// Runs a verb on the handle that is the first argument.
+fn with_reader<T>(
+    call: &Call,
+    verb: impl FnOnce(&Handle, &mut Reader<'_>) -> Result<T, Reject>,
+) -> Result<T, Reject> {
+    let handle = handle::argument(call, 1)?;
+    verb(handle, &mut Reader::new(call, handle.limits()))
+}
+
+/// Reads deadline and operation, whose name is the argument `at`, and hands them over.
+fn with_op<T>(
+    call: &Call,
+    at: c_int,
+    run: impl FnOnce(&Handle, v1::Op, CallOptions) -> T,
+) -> Result<T, Reject> {
+    let handle = handle::argument(call, 1)?;
+    let mut reader = Reader::new(call, handle.limits());
+    let deadline = if reader.is_absent(2) {
+        None
+    } else {
+        Some(reader.seconds(2, "deadline")?)
+    };
+    let name = reader.bytes(at, "operation")?;
+    let mut op = op::read(&mut reader, name, at + 1);
+    if op.as_ref().is_err_and(is_over_limit) && handle.refresh_limits() {
+        // SAFETY: what was read so far is dropped from the stack.
+        unsafe { lua::lua_settop(call.lua, call.args) };
+        reader = Reader::new(call, handle.limits());
+        op = op::read(&mut reader, name, at + 1);
+    }
+    let options = CallOptions {
+        deadline,
+        durability: reader.durability,
+        ..Default::default()
+    };
+    Ok(run(handle, op?, options))
+}
+
+fn is_over_limit(reject: &Reject) -> bool {
+    matches!(reject, Reject::Refused(error) if error.reason() == v1::Reason::TooLarge)
+}
+
+/// For verbs that answer `nil, err`.
+fn refused<T>(outcome: Result<T, Reject>) -> Result<Result<T, Box<v1::StoreError>>, Fault> {
+    match outcome {
+        Ok(results) => Ok(Ok(results)),
+        Err(Reject::Refused(error)) => Ok(Err(error)),
+        Err(Reject::Fault(fault)) => Err(fault),
+    }
+}
+
+/// Pushed as `true, results...` or `false, err`.
+struct Finished(Outcome);
+
+impl Push for Finished {
+    unsafe fn push(&self, lua: *mut lua_State) -> c_int {
+        match &self.0 {
+            Ok(reply) => {
+                lua::lua_pushboolean(lua, 1);
+                match op::push(lua, &reply.kind) {
+                    Ok(count) => return 1 + count,
+                    Err(malformed) => {
+                        lua::lua_settop(lua, 0);
+                        lua::lua_pushboolean(lua, 0);
+                        failure::push_malformed(lua, malformed);
+                    }
+                }
+            }
+            Err(error) => {
+                lua::lua_pushboolean(lua, 0);
+                failure::push(lua, error);
+            }
+        }
+        2
+    }
+}
+
+/// What is known of a connection, pushed as a table.
+struct InfoTable(Info);
+
+impl Push for InfoTable {
+    unsafe fn push(&self, lua: *mut lua_State) -> c_int {
+        let Info {
+            limits,
+            header,
+            connected,
+            endpoint,
+        } = &self.0;
+        lua::lua_createtable(lua, 0, 14);
+        let numbers = [
+            (c"max_in_flight", limits.max_in_flight.into()),
+            (c"max_message_bytes", limits.max_message_bytes),
+            (c"max_value_bytes", limits.max_value_bytes),
+            (c"max_nesting", limits.max_nesting.into()),
+            (c"max_batch_ops", limits.max_batch_ops.into()),
+            (c"max_scan_page", limits.max_scan_page.into()),
+            (c"revision", header.revision),
+            (c"incarnation", header.incarnation),
+        ];
+        for (name, number) in numbers {
+            crate::codec::int64::push(lua, number.into());
+            lua::lua_setfield(lua, -2, name.as_ptr());
+        }
+        lua::lua_pushnumber(lua, limits.dedup_window_ms as f64 / 1000.0);
+        lua::lua_setfield(lua, -2, c"dedup_window".as_ptr());
+        for (name, text) in [
+            (c"server_version", &limits.server_version),
+            (c"endpoint", endpoint),
+        ] {
+            lua::push_bytes(lua, text.as_bytes());
+            lua::lua_setfield(lua, -2, name.as_ptr());
+        }
+        push_hex(lua, &header.store_id);
+        lua::lua_setfield(lua, -2, c"store_id".as_ptr());
+        lua::lua_pushboolean(lua, (*connected).into());
+        lua::lua_setfield(lua, -2, c"connected".as_ptr());
+        1
+    }
+}
+
+/// Pushes a store's identity of 16 bytes, or nothing yet, in hexadecimal.
+unsafe fn push_hex(lua: *mut lua_State, bytes: &[u8]) {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let mut hex = [0; 32];
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(bytes) {
+        if let [high, low] = pair {
+            (*high, *low) = (
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            );
+        }
+    }
+    lua::push_bytes(lua, hex.get(..bytes.len() * 2).unwrap_or(&hex));
+}

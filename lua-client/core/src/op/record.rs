@@ -1,0 +1,66 @@
+//! A record as Lua gets it: `{ value=, rev=, version=, schema=, expires_at= }`.
+
+use std::os::raw::c_int;
+
+use stillpoint_client::v1::Record;
+
+use crate::{
+    codec::{
+        decode::{Malformed, decode},
+        int64,
+    },
+    lua::{self, lua_State},
+};
+
+/// Pushes the record as a table. Raising.
+pub(crate) unsafe fn push(lua: *mut lua_State, record: &Record) -> Result<(), Malformed> {
+    lua::lua_createtable(lua, 0, 6);
+    // A scan of keys only leaves the value out.
+    if !record.value.is_empty() {
+        decode(lua, &record.value)?;
+        lua::lua_setfield(lua, -2, c"value".as_ptr());
+    }
+    int64::push(lua, record.mod_rev.into());
+    lua::lua_setfield(lua, -2, c"rev".as_ptr());
+    int64::push(lua, record.version.into());
+    lua::lua_setfield(lua, -2, c"version".as_ptr());
+    lua::push_integer(lua, record.schema.into());
+    lua::lua_setfield(lua, -2, c"schema".as_ptr());
+    if record.expires_at_ms > 0 {
+        push_expiry(lua, record);
+        lua::lua_setfield(lua, -2, c"expires_at".as_ptr());
+    }
+    Ok(())
+}
+
+/// Pushes the record, or false. Raising.
+pub(super) unsafe fn push_or_false(
+    lua: *mut lua_State,
+    record: Option<&Record>,
+) -> Result<(), Malformed> {
+    match record {
+        Some(record) => push(lua, record),
+        None => {
+            lua::lua_pushboolean(lua, 0);
+            Ok(())
+        }
+    }
+}
+
+/// Pushes `value, rev, version, schema, expires_at`. Raising.
+pub(super) unsafe fn push_spread(lua: *mut lua_State, record: &Record) -> Result<c_int, Malformed> {
+    decode(lua, &record.value)?;
+    int64::push(lua, record.mod_rev.into());
+    int64::push(lua, record.version.into());
+    lua::push_integer(lua, record.schema.into());
+    if record.expires_at_ms == 0 {
+        return Ok(4);
+    }
+    push_expiry(lua, record);
+    Ok(5)
+}
+
+/// Seconds since 1970, with fractions.
+unsafe fn push_expiry(lua: *mut lua_State, record: &Record) {
+    lua::lua_pushnumber(lua, record.expires_at_ms as f64 / 1000.0);
+}
