@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{completions, del, dump, get, load, lua, put, scan, serve, status, txn};
+use crate::command::{
+    completions, del, dump, get, load, lua, put, repair, scan, serve, status, txn,
+};
 
 const AFTER_HELP: &str = "\
 Records are named COLLECTION/KEY, e.g. player/42. Values are JSON; what JSON
@@ -57,6 +59,8 @@ pub enum Command {
     Dump(dump::Options),
     /// Read a file that `dump` wrote back into the store
     Load(load::Options),
+    /// Save what can be saved of a damaged data directory
+    Repair(Box<repair::Options>),
     /// Run a Lua script with the client built in
     Lua(lua::Options),
     /// Print a script that completes commands in your shell

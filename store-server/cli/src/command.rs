@@ -9,6 +9,7 @@ pub mod get;
 pub mod load;
 pub mod lua;
 pub mod put;
+pub mod repair;
 pub mod scan;
 pub mod serve;
 pub mod status;
@@ -22,6 +23,7 @@ pub fn run(command: Command, json: bool) -> Result<(), Failure> {
         Command::Get(options) => get::run(options, json),
         Command::Put(options) => put::run(options, json),
         Command::Del(options) => del::run(options, json),
+        Command::Repair(options) => repair::run(*options, json),
         Command::Scan(options) => scan::run(options, json),
         Command::Txn(options) => txn::run(options, json),
         Command::Dump(options) => dump::run(options, json),

@@ -32,6 +32,7 @@
 //! - [`segment`]: one file: its name, its header, reading it frame by frame.
 //! - [`appender`]: the writing end.
 //! - [`recovery`]: what happens at start.
+//! - [`salvage`]: reading what is left of a damaged log.
 //! - [`retention`]: which sealed segments may go.
 
 pub mod appender;
@@ -39,10 +40,11 @@ pub mod entry;
 pub mod frame;
 pub mod recovery;
 pub mod retention;
+pub mod salvage;
 pub mod segment;
 
 pub use appender::Appender;
 pub use entry::{Change, Entry, Origin, Written};
 pub use frame::FrameBuilder;
-pub use recovery::{Damage, LogError, Recovered, recover};
+pub use recovery::{Damage, LogError, OnTornTail, Recovered, recover};
 pub use segment::{SegmentFile, Segments};

@@ -73,15 +73,30 @@ pub struct Cut {
     pub saved_to: PathBuf,
 }
 
-/// Checks the log in `dir`, cuts a torn tail, seals the last segment. `first_seq` is what an empty log begins with.
-///
-/// With `verify_all`, sealed segments are read whole; else only their ends.
-pub fn recover(
-    dir: &Path,
-    store_id: [u8; 16],
-    first_seq: u64,
-    verify_all: bool,
-) -> Result<Recovered, LogError> {
+/// What the log is expected to be like, and how much of it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// The store it belongs to.
+    pub store_id: [u8; 16],
+    /// What an empty log begins with.
+    pub first_seq: u64,
+    /// Check sealed segments whole; else only their ends.
+    pub verify_all: bool,
+    /// What happens to a torn tail.
+    pub torn: OnTornTail,
+}
+
+/// What happens to a torn tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTornTail {
+    /// It is saved and cut, and the last segment is sealed.
+    Cut,
+    /// The files stay as they are.
+    Leave,
+}
+
+/// Checks the log in `dir`, cuts a torn tail, seals the last segment.
+pub fn recover(dir: &Path, log: &Expected) -> Result<Recovered, LogError> {
     let io_error = |path: &Path| {
         let path = path.to_owned();
         move |source| LogError::Io { path, source }
@@ -89,16 +104,12 @@ pub fn recover(
     let files = list(dir, "log").map_err(io_error(dir))?;
     let segments = Segments::default();
     let mut first = None;
-    let mut next_seq = first_seq;
+    let mut next_seq = log.first_seq;
     let mut previous_crc = 0;
     let mut cut = None;
     for (i, (named_seq, path)) in files.iter().enumerate() {
         let last = i + 1 == files.len();
-        let check = Check {
-            path,
-            store_id,
-            verify_all,
-        };
+        let check = Check { path, log };
         let sealed = read_seal(path).map_err(io_error(path))?;
         let expected = (i > 0).then_some((next_seq, previous_crc));
         let segment = match (sealed, last) {
@@ -115,8 +126,10 @@ pub fn recover(
         };
         if segment.info.last_seq < segment.info.first_seq && last {
             // An empty segment would have the same name as the one to come.
-            fs::remove_file(path).map_err(io_error(path))?;
-            sync_dir(path).map_err(io_error(dir))?;
+            if log.torn == OnTornTail::Cut {
+                fs::remove_file(path).map_err(io_error(path))?;
+                sync_dir(path).map_err(io_error(dir))?;
+            }
             if i == 0 {
                 next_seq = segment.info.first_seq;
             }
@@ -182,8 +195,7 @@ struct Checked {
 /// The checks of one segment file.
 struct Check<'a> {
     path: &'a Path,
-    store_id: [u8; 16],
-    verify_all: bool,
+    log: &'a Expected,
 }
 
 impl Check<'_> {
@@ -211,7 +223,7 @@ impl Check<'_> {
     ) -> Result<SegmentHeader, LogError> {
         let header =
             SegmentHeader::decode(bytes, LOG_MAGIC).map_err(|e| self.damage(0, named_seq, e))?;
-        if header.store_id != self.store_id {
+        if header.store_id != self.log.store_id {
             return Err(self.damage(16, named_seq, "it belongs to another store"));
         }
         if header.first_seq != named_seq {
@@ -246,7 +258,7 @@ impl Check<'_> {
         let bytes = file.bytes();
         let header = self.header(bytes, named_seq, expected)?;
         let sealed = &bytes[..bytes.len() - frame::SEAL_BYTES];
-        if self.verify_all && crc32c::crc32c(sealed) != seal_crc {
+        if self.log.verify_all && crc32c::crc32c(sealed) != seal_crc {
             return Err(LogError::Damaged(self.bad_frame_in(&file)));
         }
         Ok(Checked {
@@ -290,9 +302,14 @@ impl Check<'_> {
             let detail = format!("commits up to {synced_seq} had been on disk");
             return Err(self.damage(end, next_seq, detail));
         }
-        let cut = self.cut(bytes, end).map_err(self.io())?;
         let crc = crc32c::crc32c(&bytes[..end]);
-        let bytes_sealed = self.seal(next_seq, crc).map_err(self.io())?;
+        let (cut, bytes_sealed) = match self.log.torn {
+            OnTornTail::Cut => {
+                let cut = self.cut(bytes, end).map_err(self.io())?;
+                (cut, self.seal(next_seq, crc).map_err(self.io())?)
+            }
+            OnTornTail::Leave => (None, end as u64),
+        };
         let info = SegmentInfo {
             path: self.path.to_owned(),
             first_seq: header.first_seq,

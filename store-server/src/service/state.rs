@@ -5,10 +5,10 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::stream;
 use stillpoint_proto::v1::{
     BatchGetRequest, BatchGetResponse, DeleteRequest, DeleteResponse, Durability, GetRequest,
-    GetResponse, Op, OpResult, PatchRequest, PatchResponse, PipelineRequest, PipelineResponse,
-    PutRequest, PutResponse, Reason, RequestContext, ResponseHeader, ScanOp, ScanRequest,
-    ScanResponse, StoreError, TxnRequest, TxnResponse, op, op_result,
-    state_service_server::StateService,
+    GetResponse, ListCollectionsRequest, ListCollectionsResponse, Op, OpResult, PatchRequest,
+    PatchResponse, PipelineRequest, PipelineResponse, PutRequest, PutResponse, Reason,
+    RequestContext, ResponseHeader, ScanOp, ScanRequest, ScanResponse, StoreError, TxnRequest,
+    TxnResponse, op, op_result, state_service_server::StateService,
 };
 use tokio::sync::{oneshot, watch};
 use tokio_stream::Stream;
@@ -131,6 +131,22 @@ state_service! {
         delete, Delete, DeleteRequest, DeleteResponse;
         txn, Txn, TxnRequest, TxnResponse;
     ]
+
+    async fn list_collections(
+        &self,
+        request: Request<ListCollectionsRequest>,
+    ) -> Result<Response<ListCollectionsResponse>, Status> {
+        let ListCollectionsRequest { context, after } = request.into_inner();
+        let context = context.unwrap_or_default();
+        self.store.check_context(&context).map_err(|e| e.to_status())?;
+        let limit = self.store.config().limits.scan_page;
+        let reader = self.store.reader();
+        let collections = reader.collections(&context.namespace, &after, limit).map_err(|e| e.to_status())?;
+        let revision = reader.revision(&context.namespace);
+        let more = collections.len() >= limit;
+        let header = Some(ResponseHeader { revision, ..self.store.header() });
+        Ok(Response::new(ListCollectionsResponse { header, collections, more }))
+    }
 
     type ScanStream = Pin<Box<dyn Stream<Item = Result<ScanResponse, Status>> + Send>>;
 

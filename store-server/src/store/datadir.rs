@@ -105,6 +105,13 @@ impl DataDir {
         &self.root
     }
 
+    /// Makes the store a new incarnation, since what clients know of it may no longer be so.
+    pub fn raise_incarnation(&self) -> Result<(), DataDirError> {
+        let mut identity = self.identity.clone();
+        identity.incarnation += 1;
+        write_identity(&self.root, &identity).map_err(io_error(&self.root))
+    }
+
     /// Who this store is.
     pub fn identity(&self) -> &Identity {
         &self.identity

@@ -276,6 +276,16 @@ impl Reader<'_> {
         Some(result)
     }
 
+    /// The names of the collections that have records, those after `after`, at most `limit`.
+    pub fn collections(
+        &self,
+        namespace: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        read::collections(&self.snapshot, namespace, after, limit)
+    }
+
     /// Whether a transaction writes nothing, so that [`read`](Self::read) answers it.
     pub fn answers(txn: &v1::TxnOp) -> bool {
         let mut ops = txn.then.iter().chain(&txn.otherwise);

@@ -45,6 +45,22 @@ pub fn all_records() -> KeyRange {
     )
 }
 
+/// The records of a namespace in collections after this one; empty: in all of them.
+pub fn collections_after(namespace: &str, collection: &str) -> KeyRange {
+    let mut low = BytesMut::from(namespace.as_bytes());
+    low.put_u8(0);
+    if !collection.is_empty() {
+        low.put_slice(collection.as_bytes());
+        low.put_u8(1);
+    }
+    let mut high = BytesMut::from(namespace.as_bytes());
+    high.put_u8(1);
+    (
+        Bound::Included(low.freeze()),
+        Bound::Excluded(high.freeze()),
+    )
+}
+
 /// The records of a collection whose keys have this prefix and are at least `start` and below `end` (empty: no bound).
 pub fn scan_range(
     namespace: &str,

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::{Config, EngineKind},
     engine::{self, Engine, EngineError},
-    log::{self, Damage, Entry, LogError, Recovered},
+    log::{self, Damage, Entry, LogError, OnTornTail, Recovered},
 };
 
 /// Why a store cannot be opened. Nothing was changed, but for a torn tail that may have been cut.
@@ -105,14 +105,7 @@ pub fn open(dir: &DataDir, config: &Config) -> Result<Opened, OpenError> {
     let root = dir.root();
     let newest = checkpoint::newest(&dir.checkpoint()).map_err(io_error(&dir.checkpoint()))?;
     let checkpoint_seq = newest.as_ref().map_or(0, |(seq, _)| *seq);
-    let store_id = dir.identity().store_id.into_bytes();
-    let log = log::recover(
-        &dir.log(),
-        store_id,
-        checkpoint_seq + 1,
-        config.log.verify_at_start,
-    )
-    .map_err(|e| log_error(root, e))?;
+    let log = check_log(dir, config, OnTornTail::Cut)?;
     if let Some(cut) = &log.cut {
         tracing::warn!(
             segment = %cut.path.display(),
@@ -167,6 +160,26 @@ pub fn open(dir: &DataDir, config: &Config) -> Result<Opened, OpenError> {
         checkpoint_seq,
         applied_seq,
     })
+}
+
+/// Checks the log as far as the settings say.
+pub fn check_log(dir: &DataDir, config: &Config, torn: OnTornTail) -> Result<Recovered, OpenError> {
+    let newest = checkpoint::newest(&dir.checkpoint()).map_err(io_error(&dir.checkpoint()))?;
+    let expected = log::recovery::Expected {
+        store_id: dir.identity().store_id.into_bytes(),
+        first_seq: newest.map_or(0, |(seq, _)| seq) + 1,
+        verify_all: config.log.verify_at_start,
+        torn,
+    };
+    log::recover(&dir.log(), &expected).map_err(|e| log_error(dir.root(), e))
+}
+
+/// Writes down how far an engine is, durably.
+pub fn mark(engine: &dyn Engine, applied: &Applied) -> Result<(), EngineError> {
+    engine.flush()?;
+    let key = bytes::Bytes::from_static(keys::APPLIED);
+    engine.apply(&[(key, Some(applied.encode().into()))])?;
+    engine.flush()
 }
 
 /// Opens the engine if it can be used, else rebuilds it from the checkpoint.
@@ -227,12 +240,7 @@ fn rebuild(
         })?,
         None => Applied::default(),
     };
-    engine.flush()?;
-    engine.apply(&[(
-        bytes::Bytes::from_static(keys::APPLIED),
-        Some(applied.encode().into()),
-    )])?;
-    engine.flush()?;
+    mark(&*engine, &applied)?;
     remove_dir(&path.with_extension("old"))?;
     Ok((engine, applied))
 }
@@ -254,7 +262,7 @@ fn first_seq_since(log: &Recovered, since_ms: u64) -> Option<u64> {
 }
 
 /// Brings log entries into a view.
-struct Replay<'a> {
+pub struct Replay<'a> {
     view: &'a View,
     namespaces: std::collections::HashMap<Arc<str>, Namespace>,
     overlay_bytes: usize,
@@ -263,7 +271,8 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn new(view: &'a View, applied: &Applied, overlay_bytes: usize) -> Self {
+    /// Replays onto `view`, which is as far as `applied`.
+    pub fn new(view: &'a View, applied: &Applied, overlay_bytes: usize) -> Self {
         let namespaces = applied
             .namespaces
             .iter()
@@ -279,7 +288,11 @@ impl<'a> Replay<'a> {
     }
 
     /// Brings in one entry; the inner error tells what is wrong with it.
-    fn entry(&mut self, seq: u64, entry: &Entry<'_>) -> Result<Result<(), String>, EngineError> {
+    pub fn entry(
+        &mut self,
+        seq: u64,
+        entry: &Entry<'_>,
+    ) -> Result<Result<(), String>, EngineError> {
         let name: Arc<str> = entry.namespace.into();
         let namespace = self.namespaces.entry(name.clone()).or_default();
         if entry.revision != namespace.revision + 1 {
@@ -326,7 +339,8 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<u64, EngineError> {
+    /// Brings the rest into the engine; gives the sequence number it has then.
+    pub fn finish(mut self) -> Result<u64, EngineError> {
         self.apply()?;
         Ok(self.applied_seq)
     }

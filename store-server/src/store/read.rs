@@ -116,6 +116,30 @@ fn scan_page(
     Ok(op_result::Kind::Scan(page))
 }
 
+/// The names of the collections that have records, in order, those after `after`, at most `limit`. Looks at one record
+/// of each.
+pub fn collections(
+    snapshot: &Snapshot<'_>,
+    namespace: &str,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
+    let mut found: Vec<String> = Vec::new();
+    while found.len() < limit {
+        let last = found.last().map_or(after, String::as_str);
+        let range = keys::collections_after(namespace, last);
+        let Some(pair) = snapshot.scan(range, false).next() else {
+            break;
+        };
+        let (key, _) = pair.map_err(engine_failed)?;
+        let Some((_, collection, _)) = keys::split_record(&key) else {
+            break;
+        };
+        found.push(collection.to_owned());
+    }
+    Ok(found)
+}
+
 /// About what the meta of one record costs in a message.
 const ENTRY_BYTES: usize = 48;
 

@@ -1,1 +1,265 @@
-//! Saves what can be saved from a damaged data directory.
+//! Saves what can be saved from a damaged data directory, and says what cannot.
+//!
+//! The state is brought as far as an unbroken run of commits goes: from the view, or from the newest checkpoint,
+//! whichever goes further. That state becomes a new checkpoint, the log begins anew behind it, and the damaged log is
+//! moved aside, not deleted. If commits are lost, the store gets a new incarnation, so that no client takes its older
+//! revisions for newer ones.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::{
+    checkpoint::{self, CheckpointError},
+    datadir::{DataDir, DataDirError, io_error},
+    open::{self, OpenError, Replay},
+    shared::now_ms,
+    view::{Applied, View},
+};
+use crate::{
+    config::{Config, EngineKind},
+    engine::{self, Engine, EngineError},
+    log::{
+        Entry, OnTornTail,
+        salvage::{self, Salvage},
+        segment::sync_dir,
+    },
+};
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RepairOptions {
+    /// Change nothing, only tell.
+    pub dry_run: bool,
+    /// Discard the view and rebuild it from checkpoint and log.
+    pub rebuild_view: bool,
+}
+
+/// What was found and done, or in a dry run would be done.
+#[derive(Clone, Debug, Serialize)]
+pub struct RepairReport {
+    /// What is wrong; empty if nothing is.
+    pub damage: String,
+    /// Where the state comes from.
+    pub source: StateSource,
+    /// Sequence number of the newest commit that is saved.
+    pub saved_seq: u64,
+    /// Sequence number of the newest commit that is known to have been acknowledged or written.
+    pub newest_seq: u64,
+    /// Commits lost: those after `saved_seq`.
+    pub lost_commits: u64,
+    /// Where the damaged log is now.
+    pub log_moved_to: Option<PathBuf>,
+    /// Whether the directory was changed.
+    pub changed: bool,
+}
+
+/// Where a repaired state comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateSource {
+    /// The view, and what follows it in the log.
+    View,
+    /// The newest checkpoint, or the beginning, and what follows it in the log.
+    Checkpoint,
+    /// Nothing had to be saved.
+    Log,
+}
+
+/// Why a repair failed. The directory is as it was, but for the view, which can be rebuilt.
+#[derive(Debug, Error)]
+pub enum RepairError {
+    /// The directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A checkpoint cannot be read or taken.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A commit whose checksum holds makes no sense.
+    #[error("commit {seq} cannot be brought in: {detail}")]
+    Commit {
+        /// Its sequence number.
+        seq: u64,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+/// Repairs the data directory of `config`. No server may run on it.
+pub fn repair(config: &Config, options: RepairOptions) -> Result<RepairReport, RepairError> {
+    let dir = DataDir::open_existing(&config.data_dir)?;
+    if options.rebuild_view && !options.dry_run {
+        remove(&dir.view())?;
+    }
+    let torn = if options.dry_run {
+        OnTornTail::Leave
+    } else {
+        OnTornTail::Cut
+    };
+    let damage = match open::check_log(&dir, config, torn) {
+        Ok(log) => match newest_applied(&dir, config) {
+            Some(applied) if applied.seq >= log.next_seq => {
+                format!(
+                    "the view has commits up to {}, but the log ends with {}",
+                    applied.seq,
+                    log.next_seq - 1
+                )
+            }
+            _ => return Ok(sound(&dir, config, options, log.next_seq - 1)?),
+        },
+        Err(OpenError::Damaged { damage, .. }) => damage.to_string(),
+        Err(other) => return Err(other.into()),
+    };
+    let survey = salvage::survey(&dir.log()).map_err(io_error(&dir.log()))?;
+    let plan = Plan::make(&dir, config, &survey)?;
+    let newest_seq = survey.newest_seq.max(plan.saved_seq);
+    let mut report = RepairReport {
+        damage,
+        source: plan.source,
+        saved_seq: plan.saved_seq,
+        newest_seq,
+        lost_commits: newest_seq - plan.saved_seq,
+        log_moved_to: None,
+        changed: !options.dry_run,
+    };
+    if !options.dry_run {
+        plan.carry_out(&dir, config)?;
+        report.log_moved_to = Some(begin_new_log(&dir, report.lost_commits > 0)?);
+    }
+    Ok(report)
+}
+
+/// The log is sound: at most the view is rebuilt.
+fn sound(
+    dir: &DataDir,
+    config: &Config,
+    options: RepairOptions,
+    last_seq: u64,
+) -> Result<RepairReport, OpenError> {
+    if !options.dry_run {
+        open::open(dir, config)?;
+    }
+    Ok(RepairReport {
+        damage: String::new(),
+        source: StateSource::Log,
+        saved_seq: last_seq,
+        newest_seq: last_seq,
+        lost_commits: 0,
+        log_moved_to: None,
+        changed: options.rebuild_view && !options.dry_run,
+    })
+}
+
+/// How a state is saved.
+struct Plan {
+    source: StateSource,
+    base: Option<PathBuf>,
+    saved_seq: u64,
+}
+
+impl Plan {
+    fn make(dir: &DataDir, config: &Config, survey: &Salvage) -> Result<Plan, RepairError> {
+        let newest = checkpoint::newest(&dir.checkpoint()).map_err(io_error(&dir.checkpoint()))?;
+        let (base_seq, base) = newest.map_or((0, None), |(seq, path)| (seq, Some(path)));
+        let from_checkpoint = survey.reach(base_seq);
+        let from_view = newest_applied(dir, config).map_or(0, |applied| survey.reach(applied.seq));
+        Ok(if from_view >= from_checkpoint && from_view > 0 {
+            Plan {
+                source: StateSource::View,
+                base: None,
+                saved_seq: from_view,
+            }
+        } else {
+            Plan {
+                source: StateSource::Checkpoint,
+                base,
+                saved_seq: from_checkpoint,
+            }
+        })
+    }
+
+    /// Brings the view to the saved state, and makes a checkpoint of it.
+    fn carry_out(&self, dir: &DataDir, config: &Config) -> Result<(), RepairError> {
+        if self.source == StateSource::Checkpoint {
+            remove(&dir.view())?;
+        }
+        let engine = engine::open(&dir.view(), &config.view)?;
+        let applied = match &self.base {
+            Some(file) => checkpoint::load(file, &*engine, |_| {})?,
+            None => checkpoint::read_applied(&*engine)?.unwrap_or_default(),
+        };
+        let view = View::new(engine.clone(), &applied);
+        let mut replay = Replay::new(&view, &applied, config.view.overlay_bytes);
+        let mut failed = None;
+        let read = salvage::read(&dir.log(), applied.seq + 1, self.saved_seq, |seq, bytes| {
+            if failed.is_none() {
+                failed = bring_in(&mut replay, seq, bytes).err();
+            }
+        });
+        read.map_err(io_error(&dir.log()))?;
+        match failed {
+            Some(error) => return Err(error),
+            None => drop(replay.finish()?),
+        }
+        open::mark(
+            &*engine,
+            &Applied {
+                seq: self.saved_seq,
+                ..view.applied()
+            },
+        )?;
+        checkpoint::take(
+            &*engine,
+            &dir.checkpoint(),
+            dir.identity().store_id.into_bytes(),
+        )?;
+        Ok(())
+    }
+}
+
+fn bring_in(replay: &mut Replay<'_>, seq: u64, bytes: &[u8]) -> Result<(), RepairError> {
+    let commit = |detail| RepairError::Commit { seq, detail };
+    let entry = Entry::decode(bytes).map_err(commit)?;
+    replay.entry(seq, &entry)?.map_err(commit)
+}
+
+/// How far the view is, if it can be opened.
+fn newest_applied(dir: &DataDir, config: &Config) -> Option<Applied> {
+    if config.view.engine == EngineKind::Memory || !dir.view().exists() {
+        return None;
+    }
+    let engine: Arc<dyn Engine> = engine::open(&dir.view(), &config.view).ok()?;
+    checkpoint::read_applied(&*engine).ok()?
+}
+
+/// Moves the log aside; the next start begins a new one behind the checkpoint.
+fn begin_new_log(dir: &DataDir, lossy: bool) -> Result<PathBuf, DataDirError> {
+    let log = dir.log();
+    let aside = dir.root().join(format!("log-damaged-{}", now_ms()));
+    if lossy {
+        dir.raise_incarnation()?;
+    }
+    fs::rename(&log, &aside).map_err(io_error(&log))?;
+    fs::create_dir(&log)
+        .and_then(|()| sync_dir(&log))
+        .map_err(io_error(&log))?;
+    Ok(aside)
+}
+
+fn remove(path: &Path) -> Result<(), DataDirError> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(path)(e)),
+        _ => Ok(()),
+    }
+}

@@ -44,6 +44,18 @@ struct State {
     namespaces: HashMap<Arc<str>, Namespace>,
 }
 
+impl State {
+    fn applied(&self) -> Applied {
+        let namespaces = self.namespaces.iter();
+        Applied {
+            seq: self.last_seq,
+            namespaces: namespaces
+                .map(|(name, ns)| (name.to_string(), *ns))
+                .collect(),
+        }
+    }
+}
+
 /// A state of the log on its way into the engine.
 #[derive(Debug)]
 pub struct Frozen {
@@ -121,6 +133,11 @@ impl View {
         }
     }
 
+    /// How far it is.
+    pub fn applied(&self) -> Applied {
+        self.state.read().applied()
+    }
+
     /// Makes commits up to `seq` readable.
     pub fn publish(
         &self,
@@ -144,13 +161,7 @@ impl View {
         if state.frozen.is_some() || state.active.is_empty() {
             return None;
         }
-        let namespaces = state.namespaces.iter();
-        let applied = Applied {
-            seq: state.last_seq,
-            namespaces: namespaces
-                .map(|(name, ns)| (name.to_string(), *ns))
-                .collect(),
-        };
+        let applied = state.applied();
         let changes = std::mem::take(&mut state.active);
         state.active_bytes = 0;
         let frozen = Arc::new(Frozen { changes, applied });
