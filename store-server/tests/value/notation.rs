@@ -7,7 +7,7 @@ use std::{fmt::Write, iter::Peekable, str::Chars};
 use rmpv::Value;
 use stillpoint_proto::v1::{Path, PathSegment, path_segment::Segment};
 
-/// Reads a value; `rest` is left behind it.
+/// Reads exactly one value.
 pub fn parse(text: &str) -> Result<Value, String> {
     let mut reader = Reader(text.chars().peekable());
     let value = reader.value()?;
