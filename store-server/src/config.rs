@@ -139,6 +139,14 @@ fn any() -> String {
     "*".into()
 }
 
+impl Limits {
+    /// Bytes of records that one answer may have: half of a message, which leaves room for one more value and for what
+    /// is around them.
+    pub fn answer_bytes(&self) -> usize {
+        self.message_bytes / 2
+    }
+}
+
 const MIB: usize = 1 << 20;
 
 impl Default for Config {

@@ -48,7 +48,8 @@ pub(crate) fn is_write(op: &v1::Op) -> bool {
     match &op.kind {
         Some(Kind::Put(_) | Kind::Patch(_) | Kind::Delete(_)) => true,
         Some(Kind::Txn(txn)) => txn.then.iter().chain(&txn.otherwise).any(is_write),
-        Some(Kind::Get(_) | Kind::BatchGet(_) | Kind::Scan(_)) | None => false,
+        Some(Kind::Get(_) | Kind::BatchGet(_) | Kind::Scan(_) | Kind::ListCollections(_))
+        | None => false,
     }
 }
 

@@ -158,7 +158,7 @@ impl Pipeline {
     }
 
     fn frame(&mut self) -> PipelineResponse {
-        let bytes_max = self.store.config().limits.message_bytes / 2;
+        let bytes_max = self.store.config().limits.answer_bytes();
         let mut bytes = 0;
         let mut count = 0;
         for result in &self.outbox {
@@ -408,7 +408,12 @@ async fn receive(
 /// Whether an item is answered from the view.
 fn is_read(item: &PipelineItem) -> bool {
     match item.op.as_ref().and_then(|op| op.kind.as_ref()) {
-        Some(op::Kind::Get(_) | op::Kind::BatchGet(_) | op::Kind::Scan(_)) => true,
+        Some(
+            op::Kind::Get(_)
+            | op::Kind::BatchGet(_)
+            | op::Kind::Scan(_)
+            | op::Kind::ListCollections(_),
+        ) => true,
         Some(op::Kind::Txn(txn)) => Reader::answers(txn),
         _ => false,
     }

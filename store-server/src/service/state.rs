@@ -130,23 +130,8 @@ state_service! {
         patch, Patch, PatchRequest, PatchResponse;
         delete, Delete, DeleteRequest, DeleteResponse;
         txn, Txn, TxnRequest, TxnResponse;
+        list_collections, ListCollections, ListCollectionsRequest, ListCollectionsResponse;
     ]
-
-    async fn list_collections(
-        &self,
-        request: Request<ListCollectionsRequest>,
-    ) -> Result<Response<ListCollectionsResponse>, Status> {
-        let ListCollectionsRequest { context, after } = request.into_inner();
-        let context = context.unwrap_or_default();
-        self.store.check_context(&context).map_err(|e| e.to_status())?;
-        let limit = self.store.config().limits.scan_page;
-        let reader = self.store.reader();
-        let collections = reader.collections(&context.namespace, &after, limit).map_err(|e| e.to_status())?;
-        let revision = reader.revision(&context.namespace);
-        let more = collections.len() >= limit;
-        let header = Some(ResponseHeader { revision, ..self.store.header() });
-        Ok(Response::new(ListCollectionsResponse { header, collections, more }))
-    }
 
     type ScanStream = Pin<Box<dyn Stream<Item = Result<ScanResponse, Status>> + Send>>;
 

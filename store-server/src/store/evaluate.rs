@@ -6,7 +6,7 @@ use stillpoint_proto::v1::{
     PutOp, PutResult, Reason, RecordKey, StoreError, TxnOp, TxnResult, op, op_result, predicate,
 };
 
-use super::{draft::Draft, keys, record::Record};
+use super::{draft::Draft, keys, read::Room, record::Record};
 use crate::value::{self, ValueLimits};
 
 /// What operations are evaluated with.
@@ -16,6 +16,8 @@ pub struct Rules<'a> {
     pub namespace: &'a str,
     /// Bounds of one value.
     pub values: &'a ValueLimits,
+    /// Bytes of records that the answer to a transaction may have.
+    pub answer_bytes: usize,
     /// Server time, in milliseconds since 1970.
     pub now_ms: u64,
 }
@@ -41,7 +43,10 @@ impl Rules<'_> {
             op::Kind::Put(put) => op_result::Kind::Put(self.put(draft, put)?),
             op::Kind::Patch(patch) => op_result::Kind::Patch(self.patch(draft, patch)?),
             op::Kind::Delete(delete) => op_result::Kind::Delete(self.delete(draft, delete)?),
-            op::Kind::BatchGet(_) | op::Kind::Scan(_) | op::Kind::Txn(_) => {
+            op::Kind::BatchGet(_)
+            | op::Kind::Scan(_)
+            | op::Kind::ListCollections(_)
+            | op::Kind::Txn(_) => {
                 return Err(StoreError::new(
                     Reason::Invalid,
                     "this operation cannot be part of a transaction",
@@ -118,10 +123,17 @@ impl Rules<'_> {
             return Err(error);
         }
         let ops = if succeeded { &txn.then } else { &txn.otherwise };
-        let results = ops
-            .iter()
-            .map(|op| self.evaluate(draft, op))
-            .collect::<Result<_, _>>()?;
+        let mut room = Room::new(self.answer_bytes);
+        let results = ops.iter().map(|op| {
+            let result = self.evaluate(draft, op)?;
+            match &result.kind {
+                Some(op_result::Kind::Get(get)) => room.take(get.record.as_ref())?,
+                Some(op_result::Kind::Patch(patch)) => room.take(patch.record.as_ref())?,
+                _ => {}
+            }
+            Ok(result)
+        });
+        let results = results.collect::<Result<_, StoreError>>()?;
         // The caller corrects the revision of a transaction that turns out to write nothing.
         Ok(TxnResult {
             succeeded,

@@ -265,7 +265,7 @@ impl Reader<'_> {
         let limits = &self.store.config().limits;
         let page = PageLimits {
             records: limits.scan_page,
-            bytes: limits.message_bytes / 2,
+            bytes: limits.answer_bytes(),
         };
         let kind = op.kind.as_ref()?;
         let result = match kind {
@@ -274,16 +274,6 @@ impl Reader<'_> {
         };
         self.reads += 1;
         Some(result)
-    }
-
-    /// The names of the collections that have records, those after `after`, at most `limit`.
-    pub fn collections(
-        &self,
-        namespace: &str,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<String>, StoreError> {
-        read::collections(&self.snapshot, namespace, after, limit)
     }
 
     /// Whether a transaction writes nothing, so that [`read`](Self::read) answers it.
@@ -303,6 +293,7 @@ impl Reader<'_> {
         let evaluated = Rules {
             namespace,
             values,
+            answer_bytes: self.store.config().limits.answer_bytes(),
             now_ms: now_ms(),
         }
         .evaluate(&mut draft, op);

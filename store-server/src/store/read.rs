@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use stillpoint_proto::v1::{
-    BatchGetResult, GetResult, OpResult, Reason, RecordKey, ScanEntry, ScanOp, ScanResult,
-    StoreError, op, op_result,
+    BatchGetResult, GetResult, ListCollectionsOp, ListCollectionsResult, OpResult, Reason,
+    RecordKey, ScanEntry, ScanOp, ScanResult, StoreError, op, op_result,
 };
 
 use super::{keys, record::Record, view::Snapshot};
@@ -18,6 +18,16 @@ pub struct PageLimits {
     pub bytes: usize,
 }
 
+impl PageLimits {
+    /// How many may be given to who asks for `limit`; 0: as many as there may be.
+    fn count(&self, limit: u32) -> usize {
+        match limit as usize {
+            0 => self.records,
+            limit => limit.min(self.records),
+        }
+    }
+}
+
 /// Answers a read operation. The operation has been validated; `None`: it is no read.
 pub fn read(
     snapshot: &Snapshot<'_>,
@@ -28,8 +38,9 @@ pub fn read(
     let result = match op {
         op::Kind::Get(get) => get_record(snapshot, namespace, get.key.as_ref())
             .map(|record| op_result::Kind::Get(GetResult { record })),
-        op::Kind::BatchGet(batch) => batch_get(snapshot, namespace, &batch.keys),
+        op::Kind::BatchGet(batch) => batch_get(snapshot, namespace, &batch.keys, limits),
         op::Kind::Scan(scan) => scan_page(snapshot, namespace, scan, limits),
+        op::Kind::ListCollections(list) => list_collections(snapshot, namespace, list, limits),
         _ => return None,
     };
     Some(OpResult {
@@ -41,15 +52,51 @@ fn batch_get(
     snapshot: &Snapshot<'_>,
     namespace: &str,
     keys: &[RecordKey],
+    limits: PageLimits,
 ) -> Result<op_result::Kind, StoreError> {
+    let mut room = Room::new(limits.bytes);
     let results = keys.iter().map(|key| {
         let record = get_record(snapshot, namespace, Some(key))?;
+        room.take(record.as_ref())?;
         Ok(GetResult { record })
     });
     Ok(op_result::Kind::BatchGet(BatchGetResult {
         results: results.collect::<Result<_, StoreError>>()?,
         revision: snapshot.namespace(namespace).revision,
     }))
+}
+
+/// The bytes of records that one answer may still take.
+#[derive(Debug)]
+pub struct Room {
+    left: usize,
+    limit: usize,
+}
+
+impl Room {
+    /// An empty answer.
+    pub fn new(limit: usize) -> Room {
+        Room { left: limit, limit }
+    }
+
+    /// Puts a record into the answer.
+    pub fn take(
+        &mut self,
+        record: Option<&stillpoint_proto::v1::Record>,
+    ) -> Result<(), StoreError> {
+        let bytes = record.map_or(0, |r| r.value.len() + ENTRY_BYTES);
+        match self.left.checked_sub(bytes) {
+            Some(left) => self.left = left,
+            None => {
+                let message = format!(
+                    "the records asked for have more than {} bytes (half of limits.message_bytes): ask for fewer",
+                    self.limit
+                );
+                return Err(StoreError::new(Reason::TooLarge, message));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn get_record(
@@ -81,10 +128,7 @@ fn scan_page(
         &scan.start,
         &scan.end,
     );
-    let records_max = match scan.limit as usize {
-        0 => limits.records,
-        limit => limit.min(limits.records),
-    };
+    let records_max = limits.count(scan.limit);
     let mut page = ScanResult {
         revision: snapshot.namespace(namespace).revision,
         ..Default::default()
@@ -116,28 +160,31 @@ fn scan_page(
     Ok(op_result::Kind::Scan(page))
 }
 
-/// The names of the collections that have records, in order, those after `after`, at most `limit`. Looks at one record
-/// of each.
-pub fn collections(
+/// Names the collections, looking at one record of each.
+fn list_collections(
     snapshot: &Snapshot<'_>,
     namespace: &str,
-    after: &str,
-    limit: usize,
-) -> Result<Vec<String>, StoreError> {
-    let mut found: Vec<String> = Vec::new();
-    while found.len() < limit {
-        let last = found.last().map_or(after, String::as_str);
+    list: &ListCollectionsOp,
+    limits: PageLimits,
+) -> Result<op_result::Kind, StoreError> {
+    let limit = limits.count(list.limit);
+    let mut page = ListCollectionsResult::default();
+    loop {
+        let last = page.collections.last().unwrap_or(&list.after);
         let range = keys::collections_after(namespace, last);
         let Some(pair) = snapshot.scan(range, false).next() else {
             break;
         };
-        let (key, _) = pair.map_err(engine_failed)?;
-        let Some((_, collection, _)) = keys::split_record(&key) else {
+        if page.collections.len() >= limit {
+            page.more = true;
             break;
-        };
-        found.push(collection.to_owned());
+        }
+        let (key, _) = pair.map_err(engine_failed)?;
+        let (_, collection, _) =
+            keys::split_record(&key).ok_or_else(|| unreadable("its key is none"))?;
+        page.collections.push(collection.to_owned());
     }
-    Ok(found)
+    Ok(op_result::Kind::ListCollections(page))
 }
 
 /// About what the meta of one record costs in a message.
@@ -145,12 +192,14 @@ const ENTRY_BYTES: usize = 48;
 
 /// Reads a stored record; one that cannot be read is the view's damage, not the caller's.
 pub fn decode(stored: &Bytes) -> Result<Record, StoreError> {
-    Record::decode(stored).map_err(|detail| {
-        let message = format!(
-            "a record in the view cannot be read ({detail}): stop the server and run `stillpoint repair --rebuild-view`"
-        );
-        StoreError::new(Reason::Internal, message)
-    })
+    Record::decode(stored).map_err(|detail| unreadable(&detail))
+}
+
+fn unreadable(detail: &str) -> StoreError {
+    let message = format!(
+        "a record in the view cannot be read ({detail}): stop the server and run `stillpoint repair --rebuild-view`"
+    );
+    StoreError::new(Reason::Internal, message)
 }
 
 /// The error of a read that the engine failed.

@@ -59,6 +59,7 @@ impl Validator {
                     .try_for_each(|key| self.key(namespace, Some(key)).map(drop))
             }
             Some(op::Kind::Scan(scan)) => self.collection(namespace, &scan.collection),
+            Some(op::Kind::ListCollections(_)) => Ok(()),
             Some(op::Kind::Txn(txn)) => self.txn(namespace, txn),
             Some(kind) => self.single(namespace, kind),
         }
@@ -73,7 +74,10 @@ impl Validator {
                 let key = self.key(namespace, delete.key.as_ref())?;
                 self.predicates(key, &delete.guards)
             }
-            op::Kind::BatchGet(_) | op::Kind::Scan(_) | op::Kind::Txn(_) => Err(invalid(
+            op::Kind::BatchGet(_)
+            | op::Kind::Scan(_)
+            | op::Kind::ListCollections(_)
+            | op::Kind::Txn(_) => Err(invalid(
                 "a transaction takes get, put, patch and delete only",
             )),
         }

@@ -232,6 +232,7 @@ impl Writer {
         let rules = Rules {
             namespace: &job.namespace,
             values: self.shared.validator.values(),
+            answer_bytes: self.shared.config.limits.answer_bytes(),
             now_ms,
         };
         let mut result = rules.evaluate(&mut draft, &item.op)?;

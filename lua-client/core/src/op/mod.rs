@@ -59,7 +59,7 @@ pub(crate) unsafe fn push(lua: *mut lua_State, kind: &op_result::Kind) -> Result
         op_result::Kind::BatchGet(result) => batch_get::push(lua, result),
         op_result::Kind::Txn(result) => txn::push(lua, result),
         op_result::Kind::Scan(result) => scan::push(lua, result),
-        // The client gives errors as such.
-        op_result::Kind::Error(_) => Ok(0),
+        // No operation above asks for the collections, and the client gives errors as such.
+        op_result::Kind::ListCollections(_) | op_result::Kind::Error(_) => Ok(0),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use indicatif::ProgressBar;
 use stillpoint_client::Client;
-use stillpoint_proto::v1::ScanOp;
+use stillpoint_proto::v1::{ListCollectionsOp, ScanOp, op, op_result};
 
 use super::scan::{Key, parse_key};
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     failure::Failure,
     output,
     pages::Pages,
-    port::{DEFAULT_NAMESPACE, DataPort},
+    port::{DEFAULT_NAMESPACE, DataPort, call, unexpected},
     progress,
     record::object,
 };
@@ -30,6 +30,7 @@ different moments. Expiry times are kept, revisions and versions are told but
 not restored.
 
 Examples:
+  stillpoint dump world1.jsonl
   stillpoint dump --collection player --collection guild world1.jsonl
   stillpoint dump --collection player --prefix 4 | jq -c .value
 ";
@@ -41,8 +42,8 @@ pub struct Options {
     /// The file, written as a whole or not at all; - is stdout
     #[arg(default_value = "-")]
     file: String,
-    /// A collection to write; repeatable
-    #[arg(long = "collection", value_name = "NAME", required = true)]
+    /// A collection to write; repeatable. Without it: all of the namespace
+    #[arg(long = "collection", value_name = "NAME")]
     collections: Vec<String>,
     /// Only keys that begin with this
     #[arg(long, value_name = "KEY", value_parser = parse_key)]
@@ -107,7 +108,11 @@ fn write_dump(
         .unwrap_or(DEFAULT_NAMESPACE);
     writeln!(out, "{}", header_line(namespace))?;
     let mut records = 0;
-    for collection in &options.collections {
+    let collections = match options.collections.as_slice() {
+        [] => all_collections(client)?,
+        named => named.to_vec(),
+    };
+    for collection in &collections {
         let mut pages = Pages::new(client, scan_of(collection, options.prefix.as_ref()), None);
         loop {
             let page = pages.next_page()?;
@@ -125,6 +130,26 @@ fn write_dump(
     writeln!(out, "{}", end_line(records))?;
     out.flush()?;
     Ok(records)
+}
+
+/// The collections of the namespace.
+fn all_collections(client: &Client) -> Result<Vec<String>, Failure> {
+    let mut found: Vec<String> = Vec::new();
+    loop {
+        let after = found.last().cloned().unwrap_or_default();
+        match call(
+            client,
+            op::Kind::ListCollections(ListCollectionsOp { after, limit: 0 }),
+        )? {
+            op_result::Kind::ListCollections(page) => {
+                found.extend(page.collections);
+                if !page.more {
+                    return Ok(found);
+                }
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
 }
 
 fn scan_of(collection: &str, prefix: Option<&Key>) -> ScanOp {
