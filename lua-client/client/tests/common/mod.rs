@@ -349,6 +349,13 @@ impl server::StateService for Service {
         Err(Status::unimplemented("not in the test"))
     }
 
+    async fn list_collections(
+        &self,
+        _: Request<v1::ListCollectionsRequest>,
+    ) -> Result<Response<v1::ListCollectionsResponse>, Status> {
+        Err(Status::unimplemented("not in the test"))
+    }
+
     async fn scan(
         &self,
         _: Request<v1::ScanRequest>,
