@@ -67,9 +67,9 @@ pub struct Limits {
 pub struct LogConfig {
     /// Bytes after which a segment is sealed and a new one begun. Default: 64 MiB.
     pub segment_bytes: u64,
-    /// Keep sealed segments until the log has more bytes than this ... Default: 1 GiB.
+    /// Remove the oldest segments while the log has more bytes than this ... Default: 1 GiB.
     pub retention_bytes: u64,
-    /// ... and until their newest commit is older than this many seconds. Never trimmed: what the newest checkpoint
+    /// ... and those whose newest commit is older than this many seconds. Never removed: what the newest checkpoint
     /// does not cover, and what the dedup window needs. Default: 86400.
     pub retention_secs: u64,
     /// Take a checkpoint after this many bytes of log. Default: 512 MiB.

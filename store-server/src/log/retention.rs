@@ -4,23 +4,24 @@ use std::fs;
 
 use super::segment::{SegmentInfo, Segments, sync_dir};
 
-/// What must be kept.
+/// What may go, and what must be kept all the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
-    /// Keep all while the log has at most this many bytes.
+    /// Segments may go while the log has more bytes than this ...
     pub bytes: u64,
-    /// Keep segments whose newest commit is not older than this time, in milliseconds since 1970.
-    pub newer_than_ms: u64,
-    /// Keep commits after this one: the newest checkpoint does not cover them.
+    /// ... or if their newest commit is older than this time, in milliseconds since 1970.
+    pub older_than_ms: u64,
+    /// But never if it is younger than this time: the table of answers is rebuilt from them.
+    pub keep_since_ms: u64,
+    /// And never if the newest checkpoint does not cover it.
     pub checkpoint_seq: u64,
 }
 
 impl Retention {
     /// Whether the oldest segment may go, when all have `total_bytes`.
     fn allows(&self, oldest: &SegmentInfo, total_bytes: u64) -> bool {
-        total_bytes > self.bytes
-            && oldest.newest_ms < self.newer_than_ms
-            && oldest.last_seq <= self.checkpoint_seq
+        let may_go = total_bytes > self.bytes || oldest.newest_ms < self.older_than_ms;
+        may_go && oldest.newest_ms < self.keep_since_ms && oldest.last_seq <= self.checkpoint_seq
     }
 }
 

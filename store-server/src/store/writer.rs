@@ -530,10 +530,10 @@ impl Writer {
                 self.appended_bytes + self.shared.config.log.checkpoint_bytes;
         }
         let config = &self.shared.config.log;
-        let kept_ms = (config.retention_secs.saturating_mul(1000)).max(self.dedup.window_ms());
         let retention = log::retention::Retention {
             bytes: config.retention_bytes,
-            newer_than_ms: now_ms.saturating_sub(kept_ms),
+            older_than_ms: now_ms.saturating_sub(config.retention_secs.saturating_mul(1000)),
+            keep_since_ms: now_ms.saturating_sub(self.dedup.window_ms()),
             checkpoint_seq: self.shared.checkpoint_seq.load(Ordering::Acquire),
         };
         match log::retention::trim(self.appender.segments(), &retention) {

@@ -77,9 +77,10 @@ pub const SETTINGS: &[Setting] = &[
     row("log.segment_bytes", "segment-bytes", Kind::Bytes,
         "Size after which a segment of the log is sealed and a new one begun"),
     row("log.retention_bytes", "retention-bytes", Kind::Bytes,
-        "Keep sealed segments until the log is larger than this and their newest commit is older than \
-         --retention-secs; what the newest checkpoint does not cover always stays"),
-    row("log.retention_secs", "retention-secs", Kind::Seconds, "See --retention-bytes"),
+        "Remove the oldest log segments while the log is larger than this; what the newest checkpoint does not cover \
+         and what --dedup-window-secs needs always stays"),
+    row("log.retention_secs", "retention-secs", Kind::Seconds,
+        "Remove log segments whose newest commit is older than this, within the same bounds"),
     row("log.checkpoint_bytes", "checkpoint-bytes", Kind::Bytes, "Take a checkpoint after this much log"),
     row("log.dedup_window_secs", "dedup-window-secs", Kind::Seconds,
         "Time for which the answer of a write is remembered for its repeat"),
