@@ -42,6 +42,7 @@ local DEFAULT_DEADLINE = 2.0
 ---@field instance string|nil Which one, e.g. "battle-3".
 ---@field client_name string|nil For the operator's eye.
 ---@field deadline number|nil Seconds that a call may take, in every phase; 2 unless given.
+---@field patience number|nil Seconds to keep trying while no store answers, e.g. as it starts; 0 unless given.
 ---@field driver stillpoint.Driver|nil See `store:use`.
 local CONNECT = {
   namespace = "string",
@@ -49,6 +50,7 @@ local CONNECT = {
   instance = "string",
   client_name = "string",
   deadline = "seconds",
+  patience = "seconds",
   driver = "table",
 }
 
@@ -109,6 +111,7 @@ function stillpoint.connect(opts)
     instance = named.instance,
     client_name = named.client_name,
     deadline = deadline,
+    patience = named.patience,
   }
   if not handle then
     return nil, err

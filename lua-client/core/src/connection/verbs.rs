@@ -1,7 +1,7 @@
 //! The functions on connections. The interface:
 //!
 //! ```text
-//! connect { endpoints=, namespace=, service=, instance=, client_name=, deadline= } → handle | nil, err
+//! connect { endpoints=, namespace=, service=, instance=, client_name=, deadline=, patience= } → handle | nil, err
 //! close(handle, seconds) → true | nil, err          waits for what is in flight
 //! info(handle) → table                              limits, server_version, revision, incarnation, store_id, connected
 //! fd(handle) → integer | nil, err                   readable while `next` has something
@@ -17,7 +17,7 @@
 // The client's outcomes carry a large error; they are handed on, not kept.
 #![allow(clippy::result_large_err)]
 
-use std::{cell::Cell, os::raw::c_int};
+use std::{cell::Cell, os::raw::c_int, time::Duration};
 
 use stillpoint_client::{CallOptions, Client, Config, Info, Outcome, v1};
 
@@ -31,6 +31,9 @@ use crate::{
         reader::{Reader, Reject, misuse},
     },
 };
+
+/// The longest that `connect` keeps trying: a time that a clock can still add up.
+const PATIENCE_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// `core.connect(options)`
 pub(crate) unsafe extern "C-unwind" fn connect(lua: *mut lua_State) -> c_int {
@@ -58,6 +61,7 @@ fn read_config(call: &Call) -> Result<Config, Reject> {
             b"instance" => config.instance = Some(reader.text(at, "instance")?),
             b"client_name" => config.client_name = reader.text(at, "client_name")?,
             b"deadline" => config.deadline = reader.seconds(at, "deadline")?,
+            b"patience" => config.connect_patience = reader.seconds(at, "patience")?.min(PATIENCE_MAX),
             _ => return Err(misuse("connect", "only known options")),
         }
         Ok(())
