@@ -97,7 +97,7 @@ test("futures that nobody keeps are done all the same", function(store)
 end)
 
 test("update and txn are there as futures", function(store)
-  assert(store:collection("player"):put("1", { gold = 1 }))
+  store.async:put("player", "1", { gold = 1 })
   local update = store.async:update("player", "1", function(p)
     p.gold = p.gold + 1
     return p

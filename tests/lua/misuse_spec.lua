@@ -93,7 +93,8 @@ test("unknown options are misuse, and the known ones are named", function(store)
   misuse("unknown option 'if_rev': use deadline, durability, ttl", function()
     players:update("1", print, { if_rev = 1 })
   end)
-  misuse("unknown option 'url': use client_name, deadline, driver, instance, namespace, service", function()
+  local known = "client_name, deadline, driver, instance, namespace, patience, service"
+  misuse("unknown option 'url': use " .. known, function()
     stillpoint.connect { url = "unix:./x.sock" }
   end)
 end)

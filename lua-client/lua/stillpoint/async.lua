@@ -2,7 +2,8 @@
 -- blocking verb would. Many futures in flight travel in few frames.
 --
 -- Operations on one record take effect in the order submitted, as they share a *lane*; the option `lane` puts
--- operations on different records into one, or (0) frees them of any order.
+-- operations on different records into one, or (0) frees them of any order. That holds among futures: a blocking verb
+-- does not wait for them, so wait for those whose effect it has to see.
 --
 -- A future that nobody keeps is no trouble: its operation is done, the answer dropped.
 
@@ -116,14 +117,16 @@ end
 
 -- Those that take several steps run in a coroutine of the store's driver.
 local function spawn(link, run, ...)
-  if not link.handle then
-    error("the store is closed", 3)
-  end
   link.driver = link.driver or Scheduler.new(link.core)
   return Future.spawn(link, false, run, link, ...)
 end
 
----Goes on while the store is polled, also by `wait`. An error raised in `fn` comes out of `wait`.
+local function as_it_is(...)
+  return ...
+end
+
+---Its read keeps the order, its write comes when the read is answered. Goes on while the store is polled, also by
+---`wait`. An error raised in `fn` comes out of `wait`.
 ---@param collection string
 ---@param key string
 ---@param fn fun(value: any): any
@@ -132,7 +135,13 @@ end
 function Async:update(collection, key, fn, opts)
   check.name("collection", collection, 3)
   update.check(key, fn, opts, 4)
-  local future = spawn(self._link, update.run, collection, key, fn, opts)
+  local link = self._link
+  if not link.handle then
+    error("the store is closed", 2)
+  end
+  local deadline = opts and opts.deadline or link.deadline
+  local first = Future.submit(link, as_it_is, deadline, lane_of(collection, key), "get", collection, key)
+  local future = spawn(link, update.run, collection, key, fn, opts, first)
   return future
 end
 
@@ -142,6 +151,9 @@ end
 ---@return stillpoint.Future
 function Async:txn(fn, opts)
   txn.check(fn, opts, 4)
+  if not self._link.handle then
+    error("the store is closed", 2)
+  end
   local future = spawn(self._link, txn.run, fn, opts)
   return future
 end

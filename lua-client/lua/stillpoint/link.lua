@@ -25,8 +25,11 @@ local failure = require "stillpoint.failure"
 local Link = {}
 Link.__index = Link
 
----The longest time handed to the core at once, in seconds; longer waits are repeated.
+---The longest time handed to the core at once, in seconds.
 local WAIT_MAX = 3600
+
+---As long does `run` wait at once: between two waits Lua sees to signals, so that Ctrl-C ends a script.
+local RUN_WAIT_MAX = 1
 
 ---After so many submitted futures, those that nobody has any more are given up.
 local SWEEP_EVERY = 256
@@ -232,7 +235,7 @@ end
 function Link:run()
   local driver = self.driver
   while self.handle and (self.pending > 0 or driver and driver.ready and driver:ready()) do
-    self:poll(WAIT_MAX)
+    self:poll(RUN_WAIT_MAX)
   end
 end
 

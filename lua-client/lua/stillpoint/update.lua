@@ -43,15 +43,20 @@ local MISSING = {}
 ---@param key string
 ---@param fn fun(value: any): any
 ---@param opts? stillpoint.UpdateOptions
+---@param first? stillpoint.Future The first read, if it is under way.
 ---@return any value
 ---@return stillpoint.Error|nil err
-function update.run(link, name, key, fn, opts)
+function update.run(link, name, key, fn, opts, first)
   local now = link.core.now
   local deadline = opts and opts.deadline or link.deadline
   local ends = now() + deadline
   local record = {}
   local ok, value
-  ok, value, record.rev, record.version, record.schema, record.expires_at = link:call(deadline, "get", name, key)
+  if first then
+    ok, value, record.rev, record.version, record.schema, record.expires_at = first:wait()
+  else
+    ok, value, record.rev, record.version, record.schema, record.expires_at = link:call(deadline, "get", name, key)
+  end
   if not ok then
     return nil, value
   end
