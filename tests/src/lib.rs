@@ -4,6 +4,8 @@
 //!
 //! - [`lua_modules`]: the Lua module as it ships, for every Lua version, and the interpreters that load it.
 //! - [`server`]: the built program, and a real server for a test.
+//! - [`op`]: operations and values as the tests write them.
 
 pub mod lua_modules;
+pub mod op;
 pub mod server;

@@ -2,49 +2,131 @@
 
 use std::{
     env,
+    ffi::OsString,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Stdio},
-    sync::OnceLock,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, OnceLock},
+    thread,
 };
 
+use parking_lot::{Condvar, Mutex};
+use rustix::process::{Pid, Signal, kill_process};
+use stillpoint_client::{AdminClient, Client, Config};
 use tempfile::TempDir;
 
 use crate::lua_modules::root;
 
-/// `stillpoint serve` in a fresh directory; killed when dropped.
+/// How a server is started: its data directory, which outlives it, and its flags.
+#[derive(Debug)]
+pub struct Setup {
+    directory: Arc<TempDir>,
+    flags: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Setup {
+    /// A fresh data directory.
+    ///
+    /// # Panics
+    ///
+    /// If none can be made.
+    pub fn new() -> Self {
+        Self::within(&env::temp_dir())
+    }
+
+    /// A fresh data directory below a folder.
+    ///
+    /// # Panics
+    ///
+    /// If none can be made.
+    pub fn within(folder: &Path) -> Self {
+        let directory = tempfile::tempdir_in(folder).expect("a directory is made");
+        Setup {
+            directory: Arc::new(directory),
+            flags: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// The same with one more flag, e.g. `--engine=memory`.
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// The same directory and flags with one more environment variable.
+    pub fn with_env(&self, name: &str, value: impl Into<OsString>) -> Self {
+        let mut environment = self.environment.clone();
+        environment.push((name.into(), value.into()));
+        Setup {
+            directory: self.directory.clone(),
+            flags: self.flags.clone(),
+            environment,
+        }
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts a server, and returns once it serves.
+    ///
+    /// # Panics
+    ///
+    /// If it does not, with what it said.
+    pub fn start(&self) -> Server {
+        let server = self.spawn();
+        server.log.wait_for("serving");
+        server
+    }
+
+    /// Starts a server, and returns at once.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such program.
+    pub fn spawn(&self) -> Server {
+        let mut process = Command::new(program())
+            .args(["serve", "--data-dir"])
+            .arg(self.directory())
+            .args(&self.flags)
+            .envs(self.environment.iter().cloned())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stderr = process.stderr.take().expect("it has a stderr");
+        Server {
+            directory: self.directory.clone(),
+            process,
+            log: Log::read(stderr),
+        }
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A running `stillpoint serve`; killed when dropped.
+#[derive(Debug)]
 pub struct Server {
-    directory: TempDir,
+    directory: Arc<TempDir>,
     process: Child,
-    /// Kept open: a server that logs must not find its stderr closed.
-    _log: BufReader<ChildStderr>,
+    log: Arc<Log>,
 }
 
 impl Server {
-    /// Starts it, and returns once it serves.
+    /// Starts one in a fresh directory, and returns once it serves.
     ///
     /// # Panics
     ///
     /// If it does not, with what it said.
     pub fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory is made");
-        let mut process = Command::new(program())
-            .args(["serve", "--data-dir"])
-            .arg(directory.path())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut log = BufReader::new(process.stderr.take().expect("it has a stderr"));
-        let mut told = String::new();
-        while !told.contains("serving") {
-            let read = log.read_line(&mut told).expect("the log is text");
-            assert!(read > 0, "the server ended before it served: {told}");
-        }
-        Server {
-            directory,
-            process,
-            _log: log,
-        }
+        Setup::new().start()
     }
 
     /// Its data directory.
@@ -59,6 +141,64 @@ impl Server {
             self.directory().join("stillpoint.sock").display()
         )
     }
+
+    /// A client of it.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot connect.
+    pub fn client(&self, namespace: &str) -> Client {
+        Client::connect(Config::new(self.url(), namespace)).expect("the server answers")
+    }
+
+    /// Its operator's port.
+    ///
+    /// # Panics
+    ///
+    /// If it does not answer.
+    pub fn admin(&self) -> AdminClient {
+        let url = format!("unix:{}", self.directory().join("admin.sock").display());
+        AdminClient::connect(&url, std::time::Duration::from_secs(10)).expect("the server answers")
+    }
+
+    /// Ends it with SIGKILL, wherever it is.
+    ///
+    /// # Panics
+    ///
+    /// If it had ended by itself.
+    pub fn kill(mut self) {
+        let ended = self.process.try_wait().expect("it is our child");
+        assert_eq!(ended, None, "the server ended by itself: {}", self.log());
+        self.process.kill().expect("it can be killed");
+        self.process.wait().expect("it is our child");
+    }
+
+    /// Asks it to end, with SIGTERM, and waits for that.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be asked.
+    pub fn terminate(mut self) -> ExitStatus {
+        let pid = Pid::from_child(&self.process);
+        kill_process(pid, Signal::TERM).expect("the signal is sent");
+        self.process.wait().expect("it is our child")
+    }
+
+    /// Waits until it has ended by itself; gives how it ended and what it said.
+    ///
+    /// # Panics
+    ///
+    /// If it is not our child.
+    pub fn wait(mut self) -> (ExitStatus, String) {
+        self.log.wait_for_end();
+        let status = self.process.wait().expect("it is our child");
+        (status, self.log())
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        self.log.state.lock().text.clone()
+    }
 }
 
 impl Drop for Server {
@@ -66,6 +206,57 @@ impl Drop for Server {
         // It may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if thread::panicking() {
+            eprintln!("the server said:\n{}", self.log());
+        }
+    }
+}
+
+/// What a server says, read as it says it, so that it never waits for its reader.
+#[derive(Debug, Default)]
+struct Log {
+    state: Mutex<LogState>,
+    grown: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct LogState {
+    text: String,
+    ended: bool,
+}
+
+impl Log {
+    fn read(from: impl std::io::Read + Send + 'static) -> Arc<Log> {
+        let log = Arc::new(Log::default());
+        let writer = log.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                let mut state = writer.state.lock();
+                state.text.push_str(&line);
+                state.text.push('\n');
+                writer.grown.notify_all();
+            }
+            writer.state.lock().ended = true;
+            writer.grown.notify_all();
+        });
+        log
+    }
+
+    fn wait_for(&self, text: &str) {
+        let mut state = self.state.lock();
+        self.grown.wait_while(&mut state, |state| {
+            !state.text.contains(text) && !state.ended
+        });
+        assert!(
+            state.text.contains(text),
+            "the server ended before it said {text:?}: {}",
+            state.text
+        );
+    }
+
+    fn wait_for_end(&self) {
+        let mut state = self.state.lock();
+        self.grown.wait_while(&mut state, |state| !state.ended);
     }
 }
 
