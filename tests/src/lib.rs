@@ -4,8 +4,10 @@
 //!
 //! - [`lua_modules`]: the Lua module as it ships, for every Lua version, and the interpreters that load it.
 //! - [`server`]: the built program, and a real server for a test.
+//! - [`raw`]: the contract without our client.
 //! - [`op`]: operations and values as the tests write them.
 
 pub mod lua_modules;
 pub mod op;
+pub mod raw;
 pub mod server;
