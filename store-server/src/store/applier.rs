@@ -1,13 +1,10 @@
 //! Brings what was published into the engine, on a thread of its own, off the answer's path.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    thread,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{shared::Shared, view::Frozen};
+use super::{shared::Shared, thread, view::Frozen};
 
 /// The writer's end of the applier thread. One portion at a time.
 #[derive(Debug)]
@@ -22,7 +19,7 @@ impl Applier {
     pub fn start_thread(shared: Arc<Shared>) -> std::io::Result<Applier> {
         let (work, portions) = bounded::<Arc<Frozen>>(1);
         let (report, done) = bounded(1);
-        thread::Builder::new().name("applier".into()).spawn(move || {
+        thread::start("applier", move || {
             for frozen in portions {
                 match shared.view.apply(&frozen) {
                     Ok(()) => shared.applied_seq.store(frozen.seq(), Ordering::Release),

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::AtomicBool, atomic::AtomicU64, atomic::Ordering},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
 };
 
 use crossbeam_channel::unbounded;
@@ -20,6 +20,7 @@ use super::{
     read::{self, PageLimits},
     request::{Answers, Job, WriteItem},
     shared::{Counters, Gate, Queue, Shared, now_ms},
+    thread,
     validate::Validator,
     view::Snapshot,
     writer::{Writer, item_bytes},
@@ -90,10 +91,7 @@ impl Store {
         };
         let applier = Applier::start_thread(shared.clone()).map_err(spawn_failed)?;
         let writer = Writer::new(shared.clone(), queue, appender, applier, opened.dedup);
-        let thread = thread::Builder::new()
-            .name("writer".into())
-            .spawn(|| writer.run());
-        let thread = thread.map_err(spawn_failed)?;
+        let thread = thread::start("writer", || writer.run()).map_err(spawn_failed)?;
         Ok(Store {
             shared,
             writer: Arc::new(Mutex::new(Some(thread))),
@@ -244,10 +242,9 @@ impl Store {
     /// Does what was submitted, brings everything to disk, and stops. Blocks.
     pub fn close(&self) {
         self.shared.queue.stop();
-        if let Some(thread) = self.writer.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the writer panicked; the next start recovers from the log");
+        if let Some(thread) = self.writer.lock().take() {
+            // It cannot have panicked: that would have ended the process.
+            let _ = thread.join();
         }
     }
 }

@@ -12,6 +12,7 @@
 //! - [`read`]: reads.
 //! - [`expiry`], [`checkpoint`]: what is done in between.
 //! - [`datadir`], [`open`], [`repair`]: the way from a directory to a store.
+//! - [`thread`]: the store's own threads.
 //! - [`keys`], [`record`]: what the view's bytes mean.
 
 mod applier;
@@ -29,6 +30,7 @@ mod record;
 pub mod repair;
 pub mod request;
 mod shared;
+mod thread;
 mod validate;
 mod view;
 mod writer;
