@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    completions, del, dump, get, load, lua, put, repair, scan, serve, status, txn,
+    bench, completions, del, demo, dump, get, load, lua, put, repair, scan, serve, status, txn,
 };
 
 const AFTER_HELP: &str = "\
@@ -18,6 +18,7 @@ Exit codes:
   3  the record does not exist, or a guard failed
 
 Examples:
+  stillpoint demo                   # shows what all this is for
   stillpoint serve                  # keeps its data in ./stillpoint-data
   stillpoint put player/42 '{\"name\": \"Ann\", \"gold\": 100}'
   stillpoint get player/42
@@ -61,6 +62,10 @@ pub enum Command {
     Load(load::Options),
     /// Save what can be saved of a damaged data directory
     Repair(Box<repair::Options>),
+    /// See a game's processes, and the store, killed all the time, with nothing lost
+    Demo(demo::Options),
+    /// Measure how fast the store is
+    Bench(bench::Options),
     /// Run a Lua script with the client built in
     Lua(lua::Options),
     /// Print a script that completes commands in your shell

@@ -2,8 +2,10 @@
 
 use crate::{cli::Command, failure::Failure};
 
+pub mod bench;
 pub mod completions;
 pub mod del;
+pub mod demo;
 pub mod dump;
 pub mod get;
 pub mod load;
@@ -23,11 +25,13 @@ pub fn run(command: Command, json: bool) -> Result<(), Failure> {
         Command::Get(options) => get::run(options, json),
         Command::Put(options) => put::run(options, json),
         Command::Del(options) => del::run(options, json),
+        Command::Demo(options) => demo::run(options, json),
         Command::Repair(options) => repair::run(*options, json),
         Command::Scan(options) => scan::run(options, json),
         Command::Txn(options) => txn::run(options, json),
         Command::Dump(options) => dump::run(options, json),
         Command::Load(options) => load::run(options, json),
+        Command::Bench(options) => bench::run(options, json),
         Command::Lua(options) => lua::run(options),
         Command::Completions(options) => completions::run(options),
     }

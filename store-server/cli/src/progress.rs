@@ -14,8 +14,19 @@ pub fn bytes(verb: &str, len: u64) -> ProgressBar {
     styled(ProgressBar::new(len), verb, style)
 }
 
+/// Counts steps, saying which one it is at.
+pub fn steps(verb: &str, count: u64) -> ProgressBar {
+    let style = "{prefix} [{bar:30}] {human_pos} of {human_len}, {eta} left {msg}";
+    styled(ProgressBar::new(count), verb, style)
+}
+
 fn styled(bar: ProgressBar, verb: &str, style: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(style).expect("the template is well formed");
     bar.with_style(style.progress_chars("=> "))
         .with_prefix(verb.to_owned())
+}
+
+/// A line of text that changes.
+pub fn text() -> ProgressBar {
+    styled(ProgressBar::new_spinner(), "", "{msg}")
 }

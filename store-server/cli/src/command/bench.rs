@@ -134,7 +134,7 @@ fn measure(plan: &Plan, target: &Target) -> Result<Vec<(Cell, Vec<Measured>)>, F
                 ClientKind::Rust => rust_driver::measure(plan, cell, target),
                 ClientKind::Lua => lua_driver::measure(plan, cell, target),
             };
-            rounds.push(measured.map_err(|failure| failure.at(&*cell))?);
+            rounds.push(measured.map_err(|failure| failure.at(*cell))?);
             bar.inc(1);
         }
     }

@@ -14,7 +14,7 @@ use std::{
 use super::{
     NAMESPACE,
     measured::{Counters, Measured, latencies},
-    plan::{Cell, Plan, Write},
+    plan::{Cell, Change, Plan},
     records::Records,
     server::{Target, ends_with_us},
 };
@@ -61,9 +61,9 @@ impl Script {
     fn start(plan: &Plan, cell: &Cell, target: &Target) -> Result<Script, Failure> {
         let records = Records::new(cell.size, plan.records);
         let mut command = Command::new(env::current_exe()?);
-        let write = match cell.workload.write() {
-            Write::Put => "put",
-            Write::Update | Write::ReadModifyWrite => "update",
+        let write = match cell.workload.change() {
+            Change::Put => "put",
+            Change::Update | Change::ReadModifyWrite => "update",
         };
         command
             .args(["lua", "-e", SCRIPT])

@@ -145,7 +145,7 @@ pub enum Workload {
 
 /// What the operations that are not reads are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
+pub enum Change {
     /// Writes the whole document.
     Put,
     /// Changes one field.
@@ -166,11 +166,11 @@ impl Workload {
     }
 
     /// What the others are.
-    pub fn write(self) -> Write {
+    pub fn change(self) -> Change {
         match self {
-            Workload::Update => Write::Update,
-            Workload::YcsbF => Write::ReadModifyWrite,
-            _ => Write::Put,
+            Workload::Update => Change::Update,
+            Workload::YcsbF => Change::ReadModifyWrite,
+            _ => Change::Put,
         }
     }
 

@@ -154,7 +154,10 @@ mod tests {
         for size in [100, 255, 400, 4096, 70_000] {
             let len = Records::new(size, 1).document(0).len();
             // Where one letter more needs two bytes more, a byte is left.
-            assert!((size as usize - 1..=size as usize).contains(&len), "{size}: {len}");
+            assert!(
+                (size as usize - 1..=size as usize).contains(&len),
+                "{size}: {len}"
+            );
         }
     }
 

@@ -99,10 +99,7 @@ fn to_value(cell: &Cell, rounds: &[Measured]) -> Value {
             "server_cpu_us_per_op",
             measured.server_cpu_us_per_op().into(),
         ),
-        (
-            "rounds_ops_per_second",
-            Value::Array(per_round.collect()),
-        ),
+        ("rounds_ops_per_second", Value::Array(per_round.collect())),
     ])
 }
 

@@ -12,7 +12,7 @@ use stillpoint_proto::v1::{
 
 use super::{
     measured::{Counters, Latencies, Measured, latencies},
-    plan::{Cell, Plan, Write},
+    plan::{Cell, Change, Plan},
     records::{Pick, Records},
     server::Target,
 };
@@ -41,7 +41,7 @@ pub fn measure(plan: &Plan, cell: &Cell, target: &Target) -> Result<Measured, Fa
 struct Driver {
     client: Client,
     in_flight: usize,
-    write: Write,
+    change: Change,
     names: Vec<RecordKey>,
     document: Bytes,
     picks: Vec<Pick>,
@@ -70,7 +70,7 @@ impl Driver {
         Driver {
             client,
             in_flight: cell.in_flight as usize,
-            write: cell.workload.write(),
+            change: cell.workload.change(),
             names: (0..records.count).map(|n| records.name(n)).collect(),
             document: records.document(1),
             picks: records.picks(cell.workload),
@@ -154,11 +154,11 @@ impl Driver {
     /// The first operation of the store.
     fn first(&self, pick: Pick) -> Op {
         let key = Some(self.names[pick.record as usize].clone());
-        operation(match self.write {
+        operation(match self.change {
             _ if pick.is_read => op::Kind::Get(GetOp { key }),
-            Write::ReadModifyWrite => op::Kind::Get(GetOp { key }),
-            Write::Put => op::Kind::Put(self.put(key, Vec::new())),
-            Write::Update => op::Kind::Patch(PatchOp {
+            Change::ReadModifyWrite => op::Kind::Get(GetOp { key }),
+            Change::Put => op::Kind::Put(self.put(key, Vec::new())),
+            Change::Update => op::Kind::Patch(PatchOp {
                 key,
                 steps: vec![add_gold()],
                 ..PatchOp::default()
@@ -177,7 +177,7 @@ impl Driver {
 
     /// What an answer means for the operation of the workload.
     fn answered(&self, pick: Pick, outcome: Outcome) -> Result<Next, Failure> {
-        let modifies = !pick.is_read && self.write == Write::ReadModifyWrite;
+        let modifies = !pick.is_read && self.change == Change::ReadModifyWrite;
         let current = match outcome {
             Ok(reply) => match reply.kind {
                 op_result::Kind::Get(get) if modifies => get.record,

@@ -3,9 +3,9 @@
 use std::{
     env, fs, io,
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use stillpoint_client::{AdminClient, Client, Config};
@@ -16,6 +16,9 @@ use crate::failure::Failure;
 
 /// Longest time an operation may take before the run fails.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long one attempt to connect to our own server goes on.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long our own server may take to begin.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -42,12 +45,28 @@ impl Target {
     /// Starts a server of our own in a fresh directory below `parent`.
     pub fn start(parent: Option<&Path>) -> Result<Target, Failure> {
         let own = OwnServer::start(parent.unwrap_or(&env::temp_dir()))?;
-        let url = |socket| format!("unix:{}", own.directory.path().join(socket).display());
-        Ok(Target {
+        let url = |socket| format!("unix:{}", own.data_dir().join(socket).display());
+        let mut target = Target {
             url: url("stillpoint.sock"),
             admin: url("admin.sock"),
             own: Some(own),
-        })
+        };
+        target.wait_until_it_serves()?;
+        Ok(target)
+    }
+
+    fn wait_until_it_serves(&mut self) -> Result<(), Failure> {
+        let begun = Instant::now();
+        loop {
+            let connected = self.connect();
+            let Some(own) = self.own.as_mut().filter(|_| connected.is_err()) else {
+                return connected.map(drop);
+            };
+            if own.process.try_wait()?.is_some() || begun.elapsed() > START_MAX {
+                return Err(Failure::operation("the server does not start")
+                    .hint(format_args!("it said: {}", own.complaints())));
+            }
+        }
     }
 
     /// Sees that the server answers and allows what is planned; returns its version.
@@ -78,22 +97,17 @@ impl Target {
         config.client_name = "stillpoint bench".into();
         config.deadline = DEADLINE;
         if self.own.is_some() {
-            config.connect_patience = START_MAX;
+            config.connect_patience = PATIENCE;
         }
-        Client::connect(config).map_err(|error| self.explain(Failure::from(error)))
+        Client::connect(config).map_err(|error| match self.own {
+            Some(_) => Failure::from(error),
+            None => Failure::from(error).hint("is it running? --url and --admin say where it is"),
+        })
     }
 
     /// Connects to the operator's port.
     pub fn connect_admin(&self) -> Result<AdminClient, Failure> {
         Ok(AdminClient::connect(&self.admin, DEADLINE)?)
-    }
-
-    /// Adds what our own server complained of.
-    fn explain(&self, failure: Failure) -> Failure {
-        match &self.own {
-            Some(own) => failure.hint(format_args!("the server said: {}", own.complaints())),
-            None => failure.hint("is it running? --url and --admin say where it is"),
-        }
     }
 }
 
@@ -114,7 +128,7 @@ impl OwnServer {
         let mut command = Command::new(env::current_exe()?);
         command
             .args(["serve", "--data-dir"])
-            .arg(directory.path().join("."))
+            .arg(directory.path().join(DATA_DIR))
             .args(["--log-level", "warn"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -132,6 +146,10 @@ impl OwnServer {
         })
     }
 
+    fn data_dir(&self) -> PathBuf {
+        self.directory.path().join(DATA_DIR)
+    }
+
     fn complaints(&self) -> String {
         match fs::read_to_string(self.directory.path().join(LOG)) {
             Ok(text) if !text.trim().is_empty() => text.trim().into(),
@@ -140,8 +158,11 @@ impl OwnServer {
     }
 }
 
-/// What the server prints.
-const LOG: &str = "bench-server.log";
+/// What the server keeps, below its directory.
+const DATA_DIR: &str = "data";
+
+/// What it prints.
+const LOG: &str = "server.log";
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
