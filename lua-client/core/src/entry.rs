@@ -194,9 +194,11 @@ unsafe fn push<P: Push + 'static>(
     args: c_int,
 ) -> c_int {
     lua::lua_settop(lua, args);
-    (*context).job = Some(&results as *const dyn Push);
+    // A debug hook may run a verb before the pusher has taken the job.
+    let before = (*context).job.replace(&results as *const dyn Push);
     lua::lua_pushvalue(lua, lua::lua_upvalueindex(PUSHER));
     let status = lua::protected_call(lua, 0, lua::LUA_MULTRET);
+    (*context).job = before;
     results.recycle(&mut *context);
     if status == lua::LUA_OK {
         lua::lua_gettop(lua) - args

@@ -152,6 +152,5 @@ unsafe fn push_closure(lua: *mut lua_State, module: c_int, function: lua::lua_CF
 unsafe extern "C-unwind" fn free_context(lua: *mut lua_State) -> c_int {
     let context = lua::lua_touserdata(lua, 1).cast::<Context>();
     drop((*context).take_buffer());
-
     0
 }

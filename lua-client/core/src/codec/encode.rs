@@ -392,7 +392,6 @@ impl Encoder<'_> {
     #[cold]
     unsafe fn too_deep(&self, at: c_int, depth: usize) -> Box<Refusal> {
         let outermost = at - SLOTS_PER_LEVEL * (depth as c_int - 1);
-        // SAFETY: the enclosing tables lie two slots apart.
         let tables: Vec<_> = (0..depth as c_int)
             .map(|level| lua::lua_topointer(self.lua, outermost + SLOTS_PER_LEVEL * level))
             .collect();
@@ -413,7 +412,6 @@ impl Encoder<'_> {
     #[cold]
     unsafe fn mixed_keys(&self, at: c_int) -> Box<Refusal> {
         let (mut string, mut other) = (None, None);
-
         lua::lua_settop(self.lua, at);
         lua::lua_pushnil(self.lua);
         while lua::lua_next(self.lua, at) != 0 && (string.is_none() || other.is_none()) {
@@ -424,7 +422,6 @@ impl Encoder<'_> {
                 _ => return self.odd_key(at + 1),
             }
         }
-
         Refusal::new(format!(
             "cannot store a table with mixed keys, [{}] and [{}]: mark it with stillpoint.map{{}}",
             other.unwrap_or_default(),
@@ -435,35 +432,26 @@ impl Encoder<'_> {
     /// A key that neither an array nor an unmarked map can have.
     #[cold]
     unsafe fn odd_key(&self, key: c_int) -> Box<Refusal> {
-        // SAFETY: the caller says where the key is.
-        let (scalar, shown) = {
-            let kind = lua::lua_type(self.lua, key);
-            (
-                kind == lua::LUA_TNUMBER || kind == lua::LUA_TBOOLEAN,
-                self.shown(key),
-            )
-        };
-        Refusal::new(if scalar {
-            format!("cannot store a table with the key [{shown}]: mark it with stillpoint.map{{}}")
-        } else {
-            // SAFETY: as above.
-            format!("cannot store a table with {} as a key", self.kind(key))
+        Refusal::new(match lua::lua_type(self.lua, key) {
+            lua::LUA_TNUMBER | lua::LUA_TBOOLEAN => format!(
+                "cannot store a table with the key [{}]: mark it with stillpoint.map{{}}",
+                self.shown(key)
+            ),
+            _ => format!("cannot store a table with {} as a key", self.kind(key)),
         })
     }
 
     #[cold]
     unsafe fn not_an_index(&self, key: c_int) -> Box<Refusal> {
-        // SAFETY: the caller says where the key is.
-        let shown = self.shown(key);
         Refusal::new(format!(
-            "cannot store an array with the key [{shown}]: its keys are 1..n"
+            "cannot store an array with the key [{}]: its keys are 1..n",
+            self.shown(key)
         ))
     }
 
     #[cold]
     unsafe fn hole(&self, at: c_int) -> Box<Refusal> {
         let mut missing = 0;
-
         loop {
             missing += 1;
             lua::lua_settop(self.lua, at);
@@ -472,7 +460,6 @@ impl Encoder<'_> {
                 break;
             }
         }
-
         Refusal::new(format!(
             "cannot store an array with a hole at [{missing}]: fill it with stillpoint.null or mark it with \
              stillpoint.map{{}}"
@@ -482,24 +469,20 @@ impl Encoder<'_> {
     /// The metatable on top of the stack is none of ours.
     #[cold]
     unsafe fn foreign_metatable(&self) -> Box<Refusal> {
-        // SAFETY: the metatable is walked to find its name without making the string "__name".
-        let name = {
-            let metatable = lua::lua_gettop(self.lua);
-            let mut name = String::new();
-            lua::lua_pushnil(self.lua);
-            while lua::lua_next(self.lua, metatable) != 0 {
-                let strings = [metatable + 1, metatable + 2]
-                    .iter()
-                    .all(|&at| lua::lua_type(self.lua, at) == lua::LUA_TSTRING);
-                if strings && lua::string_at(self.lua, metatable + 1) == b"__name" {
-                    name = format!(" {}", quoted(lua::string_at(self.lua, metatable + 2)));
-                }
-                lua::pop(self.lua, 1);
+        // The metatable is walked, since looking for "__name" would mean to make that string.
+        let metatable = lua::lua_gettop(self.lua);
+        let mut name = String::new();
+        lua::lua_pushnil(self.lua);
+        while lua::lua_next(self.lua, metatable) != 0 {
+            let is_text = |at| lua::lua_type(self.lua, at) == lua::LUA_TSTRING;
+            if is_text(metatable + 1)
+                && is_text(metatable + 2)
+                && lua::string_at(self.lua, metatable + 1) == b"__name"
+            {
+                name = format!(" {}", quoted(lua::string_at(self.lua, metatable + 2)));
             }
-            // Leaves the stack as it is without a metatable, so that the path is found.
-            lua::lua_settop(self.lua, metatable - 1);
-            name
-        };
+            lua::pop(self.lua, 1);
+        }
         Refusal::new(format!(
             "cannot store a table with the metatable{name}: store its plain data"
         ))

@@ -61,7 +61,9 @@ fn read_config(call: &Call) -> Result<Config, Reject> {
             b"instance" => config.instance = Some(reader.text(at, "instance")?),
             b"client_name" => config.client_name = reader.text(at, "client_name")?,
             b"deadline" => config.deadline = reader.seconds(at, "deadline")?,
-            b"patience" => config.connect_patience = reader.seconds(at, "patience")?.min(PATIENCE_MAX),
+            b"patience" => {
+                config.connect_patience = reader.seconds(at, "patience")?.min(PATIENCE_MAX)
+            }
             _ => return Err(misuse("connect", "only known options")),
         }
         Ok(())
