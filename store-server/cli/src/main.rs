@@ -5,6 +5,7 @@
 //! - [`cli`]: what the user typed. [`settings`]: the server's settings from flags, environment and file.
 //! - [`command`]: one file per command. [`port`]: the options they share, and how they reach the store.
 //! - [`address`], [`record`], [`json`]: records and their values as people and scripts see them.
+//! - [`own_program`], [`interrupt`]: for commands that run other commands as child processes.
 //! - [`failure`]: what is printed when a command fails, and the exit code.
 
 use std::process::ExitCode;
@@ -16,9 +17,11 @@ mod cli;
 mod command;
 mod dump_format;
 mod failure;
+mod interrupt;
 mod json;
 mod logging;
 mod output;
+mod own_program;
 mod pages;
 mod port;
 mod progress;

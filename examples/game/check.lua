@@ -1,0 +1,188 @@
+-- Proves that nothing was lost and nothing done twice: `stillpoint lua check.lua`, when no worker runs.
+--
+-- The trades that are in the store are played again, in the order of their revisions, beginning with the world as
+-- setup.lua made it. What comes out must be the world as it is: every player's gold and bag, and the shop's. Then the
+-- workers' journals are held against the trades: what the store acknowledged must be there, what it refused must not.
+
+local journal = require "journal"
+local shop = require "shop"
+local world = require "world"
+
+local store = world.connect "check"
+local start = assert(store:collection("world"):get "start", "there is no world to check: run setup.lua first")
+
+local broken = {}
+local function complain(text, ...)
+  broken[#broken + 1] = text:format(...)
+end
+
+---All trades, in the order in which they happened.
+local function read_trades()
+  local trades, by_id = {}, {}
+  for id, trade, meta in store:collection("trade"):scan() do
+    trade.id, trade.rev = id, meta.rev
+    trades[#trades + 1], by_id[id] = trade, trade
+    -- `version` counts the writes of a record.
+    if meta.version ~= 1 then
+      complain("trade %s happened %d times", id, meta.version)
+    end
+  end
+  table.sort(trades, function(a, b)
+    return a.rev < b.rev
+  end)
+  return trades, by_id
+end
+
+---What each party (a player, or the shop) must have: gold, number of trades, and who has which item.
+local function play(trades)
+  local parties, owner = {}, {}
+  local function enter(key, party)
+    parties[key] = { gold = party.gold, trades = 0, items = 0 }
+    for _, id in ipairs(party.items) do
+      owner[id] = key
+    end
+  end
+  for key, party in pairs(start.players) do
+    enter(key, party)
+  end
+  enter(shop.KEY, start.shop)
+
+  for _, trade in ipairs(trades) do
+    local buyer, seller = parties[trade.buyer], parties[trade.seller]
+    if owner[trade.item] ~= trade.seller then
+      complain("trade %s sold %s, which %s did not have", trade.id, trade.item, trade.seller)
+    end
+    owner[trade.item] = trade.buyer
+    buyer.gold, seller.gold = buyer.gold - trade.price, seller.gold + trade.price
+    buyer.trades, seller.trades = buyer.trades + 1, seller.trades + 1
+  end
+  return parties, owner
+end
+
+---Compares a party as it is with what it must be; returns its gold and the number of its items.
+local function compare(key, want, owner, seen, is)
+  if is.gold ~= want.gold then
+    complain("%s has %d gold, and by the trades should have %d", key, is.gold, want.gold)
+  end
+  if is.trades ~= want.trades then
+    complain("%s counts %d trades, and %d are in the store", key, is.trades, want.trades)
+  end
+  local count = 0
+  for _, item in pairs(is.items) do
+    count = count + 1
+    if seen[item.id] then
+      complain("item %s is there twice: %s and %s have it", item.id, seen[item.id], key)
+    elseif owner[item.id] ~= key then
+      complain("item %s is with %s, and by the trades should be with %s", item.id, key, tostring(owner[item.id]))
+    end
+    seen[item.id] = key
+  end
+  return is.gold, count
+end
+
+---Compares the world as it is with what it must be; returns all gold and the number of items.
+local function compare_world(parties, owner)
+  local gold, items, seen = 0, 0, {}
+  local function add(more_gold, more_items)
+    gold, items = gold + more_gold, items + more_items
+  end
+  local missing = {}
+  for key in pairs(parties) do
+    missing[key] = true
+  end
+  for key, player in store:collection("player"):scan() do
+    missing[key] = nil
+    if parties[key] then
+      local is = { gold = player.gold, trades = player.stats.trades, items = player.bag }
+      add(compare(key, parties[key], owner, seen, is))
+    else
+      complain("player %s should not be there", key)
+    end
+  end
+  local main = store:collection("shop"):get(shop.KEY)
+  if main then
+    missing[shop.KEY] = nil
+    add(compare(shop.KEY, parties[shop.KEY], owner, seen, { gold = main.gold, trades = main.trades, items = main.stock }))
+    if main.gold < 0 or main.gold > shop.GOLD_MAX then
+      complain("the shop has %d gold, out of its bounds 0 and %d", main.gold, shop.GOLD_MAX)
+    end
+  end
+  for key in pairs(missing) do
+    complain("%s is missing", key)
+  end
+  for id, key in pairs(owner) do
+    if not seen[id] then
+      complain("item %s has vanished; %s should have it", id, key)
+    end
+  end
+  return gold, items
+end
+
+---Holds the journals against the trades; returns how many were started, acknowledged, refused, left open (the worker was
+---killed before it heard how they ended), and how many of these are in the store.
+local function read_journals(by_id)
+  local count = { start = 0, done = 0, refused = 0, open = 0, open_present = 0 }
+  local known = {}
+  for worker in store:collection("worker"):scan() do
+    local open = {}
+    for what, id in journal.entries(worker) do
+      count[what] = count[what] + 1
+      known[id] = true
+      open[id] = what == "start" or nil
+      if what == "done" and not by_id[id] then
+        complain("trade %s was acknowledged and is lost", id)
+      elseif what == "refused" and by_id[id] then
+        complain("trade %s was refused and has happened all the same", id)
+      end
+    end
+    for id in pairs(open) do
+      count.open = count.open + 1
+      count.open_present = count.open_present + (by_id[id] and 1 or 0)
+    end
+  end
+  for id in pairs(by_id) do
+    if not known[id] then
+      complain("trade %s was never started by anybody", id)
+    end
+  end
+  return count
+end
+
+---All gold and the number of items at the start.
+local function totals_at_start()
+  local gold, items = start.shop.gold, #start.shop.items
+  for _, party in pairs(start.players) do
+    gold, items = gold + party.gold, items + #party.items
+  end
+  return gold, items
+end
+
+local trades, by_id = read_trades()
+local gold, items = compare_world(play(trades))
+local count = read_journals(by_id)
+local gold_before, items_before = totals_at_start()
+if gold ~= gold_before then
+  complain("there are %d gold, and there were %d", gold, gold_before)
+end
+
+-- One figure per line, for people and for the demo.
+local function say(name, number)
+  print(("%-24s %d"):format(name, number))
+end
+say("trades_started", count.start)
+say("trades_acknowledged", count.done)
+say("trades_refused", count.refused)
+say("trades_open", count.open)
+say("trades_open_present", count.open_present)
+say("trades_present", #trades)
+say("gold_before", gold_before)
+say("gold", gold)
+say("items_before", items_before)
+say("items", items)
+say("broken", #broken)
+table.sort(broken)
+for _, text in ipairs(broken) do
+  print("BROKEN: " .. text)
+end
+store:close()
+os.exit(#broken == 0 and 0 or 1)

@@ -1,0 +1,206 @@
+//! `stillpoint demo`: a small game whose processes are killed all the time, and lose nothing.
+//!
+//! The game is the one in `examples/game`, in Lua. Its workers and the store run as child processes; we kill them at
+//! random, count what the workers say in their journals, and have the game's own `check.lua` judge in the end.
+//!
+//! - [`directory`]: where it all lies. [`store`], [`workers`]: the processes. [`journals`]: what the workers say.
+//! - [`chaos`]: the busy minute, with its progress line. [`verdict`]: what `check.lua` found. [`report`]: what is printed.
+
+use std::{path::PathBuf, process::Stdio, time::Duration};
+
+use clap::Args;
+
+use self::{
+    chaos::{Chaos, Plan},
+    directory::Directory,
+    report::Report,
+    store::Store,
+    verdict::Verdict,
+    workers::Workers,
+};
+use crate::{
+    failure::Failure,
+    interrupt::Interrupt,
+    output,
+    own_program::{self, OwnProcess},
+};
+
+mod chaos;
+mod directory;
+mod journals;
+mod report;
+mod store;
+mod verdict;
+mod workers;
+
+/// The game's namespace, as in `world.lua`.
+const NAMESPACE: &str = "game";
+
+/// Longest time a script may take that sets up or checks the world.
+const SCRIPT_MAX: Duration = Duration::from_secs(120);
+
+/// Longest time the workers may take to stop by themselves; a call of theirs waits up to 30 s for the store.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
+const AFTER_HELP: &str = "\
+The game's scripts are in DIR/game. Change them and run the demo again: it keeps
+what you changed, and begins with a fresh store.
+
+Examples:
+  stillpoint demo
+  stillpoint demo --seconds 60 --workers 8
+  stillpoint demo --json
+";
+
+/// What was typed.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Options {
+    /// How long processes are killed
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// Logic processes that play the game
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: u32,
+    /// For the random choices: what is traded, what is killed and when [default: another each time]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=u64::from(u32::MAX)))]
+    seed: Option<u64>,
+    /// Where the store, the scripts and the journals go: a new directory, or the one of a demo before
+    #[arg(long, default_value = "stillpoint-demo")]
+    dir: PathBuf,
+    /// Kill the logic processes only, never the store
+    #[arg(long)]
+    no_server_kill: bool,
+}
+
+/// Runs the demo.
+pub fn run(options: Options, json: bool) -> Result<(), Failure> {
+    let plan = Plan {
+        time: Duration::from_secs(options.seconds),
+        workers: options.workers,
+        seed: options.seed.unwrap_or_else(|| rand::random::<u32>().into()),
+        kills_store: !options.no_server_kill,
+        is_quiet: json,
+    };
+    let interrupt = Interrupt::listen()?;
+    let directory = Directory::prepare(&options.dir)?;
+    if !json {
+        output::print_text(&report::opening(&directory, &plan))?;
+    }
+    let mut store = Store::start(&directory, &interrupt)?;
+    let report = play(&plan, &directory, &mut store, &interrupt)?;
+    if json {
+        output::print_json(&report.to_value(), false)?;
+    } else {
+        output::print_text(&report.to_text())?;
+    }
+    if !report.is_good() {
+        return Err(Failure::operation("the demo's promise is broken")
+            .hint("please report it, with the directory of the demo as it is"));
+    }
+    if json || !report::is_somebody_there() {
+        store.stop()?;
+        if !json {
+            output::print_text(&report::how_to_go_on(&directory, false))?;
+        }
+        return Ok(());
+    }
+    output::print_text(&report::how_to_go_on(&directory, true))?;
+    store.run_until_told(&interrupt)
+}
+
+/// Sets the world up, has it played and everybody killed, and checks it.
+fn play(
+    plan: &Plan,
+    directory: &Directory,
+    store: &mut Store<'_>,
+    interrupt: &Interrupt,
+) -> Result<Report, Failure> {
+    let setup = run_to_end(
+        &[
+            "lua",
+            &directory.script("setup.lua"),
+            &plan.seed.to_string(),
+        ],
+        interrupt,
+    )?;
+    if !setup.succeeded {
+        return Err(Failure::operation(setup.stderr.trim_end()).at("setup.lua"));
+    }
+    let mut workers = Workers::start(directory, plan)?;
+    let chaos = Chaos::new(plan, directory, interrupt);
+    let toll = chaos.run(store, &mut workers)?;
+    stop_workers(directory, &mut workers, interrupt)?;
+    drop(workers);
+
+    let live = check(directory, interrupt)?;
+    store.kill()?;
+    store.start_again(interrupt)?;
+    let replayed = check(directory, interrupt)?;
+    Ok(Report::new(plan, directory, toll, live, replayed))
+}
+
+/// Tells the workers by a record in the store that they shall stop, and takes it away when they have.
+fn stop_workers(
+    directory: &Directory,
+    workers: &mut Workers<'_>,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let url = directory.url();
+    let tell = |what: &[&str]| {
+        let at = ["--url", &url, "--namespace", NAMESPACE];
+        let ran = run_to_end(&[what, &at].concat(), interrupt)?;
+        if ran.succeeded {
+            Ok(())
+        } else {
+            Err(Failure::operation(ran.stderr.trim_end()).at(what.join(" ")))
+        }
+    };
+    tell(&["put", "world/stop", "true"])?;
+    workers.wait(STOP_MAX, interrupt)?;
+    tell(&["del", "world/stop"])
+}
+
+fn check(directory: &Directory, interrupt: &Interrupt) -> Result<Verdict, Failure> {
+    let ran = run_to_end(&["lua", &directory.script("check.lua")], interrupt)?;
+    Ok(Verdict::read(&ran.stdout, &ran.stderr, ran.succeeded))
+}
+
+/// What a command of our own came to.
+struct Ran {
+    succeeded: bool,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs a command of this program to its end.
+fn run_to_end(args: &[&str], interrupt: &Interrupt) -> Result<Ran, Failure> {
+    let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let mut command = own_program::command()?;
+    command
+        .args(args)
+        .stdout(Stdio::from(stdout.try_clone()?))
+        .stderr(Stdio::from(stderr.try_clone()?));
+    let mut process = OwnProcess::start(&mut command)?;
+    let status = process.wait(SCRIPT_MAX, interrupt)?.ok_or_else(|| {
+        Failure::operation(format_args!(
+            "{} takes longer than {SCRIPT_MAX:?}",
+            args.join(" ")
+        ))
+    })?;
+    Ok(Ran {
+        succeeded: status.success(),
+        stdout: read_back(stdout)?,
+        stderr: read_back(stderr)?,
+    })
+}
+
+/// What a child wrote to the file.
+fn read_back(mut file: std::fs::File) -> Result<String, Failure> {
+    use std::io::{Read, Seek};
+
+    let mut text = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}

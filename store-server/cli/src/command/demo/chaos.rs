@@ -1,0 +1,192 @@
+//! The busy minute: the game is played, and everybody is killed at random.
+
+use std::{
+    io::{self, IsTerminal},
+    time::{Duration, Instant},
+};
+
+use indicatif::{HumanCount, ProgressBar};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::{directory::Directory, journals::Journals, store::Store, workers::Workers};
+use crate::{failure::Failure, interrupt::Interrupt, progress};
+
+/// How often we look around; a pause is known as exactly as this.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How often the progress line is drawn on a terminal, and printed elsewhere.
+const REDRAW: Duration = Duration::from_millis(100);
+const REPRINT: Duration = Duration::from_secs(2);
+
+/// The time between two kills of a worker, in milliseconds.
+const WORKER_LIFE_MS: std::ops::Range<u64> = 100..600;
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Plan {
+    /// How long processes are killed.
+    pub time: Duration,
+    /// How many logic processes there are.
+    pub workers: u32,
+    /// Of all random choices.
+    pub seed: u64,
+    /// Whether the store is killed too.
+    pub kills_store: bool,
+    /// No progress line.
+    pub is_quiet: bool,
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Toll {
+    /// How long it went.
+    pub time: Duration,
+    /// Trades acknowledged.
+    pub trades: u64,
+    /// Logic processes killed.
+    pub worker_kills: u64,
+    /// Logic processes that ended with an error, which none should.
+    pub worker_failures: u64,
+    /// Kills of the store.
+    pub store_kills: u64,
+    /// Longest time without an acknowledged trade.
+    pub longest_pause: Duration,
+}
+
+impl Toll {
+    fn line(&self) -> String {
+        let seconds = self.time.as_secs_f64();
+        format!(
+            "{seconds:5.0} s  {} trades  {}/s  workers killed {}  store killed {}  longest pause {:.2} s",
+            HumanCount(self.trades),
+            HumanCount((self.trades as f64 / seconds.max(0.001)) as u64),
+            self.worker_kills,
+            self.store_kills,
+            self.longest_pause.as_secs_f64(),
+        )
+    }
+}
+
+/// Kills, and keeps the toll.
+pub struct Chaos<'a> {
+    plan: &'a Plan,
+    interrupt: &'a Interrupt,
+    journals: Journals,
+    random: StdRng,
+    toll: Toll,
+}
+
+impl<'a> Chaos<'a> {
+    /// Nothing has happened yet.
+    pub fn new(plan: &'a Plan, directory: &Directory, interrupt: &'a Interrupt) -> Self {
+        Chaos {
+            plan,
+            interrupt,
+            journals: Journals::new(plan, directory),
+            random: StdRng::seed_from_u64(plan.seed),
+            toll: Toll::default(),
+        }
+    }
+
+    /// Kills as planned, and returns what it came to.
+    pub fn run(
+        mut self,
+        store: &mut Store<'_>,
+        workers: &mut Workers<'_>,
+    ) -> Result<Toll, Failure> {
+        let mut line = Line::new(self.plan.is_quiet);
+        let began = Instant::now();
+        let mut traded_at = began;
+        let mut worker_dies_at = began + self.worker_life();
+        let mut store_dies_at = began + self.store_life();
+        while began.elapsed() < self.plan.time {
+            self.interrupt.pause(TICK)?;
+            let now = Instant::now();
+            if now >= worker_dies_at {
+                let number = self.random.random_range(0..self.plan.workers as usize);
+                workers.kill_and_restart(number)?;
+                self.toll.worker_kills += 1;
+                worker_dies_at = now + self.worker_life();
+            }
+            if now >= store_dies_at && self.plan.kills_store {
+                store.kill()?;
+                store.start_at_once()?;
+                self.toll.store_kills += 1;
+                store_dies_at = now + self.store_life();
+            }
+            store.see_that_it_runs()?;
+            workers.restart_failed()?;
+
+            let trades = self.journals.count_new()?;
+            self.toll.trades += trades;
+            let pause = traded_at.elapsed();
+            self.toll.longest_pause = self.toll.longest_pause.max(pause);
+            if trades > 0 {
+                traded_at = Instant::now();
+            }
+            self.toll.time = began.elapsed();
+            line.show(&self.toll);
+        }
+        self.toll.worker_failures = workers.failures;
+        line.end(&self.toll);
+        Ok(self.toll)
+    }
+
+    fn worker_life(&mut self) -> Duration {
+        Duration::from_millis(self.random.random_range(WORKER_LIFE_MS))
+    }
+
+    /// A few lives within the time there is, but no longer than ten seconds.
+    fn store_life(&mut self) -> Duration {
+        let share = self.random.random_range(0.12..0.25);
+        self.plan.time.mul_f64(share).min(Duration::from_secs(10))
+    }
+}
+
+/// The progress line: redrawn on a terminal, else printed now and then.
+struct Line {
+    bar: Option<ProgressBar>,
+    is_quiet: bool,
+    next: Instant,
+    printed: String,
+}
+
+impl Line {
+    fn new(is_quiet: bool) -> Self {
+        let has_bar = !is_quiet && io::stderr().is_terminal();
+        Line {
+            bar: has_bar.then(progress::text),
+            is_quiet,
+            next: Instant::now() + if has_bar { Duration::ZERO } else { REPRINT },
+            printed: String::new(),
+        }
+    }
+
+    fn show(&mut self, toll: &Toll) {
+        if self.is_quiet || Instant::now() < self.next {
+            return;
+        }
+        match &self.bar {
+            Some(bar) => bar.set_message(toll.line()),
+            None => self.print(toll),
+        }
+        self.next += if self.bar.is_some() { REDRAW } else { REPRINT };
+    }
+
+    /// Leaves the last line standing.
+    fn end(&mut self, toll: &Toll) {
+        match &self.bar {
+            Some(bar) => bar.finish_with_message(toll.line()),
+            None if self.is_quiet => {}
+            None => self.print(toll),
+        }
+    }
+
+    fn print(&mut self, toll: &Toll) {
+        let line = toll.line();
+        if line != self.printed {
+            eprintln!("{line}");
+            self.printed = line;
+        }
+    }
+}

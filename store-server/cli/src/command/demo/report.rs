@@ -1,0 +1,198 @@
+//! What the demo prints.
+
+use std::io::{self, IsTerminal};
+
+use indicatif::HumanCount;
+use rmpv::Value;
+
+use super::{
+    chaos::{Plan, Toll},
+    directory::Directory,
+    verdict::Verdict,
+};
+use crate::{own_program::typed_name, record::object};
+
+/// What it all came to.
+#[derive(Debug)]
+pub struct Report {
+    seconds: f64,
+    workers: u32,
+    seed: u64,
+    directory: String,
+    toll: Toll,
+    /// As found while the store that had taken the last trades was still running.
+    live: Verdict,
+    broken: Vec<String>,
+}
+
+impl Report {
+    /// Puts together what happened and what the two checks found, the second after a last kill of the store.
+    pub fn new(
+        plan: &Plan,
+        directory: &Directory,
+        toll: Toll,
+        live: Verdict,
+        replayed: Verdict,
+    ) -> Self {
+        let mut broken = live.broken.clone();
+        let after = |text: &String| format!("after a last kill of the store: {text}");
+        broken.extend(live.differences(&replayed).iter().map(after));
+        broken.extend(replayed.broken.iter().map(after));
+        if toll.worker_failures > 0 {
+            broken.push(format!(
+                "{} times a worker ended by itself: see {}/workers.log",
+                toll.worker_failures,
+                directory.typed()
+            ));
+        }
+        Report {
+            seconds: toll.time.as_secs_f64(),
+            workers: plan.workers,
+            seed: plan.seed,
+            directory: directory.typed(),
+            toll,
+            live,
+            broken,
+        }
+    }
+
+    /// Whether nothing is broken.
+    pub fn is_good(&self) -> bool {
+        self.broken.is_empty()
+    }
+
+    /// For people.
+    pub fn to_text(&self) -> String {
+        let count = |name| HumanCount(self.live.figure(name));
+        let open = self.live.figure("trades_open");
+        let open_present = self.live.figure("trades_open_present");
+        let mut text = format!(
+            "
+trades    {} acknowledged; {} in the store
+          {open} cut off by a kill; of these {open_present} have happened, whole, and {} have not
+killed    {} times a logic process, {} times the store
+gold      {} before, {} after
+items     {} before, {} after
+",
+            count("trades_acknowledged"),
+            count("trades_present"),
+            open - open_present.min(open),
+            self.toll.worker_kills,
+            self.store_kills(),
+            count("gold_before"),
+            count("gold"),
+            count("items_before"),
+            count("items"),
+        );
+        if self.is_good() {
+            text += "verdict   good: no acknowledged trade is lost, and none was done twice\n";
+        } else {
+            text += "verdict   BROKEN:\n";
+            for complaint in &self.broken {
+                text += &format!("          {complaint}\n");
+            }
+            text += &format!("          (seed {})\n", self.seed);
+        }
+        text
+    }
+
+    /// For programs.
+    pub fn to_value(&self) -> Value {
+        let figure = |name| Value::from(self.live.figure(name));
+        let trades = object([
+            ("started", figure("trades_started")),
+            ("acknowledged", figure("trades_acknowledged")),
+            ("refused", figure("trades_refused")),
+            ("cut_off", figure("trades_open")),
+            ("cut_off_present", figure("trades_open_present")),
+            ("present", figure("trades_present")),
+        ]);
+        object([
+            ("good", self.is_good().into()),
+            (
+                "broken",
+                Value::Array(
+                    self.broken
+                        .iter()
+                        .map(|text| text.as_str().into())
+                        .collect(),
+                ),
+            ),
+            ("seconds", self.seconds.into()),
+            ("workers", self.workers.into()),
+            ("seed", self.seed.into()),
+            ("trades", trades),
+            (
+                "trades_per_second",
+                (self.toll.trades as f64 / self.seconds).into(),
+            ),
+            ("worker_kills", self.toll.worker_kills.into()),
+            ("worker_failures", self.toll.worker_failures.into()),
+            ("store_kills", self.store_kills().into()),
+            (
+                "longest_pause_ms",
+                (self.toll.longest_pause.as_millis() as u64).into(),
+            ),
+            ("gold_before", figure("gold_before")),
+            ("gold_after", figure("gold")),
+            ("items_before", figure("items_before")),
+            ("items_after", figure("items")),
+            ("directory", self.directory.as_str().into()),
+        ])
+    }
+
+    /// With the last one, before the second check.
+    fn store_kills(&self) -> u64 {
+        self.toll.store_kills + 1
+    }
+}
+
+/// What is printed first.
+pub fn opening(directory: &Directory, plan: &Plan) -> String {
+    let store = if plan.kills_store {
+        ", and so is the store"
+    } else {
+        ""
+    };
+    let mut text = format!(
+        "{} Lua processes play a game; what they know is in a store in {}.\n\
+         For {} s they are killed at random with SIGKILL{store}, and started again.\n",
+        plan.workers,
+        directory.typed(),
+        plan.time.as_secs(),
+    );
+    for name in &directory.changed_scripts {
+        text += &format!(
+            "{}/game/{name} is used as you changed it; without the file you get the original back.\n",
+            directory.typed()
+        );
+    }
+    text
+}
+
+/// Whether a person can be expected to go on.
+pub fn is_somebody_there() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// What to do next.
+pub fn how_to_go_on(directory: &Directory, is_running: bool) -> String {
+    let (program, dir) = (typed_name(), directory.typed());
+    let url = directory.url();
+    let store = if is_running {
+        "The store goes on running until you press Ctrl-C. In another terminal:\n\n".into()
+    } else {
+        format!(
+            "The store is stopped, and its data kept. To go on:\n\n\
+             \x20 {program} serve --data-dir {dir}/data   # the store again, in a terminal of its own\n"
+        )
+    };
+    format!(
+        "
+{store}  {program} lua {dir}/game/try.lua   # a script to change and to run again
+  {program} scan player --namespace game --limit 3 --url {url}
+
+The game is in {dir}/game, in Lua: begin with main.lua and trade.lua.
+"
+    )
+}
