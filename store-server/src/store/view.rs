@@ -147,8 +147,12 @@ impl View {
     ) {
         let mut state = self.state.write();
         for (key, value) in changes {
-            state.active_bytes += key.len() + value.as_ref().map_or(0, Bytes::len) + ENTRY_BYTES;
-            state.active.insert(key, value);
+            let bytes = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+            state.active_bytes += key.len() + bytes(&value) + ENTRY_BYTES;
+            let key_bytes = key.len();
+            if let Some(replaced) = state.active.insert(key, value) {
+                state.active_bytes -= key_bytes + bytes(&replaced) + ENTRY_BYTES;
+            }
         }
         state.namespaces.extend(namespaces);
         state.last_seq = state.last_seq.max(seq);

@@ -94,11 +94,12 @@ const BATCH_OPS_MAX: usize = 4096;
 /// Most bytes of one batch's frame, give or take the last job.
 const BATCH_BYTES_MAX: usize = 16 << 20;
 
-/// A portion of this size is handed to the applier at once ...
-const FREEZE_BYTES: usize = 4 << 20;
+/// A portion of this size is handed to the applier at once: large, as what is written twice meanwhile goes to the engine
+/// once, and neighbours go together ...
+const FREEZE_BYTES: usize = 16 << 20;
 
 /// ... a smaller one after this time.
-const FREEZE_AFTER: Duration = Duration::from_millis(200);
+const FREEZE_AFTER: Duration = Duration::from_secs(1);
 
 /// How often the housekeeping is done.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
@@ -135,6 +136,8 @@ impl Writer {
 
     /// Runs until it is told to stop. Everything accepted is durable and in the engine then.
     pub fn run(mut self) {
+        // A disk without room is noticed before the first write, not after it.
+        self.do_due();
         loop {
             let wait = self.next_due().saturating_duration_since(Instant::now());
             match self.queue.recv_timeout(wait) {
