@@ -3,7 +3,7 @@
 use std::{
     env, io,
     os::unix::process::{CommandExt, ExitStatusExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -21,7 +21,8 @@ const STOP_MAX: Duration = Duration::from_secs(30);
 /// ended by the system when we end, however that comes. To be spawned from the main thread: it is the spawning thread
 /// whose end counts.
 pub fn command() -> io::Result<Command> {
-    let mut command = Command::new(env::current_exe()?);
+    let mut command = Command::new(path()?);
+    command.arg0("stillpoint");
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"STILLPOINT_") {
             command.env_remove(name);
@@ -40,6 +41,15 @@ pub fn command() -> io::Result<Command> {
     // SAFETY: between fork and exec it makes two system calls, and neither allocates nor locks.
     unsafe { command.pre_exec(ends_with_us) };
     Ok(command)
+}
+
+/// Where the program is. Under Linux the system knows, even if somebody has built another in its place.
+fn path() -> io::Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() {
+        return Ok(running.to_owned());
+    }
+    env::current_exe()
 }
 
 /// A child process, killed when dropped.
