@@ -124,8 +124,12 @@ async fn serve(
             tracing::info!("stopping: answering what was begun");
             stop.send_replace(true);
             let grace = Duration::from_secs(config.shutdown_grace_secs);
-            // Connections that are still busy after the grace are cut; their writes were never answered.
-            tokio::time::timeout(grace, both).await.unwrap_or(Ok(()))
+            tokio::select! {
+                served = &mut both => served,
+                () = quiet(store, &gauges) => Ok(()),
+                // Connections that are still busy after the grace are cut; their writes were never answered.
+                () = tokio::time::sleep(grace) => Ok(()),
+            }
         }
     };
     for path in [socket, admin_socket] {
@@ -218,6 +222,22 @@ fn reflection() -> tonic_reflection::server::v1::ServerReflectionServer<
         .build_v1()
         .expect("the descriptors were compiled with this program")
 }
+
+/// Completes when nothing has been under way for [`QUIET`]. The connections that are left then belong to clients that do
+/// not listen at the moment, such as a Lua process busy with itself, and so cannot learn that the server would like them to
+/// go.
+async fn quiet(store: &Store, gauges: &Gauges) {
+    let mut since = Instant::now();
+    while since.elapsed() < QUIET {
+        tokio::time::sleep(QUIET / 10).await;
+        if Gauges::load(&gauges.in_flight) > 0 || store.status().queued > 0 {
+            since = Instant::now();
+        }
+    }
+}
+
+/// How long a stopping server waits for connections on which nothing is under way.
+const QUIET: Duration = Duration::from_millis(500);
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error means that the sender is gone, so the server is too.
