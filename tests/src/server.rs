@@ -77,9 +77,23 @@ impl Setup {
     ///
     /// If it does not, with what it said.
     pub fn start(&self) -> Server {
-        let server = self.spawn();
-        server.log.wait_for("serving");
-        server
+        self.try_start()
+            .unwrap_or_else(|(status, said)| panic!("the server ended with {status}:\n{said}"))
+    }
+
+    /// Starts a server, and returns once it serves, or has ended without having done so: then gives how it ended and what
+    /// it said.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such program.
+    pub fn try_start(&self) -> Result<Server, (ExitStatus, String)> {
+        let mut server = self.spawn();
+        if server.log.wait_for("serving") {
+            return Ok(server);
+        }
+        let status = server.process.wait().expect("it is our child");
+        Err((status, server.log()))
     }
 
     /// Starts a server, and returns at once.
@@ -184,17 +198,6 @@ impl Server {
         self.process.wait().expect("it is our child")
     }
 
-    /// Waits until it has ended by itself; gives how it ended and what it said.
-    ///
-    /// # Panics
-    ///
-    /// If it is not our child.
-    pub fn wait(mut self) -> (ExitStatus, String) {
-        self.log.wait_for_end();
-        let status = self.process.wait().expect("it is our child");
-        (status, self.log())
-    }
-
     /// What it has said so far.
     pub fn log(&self) -> String {
         self.log.state.lock().text.clone()
@@ -242,21 +245,13 @@ impl Log {
         log
     }
 
-    fn wait_for(&self, text: &str) {
+    /// Waits until this is said, or all is; whether it was said.
+    fn wait_for(&self, text: &str) -> bool {
         let mut state = self.state.lock();
         self.grown.wait_while(&mut state, |state| {
             !state.text.contains(text) && !state.ended
         });
-        assert!(
-            state.text.contains(text),
-            "the server ended before it said {text:?}: {}",
-            state.text
-        );
-    }
-
-    fn wait_for_end(&self) {
-        let mut state = self.state.lock();
-        self.grown.wait_while(&mut state, |state| !state.ended);
+        state.text.contains(text)
     }
 }
 
