@@ -96,6 +96,8 @@ pub struct ViewConfig {
     pub engine: EngineKind,
     /// Bytes of the engine's cache. Default: 256 MiB.
     pub cache_bytes: u64,
+    /// Bytes of the cache of single records in front of the engine; 0: none. Default: 64 MiB.
+    pub record_cache_bytes: u64,
     /// Bytes of committed records that may wait in memory for the engine; beyond it writes wait. Default: 64 MiB.
     pub overlay_bytes: usize,
 }
@@ -204,6 +206,7 @@ impl Default for ViewConfig {
         ViewConfig {
             engine: EngineKind::Sled,
             cache_bytes: 256 << 20,
+            record_cache_bytes: 64 << 20,
             overlay_bytes: 64 * MIB,
         }
     }

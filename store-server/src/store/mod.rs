@@ -8,7 +8,7 @@
 //! - [`writer`]: the one writer.
 //! - [`dedup`]: the table of answers, for writes that are sent again.
 //! - [`evaluate`]: what each operation does, to a [`draft`] of the state.
-//! - [`view`]: what is readable; [`applier`] brings it into the engine.
+//! - [`view`]: what is readable; [`applier`] brings it into the engine, in front of which is a [`cache`].
 //! - [`read`]: reads.
 //! - [`expiry`], [`checkpoint`]: what is done in between.
 //! - [`datadir`], [`open`], [`repair`]: the way from a directory to a store.
@@ -16,6 +16,7 @@
 //! - [`keys`], [`record`]: what the view's bytes mean.
 
 mod applier;
+mod cache;
 mod checkpoint;
 mod datadir;
 mod dedup;

@@ -122,7 +122,7 @@ pub fn open(dir: &DataDir, config: &Config) -> Result<Opened, OpenError> {
             last: log.next_seq - 1,
         });
     }
-    let view = View::new(engine, &applied);
+    let view = View::new(engine, &applied, config.view.record_cache_bytes);
     let mut dedup = Dedup::new(
         config.log.dedup_entries,
         config.log.dedup_window_secs.saturating_mul(1000),

@@ -199,7 +199,7 @@ impl Plan {
             Some(file) => checkpoint::load(file, &*engine, |_| {})?,
             None => checkpoint::read_applied(&*engine)?.unwrap_or_default(),
         };
-        let view = View::new(engine.clone(), &applied);
+        let view = View::new(engine.clone(), &applied, 0);
         let mut replay = Replay::new(&view, &applied, config.view.overlay_bytes);
         let mut failed = None;
         let read = salvage::read(&dir.log(), applied.seq + 1, self.saved_seq, |seq, bytes| {

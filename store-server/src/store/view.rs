@@ -5,12 +5,15 @@
 //!
 //! ```text
 //!   publish ──▶ active ── freeze ──▶ frozen ── applier thread ──▶ engine
-//!   get:        1. active             2. frozen                    3. engine
+//!   get:        1. active             2. frozen                    3. cache, engine
 //! ```
 //!
 //! The maps and the revisions are under one read-write lock. Whoever holds it for reading sees one revision: nothing is
 //! published meanwhile, and of the keys that the applier is changing in the engine every one is still in `frozen`, which
 //! hides it. So a consistent batch needs no snapshots from the engine.
+//!
+//! For the same reason the cache never has what the engine has not: a reader gets to engine and cache only for keys that
+//! nobody is changing, and the applier brings both up to date before it uncovers a key.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,13 +25,14 @@ use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use serde::{Deserialize, Serialize};
 
-use super::keys;
+use super::{cache::RecordCache, keys};
 use crate::engine::{Engine, EngineError, KeyChange, KeyRange, Pair};
 
 /// The view.
 #[derive(Debug)]
 pub struct View {
     engine: Arc<dyn Engine>,
+    cache: RecordCache,
     state: RwLock<State>,
 }
 
@@ -104,8 +108,8 @@ impl Applied {
 const APPLY_CHUNK: usize = 64;
 
 impl View {
-    /// A view on an engine that is this far.
-    pub fn new(engine: Arc<dyn Engine>, applied: &Applied) -> View {
+    /// A view on an engine that is this far, with a cache of so many bytes.
+    pub fn new(engine: Arc<dyn Engine>, applied: &Applied, cache_bytes: u64) -> View {
         let namespaces = applied.namespaces.iter();
         let state = State {
             last_seq: applied.seq,
@@ -116,6 +120,7 @@ impl View {
         };
         View {
             engine,
+            cache: RecordCache::new(cache_bytes),
             state: RwLock::new(state),
         }
     }
@@ -130,6 +135,7 @@ impl View {
         Snapshot {
             state: self.state.read(),
             engine: &*self.engine,
+            cache: &self.cache,
         }
     }
 
@@ -184,6 +190,12 @@ impl View {
         for chunk in changes.chunks(APPLY_CHUNK) {
             self.engine.apply(chunk)?;
         }
+        for (key, value) in &changes {
+            match value {
+                Some(value) => self.cache.insert(key, value),
+                None => self.cache.remove(key),
+            }
+        }
         self.engine.flush()?;
         let mark = frozen.applied.encode().into();
         self.engine
@@ -201,6 +213,7 @@ const ENTRY_BYTES: usize = 96;
 pub struct Snapshot<'a> {
     state: RwLockReadGuard<'a, State>,
     engine: &'a dyn Engine,
+    cache: &'a RecordCache,
 }
 
 impl Snapshot<'_> {
@@ -212,7 +225,14 @@ impl Snapshot<'_> {
         if let Some(value) = self.state.frozen.as_ref().and_then(|f| f.changes.get(key)) {
             return Ok(value.clone());
         }
-        self.engine.get(key)
+        if let Some(value) = self.cache.get(key) {
+            return Ok(Some(value));
+        }
+        let value = self.engine.get(key)?;
+        if let Some(value) = &value {
+            self.cache.insert(key, value);
+        }
+        Ok(value)
     }
 
     /// The keys of a range, in order or in reverse.
@@ -330,6 +350,33 @@ fn merge_next(layers: &mut [Layer<'_>; 3], reverse: bool) -> Option<Pair> {
         }
         if let Some(Ok((key, Some(value)))) = found {
             return Some(Ok((key, value)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::MemoryEngine;
+
+    #[test]
+    fn a_cached_record_changes_when_the_engine_does() {
+        let view = View::new(
+            Arc::new(MemoryEngine::default()),
+            &Applied::default(),
+            1 << 20,
+        );
+        let key = Bytes::from_static(b"ns\0c\0key");
+        for (seq, value) in (1..).zip([Some("one"), Some("two"), None, Some("three")]) {
+            let value = value.map(|text: &str| Bytes::copy_from_slice(text.as_bytes()));
+            view.publish([(key.clone(), value.clone())], [], seq);
+            assert_eq!(view.read().get(&key).unwrap(), value, "published");
+            let frozen = view.freeze().unwrap();
+            assert_eq!(view.read().get(&key).unwrap(), value, "on its way");
+            view.apply(&frozen).unwrap();
+            for _ in 0..2 {
+                assert_eq!(view.read().get(&key).unwrap(), value, "in the engine");
+            }
         }
     }
 }

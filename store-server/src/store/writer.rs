@@ -98,6 +98,9 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 /// once, and neighbours go together ...
 const FREEZE_BYTES: usize = 16 << 20;
 
+/// ... but at the latest when it fills this part of the room for such records, so that the next has room too ...
+const FREEZE_PART: usize = 4;
+
 /// ... a smaller one after this time.
 const FREEZE_AFTER: Duration = Duration::from_secs(1);
 
@@ -439,10 +442,13 @@ impl Writer {
         }
         let view = &self.shared.view;
         let active_bytes = view.read().active_bytes();
-        if active_bytes >= FREEZE_BYTES || self.due.freeze.is_some_and(|due| due <= now) {
+        let overlay_bytes = self.shared.config.view.overlay_bytes;
+        if active_bytes >= FREEZE_BYTES.min(overlay_bytes / FREEZE_PART)
+            || self.due.freeze.is_some_and(|due| due <= now)
+        {
             self.hand_over();
         }
-        if active_bytes > self.shared.config.view.overlay_bytes {
+        if active_bytes > overlay_bytes {
             self.wait_for_applier();
         }
         if self.due.housekeeping <= now {

@@ -97,6 +97,8 @@ pub const SETTINGS: &[Setting] = &[
     row("view.engine", "engine", Kind::Engine,
         "The key-value engine: sled (files), or memory (rebuilt at each start, for tests and small stores)"),
     row("view.cache_bytes", "cache-bytes", Kind::Bytes, "Size of the engine's cache"),
+    row("view.record_cache_bytes", "record-cache-bytes", Kind::Bytes,
+        "Size of the cache of single records in front of the engine; 0: none"),
     row("view.overlay_bytes", "overlay-bytes", Kind::Bytes,
         "Committed records that may wait in memory for the engine; beyond it writes wait"),
 ];

@@ -40,6 +40,7 @@ const SETTINGS: &[(&str, &str, &str, [Value; 3])] = &[
     ("view.engine", "--engine", "STILLPOINT_ENGINE", [
         ("\"memory\"", "\"memory\""), ("sled", "\"sled\""), ("memory", "\"memory\"")]),
     ("view.cache_bytes", "--cache-bytes", "STILLPOINT_CACHE_BYTES", SIZES),
+    ("view.record_cache_bytes", "--record-cache-bytes", "STILLPOINT_RECORD_CACHE_BYTES", SIZES),
     ("view.overlay_bytes", "--overlay-bytes", "STILLPOINT_OVERLAY_BYTES", SIZES),
 ];
 
