@@ -102,7 +102,8 @@ local function compare_world(parties, owner)
   local main = store:collection("shop"):get(shop.KEY)
   if main then
     missing[shop.KEY] = nil
-    add(compare(shop.KEY, parties[shop.KEY], owner, seen, { gold = main.gold, trades = main.trades, items = main.stock }))
+    local is = { gold = main.gold, trades = main.trades, items = main.stock }
+    add(compare(shop.KEY, parties[shop.KEY], owner, seen, is))
     if main.gold < 0 or main.gold > shop.GOLD_MAX then
       complain("the shop has %d gold, out of its bounds 0 and %d", main.gold, shop.GOLD_MAX)
     end
@@ -118,8 +119,8 @@ local function compare_world(parties, owner)
   return gold, items
 end
 
----Holds the journals against the trades; returns how many were started, acknowledged, refused, left open (the worker was
----killed before it heard how they ended), and how many of these are in the store.
+---Holds the journals against the trades; returns how many were started, acknowledged, refused, left open (the worker
+---was killed before it heard how they ended), and how many of these are in the store.
 local function read_journals(by_id)
   local count = { start = 0, done = 0, refused = 0, open = 0, open_present = 0 }
   local known = {}

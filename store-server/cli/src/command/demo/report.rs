@@ -68,17 +68,19 @@ impl Report {
         let open_present = self.live.figure("trades_open_present");
         let mut text = format!(
             "
-trades    {} acknowledged; {} in the store
+trades    {} acknowledged, {} a second; {} in the store
           {open} cut off by a kill; of these {open_present} have happened, whole, and {} have not
-killed    {} times a logic process, {} times the store
+killed    a logic process {} times, the store {} times; longest pause {:.2} s
 gold      {} before, {} after
 items     {} before, {} after
 ",
             count("trades_acknowledged"),
+            HumanCount(self.trades_per_second() as u64),
             count("trades_present"),
             open - open_present.min(open),
             self.toll.worker_kills,
             self.store_kills(),
+            self.toll.longest_pause.as_secs_f64(),
             count("gold_before"),
             count("gold"),
             count("items_before"),
@@ -122,10 +124,7 @@ items     {} before, {} after
             ("workers", self.workers.into()),
             ("seed", self.seed.into()),
             ("trades", trades),
-            (
-                "trades_per_second",
-                (self.toll.trades as f64 / self.seconds).into(),
-            ),
+            ("trades_per_second", self.trades_per_second().into()),
             ("worker_kills", self.toll.worker_kills.into()),
             ("worker_failures", self.toll.worker_failures.into()),
             ("store_kills", self.store_kills().into()),
@@ -139,6 +138,10 @@ items     {} before, {} after
             ("items_after", figure("items")),
             ("directory", self.directory.as_str().into()),
         ])
+    }
+
+    fn trades_per_second(&self) -> f64 {
+        self.toll.trades as f64 / self.seconds
     }
 
     /// With the last one, before the second check.
@@ -180,16 +183,22 @@ pub fn how_to_go_on(directory: &Directory, is_running: bool) -> String {
     let (program, dir) = (typed_name(), directory.typed());
     let url = directory.url();
     let store = if is_running {
-        "The store goes on running until you press Ctrl-C. In another terminal:\n\n".into()
+        "The store goes on running until you press Ctrl-C. In another terminal:\n".into()
     } else {
         format!(
-            "The store is stopped, and its data kept. To go on:\n\n\
-             \x20 {program} serve --data-dir {dir}/data   # the store again, in a terminal of its own\n"
+            "The store is stopped, and its data kept. To go on:\n
+  # the store again, in a terminal of its own
+  {program} serve --data-dir {dir}/data
+"
         )
     };
     format!(
         "
-{store}  {program} lua {dir}/game/try.lua   # a script to change and to run again
+{store}
+  # a script to change and to run again
+  {program} lua {dir}/game/try.lua
+
+  # what the game keeps in the store
   {program} scan player --namespace game --limit 3 --url {url}
 
 The game is in {dir}/game, in Lua: begin with main.lua and trade.lua.
