@@ -132,15 +132,16 @@ impl LuaVersion {
         self.command_with_module_of(self)
     }
 
-    /// Runs a script of this repository; its path is relative to the root.
+    /// Runs a script of this repository, whose path is relative to the root, with some more environment.
     ///
     /// # Panics
     ///
     /// If it fails, with what it printed.
-    pub fn run(self, script: &str) {
+    pub fn run(self, script: &str, environment: &[(&str, &str)]) {
         let Some(mut command) = self.command() else {
             return;
         };
+        command.envs(environment.iter().copied());
         let output = command.arg(script).output().expect("the interpreter runs");
         assert!(
             output.status.success(),

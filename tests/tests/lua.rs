@@ -1,6 +1,6 @@
-//! The Lua specs under every interpreter, with the module as it ships.
+//! The native module under every interpreter, as it ships: its codec, its verbs, and a module of the wrong version.
 
-use stillpoint_tests::lua_modules::LuaVersion;
+use stillpoint_tests::{lua_modules::LuaVersion, server::Server};
 
 /// One test per spec and Lua version.
 macro_rules! specs {
@@ -16,7 +16,7 @@ macro_rules! specs {
         $(
             #[test]
             fn $name() {
-                LuaVersion::$version.run(concat!("tests/lua/", stringify!($spec), ".lua"));
+                super::$spec(LuaVersion::$version);
             }
         )*
     };
@@ -24,6 +24,17 @@ macro_rules! specs {
 
 specs! {
     codec_spec
+    core_spec
+}
+
+fn codec_spec(version: LuaVersion) {
+    version.run("tests/lua/codec_spec.lua", &[]);
+}
+
+fn core_spec(version: LuaVersion) {
+    let server = Server::start();
+    let url = server.url();
+    version.run("tests/lua/core_spec.lua", &[("STILLPOINT_SPEC_URL", &url)]);
 }
 
 #[test]

@@ -26,6 +26,12 @@ const SLOTS_BEYOND: c_int = 6;
 /// How far beyond its limit a value is still measured, to tell its size.
 const MEASURED_TIMES: usize = 8;
 
+/// First byte of a string of length 0, in the form for the shortest ones.
+const FIXSTR: u8 = 0xa0;
+
+/// First length that is too long for that form.
+const FIXSTR_LEN_END: u32 = 32;
+
 /// Whether a value was written.
 type Written = Result<(), Box<Refusal>>;
 
@@ -112,8 +118,11 @@ impl Encoder<'_> {
 
     /// Appends an integer in its smallest form.
     fn sint(&mut self, integer: i64) {
-        // Writing to memory does not fail.
-        _ = rmp::encode::write_sint(self.buffer, integer);
+        match integer {
+            0..=0x7f => self.buffer.push(integer as u8),
+            // Writing to memory does not fail.
+            _ => _ = rmp::encode::write_sint(self.buffer, integer),
+        }
     }
 
     /// Appends an integer of the union of the signed and unsigned 64-bit ranges in its smallest form.
@@ -133,7 +142,10 @@ impl Encoder<'_> {
         let Ok(len) = u32::try_from(bytes.len()) else {
             return Err(self.too_large(&format!("more than {}", u32::MAX)));
         };
-        if std::str::from_utf8(bytes).is_ok() {
+        if len < FIXSTR_LEN_END && bytes.is_ascii() {
+            // Most strings by far.
+            self.buffer.push(FIXSTR | len as u8);
+        } else if std::str::from_utf8(bytes).is_ok() {
             _ = rmp::encode::write_str_len(self.buffer, len);
         } else {
             _ = rmp::encode::write_bin_len(self.buffer, len);
@@ -350,14 +362,19 @@ impl Encoder<'_> {
     }
 
     /// Stops an encoding that is far beyond its limit, be it that one table is contained many times.
+    #[inline]
     fn check_size(&self, more: usize) -> Written {
-        let measured_max = self
-            .limits
-            .bytes
-            .saturating_mul(MEASURED_TIMES)
-            .min(u32::MAX as usize);
-        if self.buffer.len().saturating_add(more) > measured_max {
-            return Err(self.too_large(&format!("more than {measured_max}")));
+        let bytes = self.buffer.len().saturating_add(more);
+        // Multiplied out only for what is over the limit.
+        if bytes > self.limits.bytes {
+            let measured_max = self
+                .limits
+                .bytes
+                .saturating_mul(MEASURED_TIMES)
+                .min(u32::MAX as usize);
+            if bytes > measured_max {
+                return Err(self.too_large(&format!("more than {measured_max}")));
+            }
         }
         Ok(())
     }

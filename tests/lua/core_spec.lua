@@ -1,0 +1,242 @@
+-- The native verbs as the Lua layer sees them: what they answer, the shape of errors, what is misuse. Runs on a server
+-- whose address is in STILLPOINT_SPEC_URL.
+
+local core = require "stillpoint_core"
+
+local function connect(options)
+    options.endpoints = options.endpoints or { assert(os.getenv "STILLPOINT_SPEC_URL") }
+    options.namespace = options.namespace or "core-spec"
+    return core.connect(options)
+end
+
+local function describe(value)
+    if value == core.null then
+        return "null"
+    elseif type(value) == "number" then
+        return ("%.14g"):format(value)
+    elseif type(value) ~= "table" then
+        return tostring(value)
+    end
+    local entries = {}
+    for k, v in pairs(value) do
+        entries[#entries + 1] = tostring(k) .. "=" .. describe(v)
+    end
+    table.sort(entries)
+    return "{" .. table.concat(entries, " ") .. "}"
+end
+
+local function pack(...)
+    return { n = select("#", ...), ... }
+end
+
+local function answers(expected, ...)
+    local results, shown = pack(...), {}
+    for i = 1, results.n do
+        shown[i] = describe(results[i])
+    end
+    local got = table.concat(shown, " ")
+    if got ~= expected then
+        error(("\n  got      %s\n  expected %s"):format(got, expected), 2)
+    end
+end
+
+local function fails(reason, message, ok, err)
+    assert(not ok, "it succeeded")
+    assert(getmetatable(err) == core.error_mt, "the error's metatable")
+    assert(type(err.retryable) == "boolean" and type(err.maybe_applied) == "boolean")
+    if err.reason ~= reason or not err.message:find(message, 1, true) then
+        error(("\n  got      %s: %s\n  expected %s: %s"):format(err.reason, err.message, reason, message), 2)
+    end
+    return err
+end
+
+local function raises(message, fn, ...)
+    local ok, err = pcall(fn, ...)
+    assert(not ok, "nothing was raised")
+    if not tostring(err):find(message, 1, true) then
+        error(("\n  raised   %s\n  expected %s"):format(tostring(err), message), 2)
+    end
+end
+
+local handle = assert(connect { client_name = "core_spec", service = "spec", instance = "spec-1", deadline = 5 })
+local function call(...)
+    return core.call(handle, 5, ...)
+end
+
+-- One operation each.
+answers("true", call("get", "p", "1"))
+answers("true 1 1", call("put", "p", "1", { gold = 5, bag = { 1, 2, 3 } }, { schema = 3 }))
+answers("true {bag={1=1 2=2 3=3} gold=5} 1 1 3", call("get", "p", "1"))
+answers("true 2 1", call("put", "p", "2", core.null, { if_absent = true, if_exists = false, durability = "applied" }))
+answers(
+    "true 3 2 {1=null 2=3 3=5 4=1 5=true 6=true 7=true}",
+    call("patch", "p", "1", {
+        { "set", "title", "Dr" },
+        { "add", "gold", -2, { min = 0, max = 9 } },
+        { "append", "bag", 4, 5 },
+        { "remove_at", { "bag" }, 1 },
+        { "insert", "tags", "x" },
+        { "remove", "tags", "x" },
+        { "unset", "title" },
+    })
+)
+local ok, rev, version, results, record = call("patch", "p", "9", {}, { create = true, return_record = true, ttl = 60 })
+assert(ok and rev == 4 and version == 1 and #results == 0)
+assert(next(record.value) == nil and record.rev == 4 and record.expires_at > 1e9)
+answers(
+    "true {1={rev=3 schema=3 value={bag={1=2 2=3 3=4 4=5} gold=3 tags={}} version=2} 2=false 3={rev=2 schema=0 value=null version=1}} 4",
+    call("batch_get", { "p", "1", "p", "none", "p", "2" })
+)
+answers(
+    "true true 5 {1={rev=2 schema=0 value=null version=1} 2=false 3={rev=5 version=1} 4={results={1=4} rev=5 version=3} 5={existed=true rev=5} 6={existed=false}}",
+    call("txn", {
+        { "p", "1", "rev", 3 },
+        { "p", "1", "version", 2 },
+        { "p", "2", "exists", true },
+        { "p", "1", "field", "gold", ">=", 3 },
+        { "p", "1", "field", { "nothing" }, "missing" },
+    }, {
+        { "get", "p", "2" },
+        { "get", "p", "none" },
+        { "put", "p", "3", { 1 } },
+        { "patch", "p", "1", { { "add", "gold", 1 } } },
+        { "delete", "p", "9" },
+        { "delete", "p", "none" },
+    })
+)
+answers("true false 5 {1=false}", call("txn", { { "p", "1", "rev", 3 } }, { { "delete", "p", "1" } }, { { "get", "p", "9" } }))
+answers("true {1={key=1 rev=5 schema=3 version=3}} 2 5", call("scan", "p", { keys_only = true, limit = 1 }))
+answers(
+    "true {1={key=3 rev=5 schema=0 value={1=1} version=1}} nil 5",
+    call("scan", "p", { start = "3", end_ = "4", prefix = "3", reverse = true })
+)
+answers("true true 6", call("delete", "p", "3", { if_rev = 5 }))
+answers("true false", call("delete", "p", "3"))
+
+-- Errors carry what a retry needs.
+local err = fails("version_conflict", "revision 5", call("put", "p", "1", {}, { if_rev = 1 }))
+answers("5 {bag={1=2 2=3 3=4 4=5} gold=4 tags={}} {collection=p key=1}", err.current.rev, err.current.value, err.key)
+assert(err.retryable)
+fails("version_conflict", "", call("put", "p", "1", {}, { where = { { "gold", "<", 0 } } }))
+fails("bound_violation", "gold", call("patch", "p", "1", { { "add", "gold", -50, { min = 0 } } }))
+fails("invalid", "the key", call("get", "p", ""))
+fails("invalid", "collection", call("get", "No Such", "1"))
+fails("deadline_exceeded", "", core.call(handle, 0, "get", "p", "1"))
+
+-- Values that cannot be stored, with the record, the step and the path.
+local function f() end
+err = fails("invalid", "cannot store a function (at players[3].bag)", call("put", "p", "1", { players = { 1, 2, { bag = f } } }))
+answers("{collection=p key=1}", err.key)
+fails("invalid", "step 2: cannot store a function (at x)", call("patch", "p", "1", { { "unset", "a" }, { "set", "a", { x = f } } }))
+fails("invalid", "cannot store a function", call("txn", {}, { { "put", "p", "1", f } }))
+fails("too_large", "the limit is 1048576", call("put", "p", "1", ("x"):rep(1048577)))
+local deep = 1
+for _ = 1, 65 do
+    deep = { deep }
+end
+fails("too_large", "nested deeper than 64 levels", call("put", "p", "1", deep))
+answers("true 7 1", call("put", "p", "deep", deep[1]))
+
+-- Paths, steps, comparisons.
+for path, message in pairs {
+    ["a."] = 'invalid path "a.": it ends with a dot',
+    ["a..b"] = 'invalid path "a..b": a field or [number] expected at byte 3',
+    ["a[x]"] = 'invalid path "a[x]": a field or [number] expected at byte 2',
+    ["a]"] = "invalid path \"a]\": '.' or '[' expected at byte 2",
+    ["\255"] = 'invalid path "\\255": it is not UTF-8',
+} do
+    fails("invalid", "step 1: " .. message, call("patch", "p", "1", { { "set", path, 1 } }))
+end
+fails("invalid", "segment 2 of the path", call("patch", "p", "1", { { "set", { "a", 1.5 }, 1 } }))
+fails("invalid", "a path is a string or a table", call("patch", "p", "1", { { "set", 5, 1 } }))
+fails("invalid", "step 1: unknown step \"sett\": use set, unset", call("patch", "p", "1", { { "sett", "a", 1 } }))
+fails("invalid", "a step is a table", call("patch", "p", "1", { "set" }))
+fails("invalid", 'unknown comparison "="', call("delete", "p", "1", { where = { { "a", "=", 1 } } }))
+
+-- Many at a time: by id, in order of completion, forgotten.
+local ids, count = {}, 200
+for i = 1, count do
+    ids[i] = assert(core.submit(handle, 5, i % 3, "put", "q", "k" .. i, { i = i }))
+end
+answers("true", (core.wait(handle, ids[count], 5)))
+answers("nil", core.take(handle, ids[count]))
+core.forget(handle, ids[1])
+local taken = 0
+while taken < count - 2 do
+    assert(core.poll(handle, 5) > 0, "completions come")
+    for id in core.next, handle do
+        assert(core.take(handle, id))
+        taken = taken + 1
+    end
+end
+answers("0 nil", core.poll(handle, 0), core.next(handle))
+assert(core.fd(handle) > 0 and core.fd(handle) == core.fd(handle))
+local ok_id, why = core.submit(handle, 5, 0, "put", "p", "1", f)
+fails("invalid", "cannot store a function", ok_id, why)
+
+-- What is known of the store.
+local info = core.info(handle)
+assert(info.connected and info.max_nesting == 64 and info.max_value_bytes == 1048576 and info.incarnation == 1)
+assert(info.store_id:match("^" .. ("%x"):rep(32) .. "$") and info.revision >= 7 and info.server_version)
+
+-- The clock.
+local before = core.now()
+core.sleep(0.01)
+assert(core.now() - before >= 0.01)
+
+-- Misuse raises, whatever it is called with.
+raises("a connection expected", core.call, nil, 1, "get", "p", "1")
+raises("a connection expected", core.info, io.stdout)
+raises("a connection expected", core.poll, setmetatable({}, {}), 1)
+raises('unknown operation "gett"', call, "gett", "p", "1")
+raises("key: a string expected", call, "get", "p")
+raises("collection: a string expected", call, "get", 5, "1")
+raises('unknown option "if_revv"', call, "put", "p", "1", 1, { if_revv = 1 })
+raises("if_rev: a whole number", call, "put", "p", "1", 1, { if_rev = "7" })
+raises("if_rev: a whole number from 0", call, "put", "p", "1", 1, { if_rev = -1 })
+raises("durability:", call, "put", "p", "1", 1, { durability = "maybe" })
+raises("deadline: a number of seconds", core.call, handle, "soon", "get", "p", "1")
+raises("options: a table expected", call, "put", "p", "1", 1, 5)
+raises('unknown guard "revv"', call, "txn", { { "p", "1", "revv", 1 } }, {})
+raises('"scan" is no operation of a transaction', call, "txn", {}, { { "scan", "p" } })
+raises("only known options", connect, { namespce = "x" })
+
+-- Connecting fails with an error, not by raising.
+fails("invalid", "namespace", connect { namespace = "No Such" })
+fails("unavailable", "/nowhere/stillpoint.sock", connect { endpoints = { "unix:/nowhere/stillpoint.sock" } })
+
+-- Results are pushed whole while finalizers call the core.
+local function with_finalizer(fn)
+    if rawget(_G, "newproxy") then
+        getmetatable(newproxy(true)).__gc = fn
+    else
+        setmetatable({}, { __gc = fn })
+    end
+end
+for i = 1, 300 do
+    with_finalizer(function()
+        core.forget(handle, ids[1])
+        core.decode(core.encode { "finalizer" })
+    end)
+    local key = "k" .. (i % count + 1)
+    local found, value = call("get", "q", key)
+    assert(found and "k" .. value.i == key)
+end
+
+-- And while a debug hook does.
+debug.sethook(function()
+    core.encode { "hook" }
+end, "c")
+for _ = 1, 20 do
+    local found, value = call("get", "q", "k7")
+    assert(found and value.i == 7)
+end
+debug.sethook()
+
+-- After close nothing works, and closing twice is no harm.
+answers("true", core.close(handle, 5))
+fails("unavailable", "closed", call("get", "p", "1"))
+fails("unavailable", "closed", core.submit(handle, 1, 0, "get", "p", "1"))
+core.close(handle, 0)
+
+print(("core: passed under %s"):format(core.lua_version))
