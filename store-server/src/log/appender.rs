@@ -82,7 +82,7 @@ impl Appender {
             self.rotate()?;
         }
         let count = u64::from(frame.count());
-        let bytes = frame.finish(self.synced_seq);
+        let bytes = frame.finish(self.synced_seq, self.bytes);
         self.file.write_all(bytes)?;
         self.crc = crc32c::crc32c_append(self.crc, bytes);
         self.bytes += bytes.len() as u64;
@@ -112,7 +112,12 @@ impl Appender {
     fn seal(&mut self) -> io::Result<u32> {
         let crc = self.crc;
         self.sync()?;
-        (self.file).write_all(&frame::seal(self.next_seq, self.synced_seq, crc))?;
+        (self.file).write_all(&frame::seal(
+            self.next_seq,
+            self.synced_seq,
+            self.bytes,
+            crc,
+        ))?;
         self.file.sync_all()?;
         self.segments
             .update_last(|info| info.bytes += frame::SEAL_BYTES as u64);

@@ -1,7 +1,7 @@
 //! What happens to the log at start: check it, cut a torn tail, refuse damage.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -10,10 +10,10 @@ use thiserror::Error;
 
 use super::{
     entry::Entry,
-    frame::{self, Frame, HEADER_BYTES, Kind},
+    frame::{self, Frame, Kind},
     segment::{
-        LOG_MAGIC, SEGMENT_HEADER_BYTES, SegmentFile, SegmentHeader, SegmentInfo, Segments, list,
-        read_seal, sync_dir,
+        LOG_MAGIC, SEGMENT_HEADER_BYTES, SegmentFile, SegmentHeader, SegmentInfo, Segments, create,
+        list, read_seal, sync_dir,
     },
 };
 
@@ -164,7 +164,12 @@ pub fn replay<E: From<LogError>>(
             path: info.path.clone(),
             source,
         })?;
-        for (offset, frame) in file.frames() {
+        let mut frames = file.frames();
+        let mut next_seq = info.first_seq;
+        for (offset, frame) in frames.by_ref() {
+            if frame.kind == Kind::Entries {
+                next_seq = frame.last_seq() + 1;
+            }
             if frame.kind == Kind::Seal || frame.last_seq() < from_seq {
                 continue;
             }
@@ -180,6 +185,15 @@ pub fn replay<E: From<LogError>>(
                 })?;
                 each(seq, &entry)?;
             }
+        }
+        // Of a segment that was not verified, only the ends are known.
+        if next_seq <= info.last_seq {
+            return Err(E::from(LogError::Damaged(Damage {
+                path: info.path.clone(),
+                offset: frames.offset() as u64,
+                seq: next_seq,
+                detail: "a checksum is wrong or bytes are missing".into(),
+            })));
         }
     }
     Ok(())
@@ -296,7 +310,7 @@ impl Check<'_> {
             next_seq = frame.last_seq() + 1;
             end = offset + frame.len_bytes();
         }
-        if let Some(synced_seq) = newest_synced_seq(&bytes[end..])
+        if let Some(synced_seq) = newest_synced_seq(bytes, end)
             && synced_seq >= next_seq
         {
             let detail = format!("commits up to {synced_seq} had been on disk");
@@ -304,10 +318,9 @@ impl Check<'_> {
         }
         let crc = crc32c::crc32c(&bytes[..end]);
         let (cut, bytes_sealed) = match self.log.torn {
-            OnTornTail::Cut => {
-                let cut = self.cut(bytes, end).map_err(self.io())?;
-                (cut, self.seal(next_seq, crc).map_err(self.io())?)
-            }
+            OnTornTail::Cut => self
+                .cut_and_seal(bytes, end, next_seq, crc)
+                .map_err(self.io())?,
             OnTornTail::Leave => (None, end as u64),
         };
         let info = SegmentInfo {
@@ -327,33 +340,36 @@ impl Check<'_> {
         ))
     }
 
-    /// Saves what is behind `end` and cuts it off.
-    fn cut(&self, bytes: &[u8], end: usize) -> io::Result<Option<Cut>> {
-        if end == bytes.len() {
-            return Ok(None);
-        }
-        let saved_to = self.path.with_extension("torn");
-        let mut saved = File::create(&saved_to)?;
-        saved.write_all(&bytes[end..])?;
-        saved.sync_all()?;
-        let file = OpenOptions::new().write(true).open(self.path)?;
-        file.set_len(end as u64)?;
-        file.sync_all()?;
-        let bytes = (bytes.len() - end) as u64;
-        Ok(Some(Cut {
-            path: self.path.to_owned(),
-            bytes,
-            saved_to,
-        }))
-    }
-
-    fn seal(&self, next_seq: u64, crc: u32) -> io::Result<u64> {
-        let mut file = OpenOptions::new().append(true).open(self.path)?;
-        // What a killed server left may still be in memory only; it is about to be served as durable.
-        file.sync_all()?;
-        file.write_all(&frame::seal(next_seq, next_seq - 1, crc))?;
-        file.sync_all()?;
-        Ok(file.metadata()?.len())
+    /// Writes the segment anew with a seal behind what is good of it, and saves what was behind that.
+    ///
+    /// Anew, not in place: what a killed server left may be in memory only, and after a failed sync not even another sync
+    /// would bring it to disk. It is about to be served as durable. And so the cut and the seal appear together.
+    fn cut_and_seal(
+        &self,
+        bytes: &[u8],
+        end: usize,
+        next_seq: u64,
+        crc: u32,
+    ) -> io::Result<(Option<Cut>, u64)> {
+        let cut = match &bytes[end..] {
+            [] => None,
+            torn => {
+                let saved_to = self.path.with_extension("torn");
+                let mut saved = File::create(&saved_to)?;
+                saved.write_all(torn)?;
+                saved.sync_all()?;
+                let (path, bytes) = (self.path.to_owned(), torn.len() as u64);
+                Some(Cut {
+                    path,
+                    bytes,
+                    saved_to,
+                })
+            }
+        };
+        let seal = frame::seal(next_seq, next_seq - 1, end as u64, crc);
+        let sealed = [&bytes[..end], &seal].concat();
+        create(self.path, &sealed)?;
+        Ok((cut, sealed.len() as u64))
     }
 
     fn first_bad_frame(&self) -> Result<Damage, LogError> {
@@ -385,11 +401,11 @@ impl Check<'_> {
     }
 }
 
-/// The highest synced sequence number that any intact frame in `bytes` tells, wherever it begins.
-fn newest_synced_seq(bytes: &[u8]) -> Option<u64> {
-    (0..bytes.len().saturating_sub(HEADER_BYTES - 1))
-        .filter(|&at| matches!(&bytes[at..at + 4], b"FRAM" | b"SEAL"))
-        .filter_map(|at| Frame::decode(&bytes[at..]))
+/// The highest synced sequence number that any intact frame behind `end` tells, wherever it begins.
+fn newest_synced_seq(bytes: &[u8], end: usize) -> Option<u64> {
+    (end..bytes.len())
+        .filter(|&at| matches!(bytes.get(at..at + 4), Some(b"FRAM" | b"SEAL")))
+        .filter_map(|at| Frame::decode(&bytes[at..], at as u64))
         .map(|frame| frame.synced_seq)
         .max()
 }

@@ -22,7 +22,7 @@ impl Salvage {
         let mut ranges = self.readable.clone();
         ranges.sort_unstable();
         for (first, last) in ranges {
-            if first <= seq + 1 && last > seq {
+            if first <= seq.saturating_add(1) && last > seq {
                 seq = last;
             }
         }
@@ -70,7 +70,7 @@ fn for_each_frame(dir: &Path, mut each: impl FnMut(&Frame<'_>)) -> io::Result<()
         let bytes = file.bytes();
         let mut at = SEGMENT_HEADER_BYTES.min(bytes.len());
         while at < bytes.len() {
-            match Frame::decode(&bytes[at..]) {
+            match Frame::decode(&bytes[at..], at as u64) {
                 Some(frame) => {
                     each(&frame);
                     at += frame.len_bytes();

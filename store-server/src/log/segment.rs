@@ -171,7 +171,7 @@ impl<'a> Iterator for Frames<'a> {
     type Item = (usize, Frame<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let frame = Frame::decode(self.bytes.get(self.offset..)?)?;
+        let frame = Frame::decode(self.bytes.get(self.offset..)?, self.offset as u64)?;
         let at = self.offset;
         self.offset += frame.len_bytes();
         Some((at, frame))
@@ -187,8 +187,9 @@ pub fn read_seal(path: &Path) -> io::Result<Option<(u64, u32)>> {
         return Ok(None);
     }
     let mut bytes = [0; SEAL_BYTES];
-    file.read_exact_at(&mut bytes, length - SEAL_BYTES as u64)?;
-    Ok(Frame::decode(&bytes)
+    let offset = length - SEAL_BYTES as u64;
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(Frame::decode(&bytes, offset)
         .filter(|frame| frame.kind == Kind::Seal && frame.len_bytes() == HEADER_BYTES + 4)
         .and_then(|frame| Some((frame.first_seq, super::frame::sealed_crc(&frame)?))))
 }

@@ -1,6 +1,9 @@
 //! Brings what was published into the engine, on a thread of its own, off the answer's path.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -12,14 +15,15 @@ pub struct Applier {
     work: Sender<Arc<Frozen>>,
     done: Receiver<()>,
     busy: bool,
+    thread: JoinHandle<()>,
 }
 
 impl Applier {
-    /// Starts the thread; it ends when the answer is dropped.
+    /// Starts the thread.
     pub fn start_thread(shared: Arc<Shared>) -> std::io::Result<Applier> {
         let (work, portions) = bounded::<Arc<Frozen>>(1);
         let (report, done) = bounded(1);
-        thread::start("applier", move || {
+        let thread = thread::start("applier", move || {
             for frozen in portions {
                 match shared.view.apply(&frozen) {
                     Ok(()) => shared.applied_seq.store(frozen.seq(), Ordering::Release),
@@ -36,6 +40,7 @@ impl Applier {
             work,
             done,
             busy: false,
+            thread,
         })
     }
 
@@ -57,5 +62,13 @@ impl Applier {
             let _ = self.done.recv();
             self.busy = false;
         }
+    }
+
+    /// Waits until nothing is on its way, and ends the thread.
+    pub fn stop(mut self) {
+        self.wait();
+        drop(self.work);
+        // It cannot have panicked: that would have ended the process.
+        let _ = self.thread.join();
     }
 }

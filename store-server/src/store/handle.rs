@@ -1,7 +1,7 @@
 //! The store as the rest of the program sees it.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool, atomic::AtomicU64, atomic::Ordering},
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     thread::JoinHandle,
 };
 
@@ -13,6 +13,7 @@ use stillpoint_proto::v1::{
 
 use super::{
     applier::Applier,
+    checkpoint::Background,
     datadir::DataDir,
     draft::Draft,
     evaluate::Rules,
@@ -81,7 +82,7 @@ impl Store {
             synced_seq: AtomicU64::new(log.next_seq - 1),
             applied_seq: AtomicU64::new(opened.applied_seq),
             checkpoint_seq: AtomicU64::new(opened.checkpoint_seq),
-            checkpoint_running: AtomicBool::new(false),
+            checkpoint: Background::default(),
             config,
             dir,
         });
@@ -239,13 +240,15 @@ impl Store {
         }
     }
 
-    /// Does what was submitted, brings everything to disk, and stops. Blocks.
+    /// Does what was submitted, brings everything to disk, and stops. Blocks. The data directory is free once the last
+    /// clone of the store is dropped, too.
     pub fn close(&self) {
         self.shared.queue.stop();
         if let Some(thread) = self.writer.lock().take() {
             // It cannot have panicked: that would have ended the process.
             let _ = thread.join();
         }
+        self.shared.checkpoint.stop();
     }
 }
 

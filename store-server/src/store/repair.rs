@@ -8,7 +8,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use serde::Serialize;
@@ -223,6 +223,7 @@ impl Plan {
             &*engine,
             &dir.checkpoint(),
             dir.identity().store_id.into_bytes(),
+            &AtomicBool::new(false),
         )?;
         Ok(())
     }

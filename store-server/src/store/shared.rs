@@ -9,7 +9,9 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 use stillpoint_proto::v1::{Reason, StoreError};
 
-use super::{datadir::DataDir, request::Job, validate::Validator, view::View};
+use super::{
+    checkpoint::Background, datadir::DataDir, request::Job, validate::Validator, view::View,
+};
 use crate::{config::Config, log::Segments};
 
 /// What all parts of a store share.
@@ -37,8 +39,8 @@ pub struct Shared {
     pub applied_seq: AtomicU64,
     /// Sequence number the newest checkpoint covers; 0: there is none.
     pub checkpoint_seq: AtomicU64,
-    /// A checkpoint is being taken.
-    pub checkpoint_running: AtomicBool,
+    /// The checkpoint being taken.
+    pub checkpoint: Background,
 }
 
 /// Counters since the start.

@@ -20,7 +20,6 @@ use stillpoint_proto::v1::{Durability, OpResult, Reason, StoreError, op_result::
 
 use super::{
     applier::Applier,
-    checkpoint,
     dedup::{Dedup, reply_for_log},
     draft::{Accepted, Changed, Draft, Pending},
     evaluate::Rules,
@@ -117,6 +116,9 @@ impl Writer {
         dedup: Dedup,
     ) -> Writer {
         let checkpoint_at_bytes = shared.config.log.checkpoint_bytes;
+        let checkpoint_seq = shared.checkpoint_seq.load(Ordering::Acquire);
+        let segments = shared.segments.snapshot().into_iter();
+        let not_covered = segments.filter(|segment| segment.last_seq > checkpoint_seq);
         let due = Due {
             sync: None,
             freeze: None,
@@ -133,7 +135,8 @@ impl Writer {
             clock: Clock::default(),
             due,
             checkpoint_at_bytes,
-            appended_bytes: 0,
+            // A store that is restarted often needs checkpoints too.
+            appended_bytes: not_covered.map(|segment| segment.bytes).sum(),
         }
     }
 
@@ -534,7 +537,9 @@ impl Writer {
         let now_ms = self.clock.now_ms();
         self.dedup.forget_silent(now_ms);
         self.shared.gate.set_disk(disk_is_full(&self.shared));
-        if self.appended_bytes >= self.checkpoint_at_bytes && checkpoint::start(&self.shared) {
+        if self.appended_bytes >= self.checkpoint_at_bytes
+            && self.shared.checkpoint.start(&self.shared)
+        {
             self.checkpoint_at_bytes =
                 self.appended_bytes + self.shared.config.log.checkpoint_bytes;
         }
@@ -564,16 +569,15 @@ impl Writer {
                 refuse(vec![waiting], &stopped());
             }
         }
-        if self.shared.gate.has_failed() {
-            return;
-        }
-        if self.sync().is_ok() {
+        // A store that failed does nothing more to its log.
+        let sound = !self.shared.gate.has_failed() && self.sync().is_ok();
+        if sound {
             self.applier.wait();
             self.hand_over();
-            self.applier.wait();
-            if let Err(error) = self.appender.close() {
-                tracing::error!(%error, "cannot seal the log; the next start will do it");
-            }
+        }
+        self.applier.stop();
+        if sound && let Err(error) = self.appender.close() {
+            tracing::error!(%error, "cannot seal the log; the next start will do it");
         }
     }
 }
