@@ -98,6 +98,7 @@ pub(crate) unsafe fn push_bytes(lua: *mut lua_State, bytes: &[u8]) {
 }
 
 /// Length of the string, or a border of the table, at `index`. Quiet.
+#[allow(clippy::unnecessary_cast)] // Lua 5.4 and 5.5 return a `u64`.
 pub(crate) unsafe fn raw_len(lua: *mut lua_State, index: c_int) -> usize {
     late::rawlen(lua, index) as usize
 }
