@@ -5,13 +5,13 @@
 //!
 //! In the order a call meets it:
 //!
-//! - [`open`]: `require "stillpoint_core"`; [`version`] first checks that the running Lua is the one this is built for.
-//! - [`entry`]: how a call gets from Lua into Rust and its results back, so that neither errors nor panics cross.
-//! - [`context`]: what is kept per Lua universe.
-//! - [`connection`]: the verbs of a connection, on top of stillpoint-client.
-//! - [`op`]: the operations: arguments from the Lua stack, results onto it.
-//! - [`codec`]: Lua values straight to MessagePack and back.
-//! - [`lua`]: the C API under one set of names for all versions.
+//! - `open`: `require "stillpoint_core"`; `version` first checks that the running Lua is the one this is built for.
+//! - `entry`: how a call gets from Lua into Rust and its results back, so that neither errors nor panics cross.
+//! - `context`: what is kept per Lua universe.
+//! - `connection`: the verbs of a connection, on top of stillpoint-client.
+//! - `op`: the operations: arguments from the Lua stack, results onto it.
+//! - `codec`: Lua values straight to MessagePack and back.
+//! - `lua`: the C API under one set of names for all versions.
 //! - [`host`]: runs a script in the built-in Lua with the client preloaded, for `stillpoint lua`.
 //!
 //! # Building
