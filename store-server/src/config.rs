@@ -255,6 +255,26 @@ impl Config {
                 l.message_bytes, l.value_bytes
             ));
         }
+        for (name, queue, of_a_connection, limit) in [
+            (
+                "limits.queue_ops",
+                l.queue_ops,
+                "limits.in_flight",
+                l.in_flight,
+            ),
+            (
+                "limits.queue_bytes",
+                l.queue_bytes,
+                "limits.message_bytes",
+                l.message_bytes,
+            ),
+        ] {
+            if queue < limit {
+                return Err(format!(
+                    "{name} is {queue}: what one connection may send at once ({of_a_connection} = {limit}) must fit in"
+                ));
+            }
+        }
         if self.log.dedup_entries < l.in_flight {
             return Err(format!(
                 "log.dedup_entries is {}: it must be at least limits.in_flight = {}",

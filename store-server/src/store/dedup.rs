@@ -4,9 +4,12 @@
 //! of the log that is younger than the dedup window. It is bounded in three ways: a writer says up to which number it
 //! has got its answers, which are then forgotten; a writer that has been silent for the window is forgotten whole (a
 //! client never repeats a write after half of it); and a writer may have only so many answers outstanding, beyond which
-//! its writes are refused.
+//! its writes are refused, as they are beyond so many bytes of all answers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use prost::Message;
@@ -21,32 +24,42 @@ use crate::log::Entry;
 #[derive(Debug)]
 pub struct Dedup {
     writers: HashMap<Bytes, Window>,
+    bytes: usize,
     entries_max: usize,
-    window_ms: u64,
+    window: Duration,
 }
 
 /// What is remembered of one writer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Window {
     answers: BTreeMap<u64, OpResult>,
+    bytes: usize,
     first_incomplete: u64,
-    last_ms: u64,
+    /// Not the wall clock: a step of it must not make the store forget.
+    last_heard: Instant,
 }
 
 /// Most bytes of a writer's id.
 const WRITER_ID_BYTES_MAX: usize = 64;
+
+/// Most writers remembered at a time; the writes of one more are refused with QUOTA.
+const WRITERS_MAX: usize = 100_000;
+
+/// Most bytes of all answers remembered; writes beyond it are refused with QUOTA.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 impl Dedup {
     /// An empty table.
     pub fn new(entries_max: usize, window_ms: u64) -> Dedup {
         Dedup {
             writers: HashMap::new(),
+            bytes: 0,
             entries_max,
-            window_ms,
+            window: Duration::from_millis(window_ms),
         }
     }
 
-    /// The earlier answer of this write, if it was applied before; an error if it must not be applied.
+    /// The earlier answer of this write, if it was answered before; an error if it must not be applied.
     pub fn check(&mut self, key: &WriterKey) -> Result<Option<OpResult>, StoreError> {
         if key.id.is_empty() || key.id.len() > WRITER_ID_BYTES_MAX || key.sequence == 0 {
             let message = format!(
@@ -57,36 +70,63 @@ impl Dedup {
             );
             return Err(StoreError::new(Reason::Invalid, message));
         }
-        if key.sequence < key.first_incomplete {
-            return Err(already_answered(key.sequence, key.first_incomplete));
-        }
+        let quota = |message: String| Err(StoreError::new(Reason::Quota, message));
+        let writers = self.writers.len();
         let Some(window) = self.writers.get_mut(&key.id) else {
+            if writers >= WRITERS_MAX {
+                return quota(format!(
+                    "answers of {writers} writers are remembered, which is the limit: wait until some have been silent \
+                     for log.dedup_window_secs"
+                ));
+            }
             return Ok(None);
         };
-        window.acknowledge(key.first_incomplete);
+        self.bytes -= window.acknowledge(key.first_incomplete);
         if let Some(answer) = window.answers.get(&key.sequence) {
             return Ok(Some(answer.clone()));
         }
         if key.sequence < window.first_incomplete {
-            return Err(already_answered(key.sequence, window.first_incomplete));
+            let message = format!(
+                "write {} of this writer cannot be repeated: the writer had said that all below {} are answered",
+                key.sequence, window.first_incomplete
+            );
+            return Err(StoreError::new(Reason::Invalid, message));
         }
         if window.answers.len() >= self.entries_max {
-            let message = format!(
+            return quota(format!(
                 "{} answers of this writer are remembered, which is the limit (log.dedup_entries): send \
                  first_incomplete, so that they can be forgotten",
                 self.entries_max
-            );
-            return Err(StoreError::new(Reason::Quota, message));
+            ));
+        }
+        if self.bytes >= ANSWER_BYTES_MAX {
+            return quota(format!(
+                "{} bytes of answers are remembered, which is the limit: send first_incomplete, so that they can be \
+                 forgotten, and ask for less in the answer of a write",
+                self.bytes
+            ));
         }
         Ok(None)
     }
 
     /// Remembers the answer of a write.
-    pub fn insert(&mut self, key: &WriterKey, answer: OpResult, now_ms: u64) {
-        let window = self.writers.entry(key.id.clone()).or_default();
-        window.acknowledge(key.first_incomplete);
-        window.answers.insert(key.sequence, answer);
-        window.last_ms = now_ms;
+    pub fn insert(&mut self, key: &WriterKey, answer: OpResult) {
+        let bytes = answer.encoded_len();
+        let window = self
+            .writers
+            .entry(key.id.clone())
+            .or_insert_with(|| Window {
+                answers: BTreeMap::new(),
+                bytes: 0,
+                first_incomplete: 0,
+                last_heard: Instant::now(),
+            });
+        self.bytes -= window.acknowledge(key.first_incomplete);
+        let replaced = window.answers.insert(key.sequence, answer);
+        let replaced_bytes = replaced.map_or(0, |answer| answer.encoded_len());
+        window.bytes = window.bytes + bytes - replaced_bytes;
+        self.bytes = self.bytes + bytes - replaced_bytes;
+        window.last_heard = Instant::now();
     }
 
     /// Remembers the answer of a write found in the log.
@@ -97,38 +137,44 @@ impl Dedup {
                 sequence: writer.sequence,
                 first_incomplete: writer.first_incomplete,
             };
-            self.insert(&key, answer_of(entry)?, entry.time_ms);
+            self.insert(&key, answer_of(entry)?);
         }
         Ok(())
     }
 
     /// Forgets writers that have been silent for the window.
-    pub fn forget_silent(&mut self, now_ms: u64) {
-        let window_ms = self.window_ms;
-        self.writers
-            .retain(|_, window| window.last_ms.saturating_add(window_ms) > now_ms);
+    pub fn forget_silent(&mut self) {
+        let Dedup {
+            writers,
+            bytes,
+            window,
+            ..
+        } = self;
+        writers.retain(|_, writer| {
+            let keep = writer.last_heard.elapsed() < *window;
+            *bytes -= if keep { 0 } else { writer.bytes };
+            keep
+        });
     }
 
     /// The dedup window, in milliseconds.
     pub fn window_ms(&self) -> u64 {
-        self.window_ms
+        self.window.as_millis() as u64
     }
 }
 
-fn already_answered(sequence: u64, first_incomplete: u64) -> StoreError {
-    let message = format!(
-        "write {sequence} of this writer cannot be repeated: the writer had said that all below {first_incomplete} are \
-         answered"
-    );
-    StoreError::new(Reason::Invalid, message)
-}
-
 impl Window {
-    fn acknowledge(&mut self, first_incomplete: u64) {
-        if first_incomplete > self.first_incomplete {
-            self.first_incomplete = first_incomplete;
-            self.answers = self.answers.split_off(&first_incomplete);
+    /// Forgets the answers below a number; gives their bytes.
+    fn acknowledge(&mut self, first_incomplete: u64) -> usize {
+        if first_incomplete <= self.first_incomplete {
+            return 0;
         }
+        self.first_incomplete = first_incomplete;
+        let kept = self.answers.split_off(&first_incomplete);
+        let gone = std::mem::replace(&mut self.answers, kept);
+        let bytes = gone.values().map(OpResult::encoded_len).sum();
+        self.bytes -= bytes;
+        bytes
     }
 }
 

@@ -112,31 +112,30 @@ impl<'a> Draft<'a> {
         schema: u32,
         expires_at_ms: u64,
     ) -> Result<&Record, StoreError> {
-        let before = match self.changes.remove(key) {
-            Some(changed) if changed.after.is_none() => Changed {
-                after: None,
-                ..changed
-            },
-            Some(changed) => changed,
+        // Written twice in one commit, a record's version still grows by one; deleted and written, it is a new record.
+        let (create_rev, version) = match self.changes.get(key) {
+            Some(changed) => changed.after.as_ref().map(|r| (r.create_rev, r.version)),
             None => {
                 let before = self.before(key)?;
-                Changed {
-                    after: before.clone(),
+                let grown = before.as_ref().map(|r| (r.create_rev, r.version + 1));
+                let changed = Changed {
                     before,
-                }
+                    after: None,
+                };
+                self.changes.insert(key.clone(), changed);
+                grown
             }
-        };
-        // Written twice in one commit, a record's version still grows by one; deleted and written, it is a new record.
-        let base = before.after.as_ref().and(before.before.as_ref());
+        }
+        .unwrap_or((self.revision, 1));
         let record = Record {
-            create_rev: base.map_or(self.revision, |r| r.create_rev),
+            create_rev,
             mod_rev: self.revision,
-            version: base.map_or(0, |r| r.version) + 1,
+            version,
             schema,
             expires_at_ms,
             value,
         };
-        let changed = self.changes.entry(key.clone()).or_insert(before);
+        let changed = self.changes.get_mut(key).expect("entered above");
         Ok(changed.after.insert(record))
     }
 

@@ -70,8 +70,13 @@ impl Counters {
 /// What the writer is told.
 #[derive(Debug)]
 pub enum Command {
-    /// Do these writes.
-    Job(Job),
+    /// Do these writes, which were counted as so many bytes.
+    Job {
+        /// The writes.
+        job: Job,
+        /// Their bytes.
+        bytes: usize,
+    },
     /// Do what is queued, then stop.
     Stop,
 }
@@ -117,10 +122,10 @@ impl Queue {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err((job, full("bytes", self.bytes_max, "limits.queue_bytes")));
         }
-        match self.sender.send(Command::Job(job)) {
+        match self.sender.send(Command::Job { job, bytes }) {
             Ok(()) => Ok(()),
             Err(refused) => match refused.into_inner() {
-                Command::Job(job) => Err((job, stopped())),
+                Command::Job { job, .. } => Err((job, stopped())),
                 Command::Stop => unreachable!("a job was sent"),
             },
         }
@@ -225,4 +230,43 @@ pub fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use stillpoint_proto::v1::{Durability, Op};
+
+    use super::*;
+    use crate::store::request::WriteItem;
+
+    fn job(writes: usize) -> Job {
+        let write = || WriteItem {
+            op: Op::default(),
+            writer: None,
+            durability: Durability::Unspecified,
+            deadline: None,
+        };
+        Job {
+            namespace: "w".into(),
+            session: "".into(),
+            items: (0..writes).map(|_| write()).collect(),
+            reply: Box::new(|_| {}),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_refuses_by_name_and_has_room_again_once_it_is_emptied() {
+        let (sender, _receiver) = crossbeam_channel::unbounded();
+        let queue = Queue::new(sender, 4, 100);
+        assert!(queue.push(job(3), 10).is_ok());
+        let (back, error) = queue.push(job(2), 10).expect_err("too many writes");
+        assert_eq!((back.items.len(), error.reason()), (2, Reason::RateLimited));
+        assert!(error.message.contains("limits.queue_ops"), "{error}");
+        assert!(error.retry_after_ms > 0);
+        let (_, error) = queue.push(job(1), 95).expect_err("too many bytes");
+        assert!(error.message.contains("limits.queue_bytes"), "{error}");
+        queue.popped(3, 10);
+        assert!(queue.push(job(4), 100).is_ok());
+        assert_eq!(queue.len(), 4);
+    }
 }

@@ -24,6 +24,7 @@ use super::{
     draft::{Accepted, Changed, Draft, Pending},
     evaluate::Rules,
     expiry, keys,
+    record::Record,
     request::{Answers, Job, WriteItem, WriterKey},
     shared::{Command, Counters, Shared, now_ms, stopped},
 };
@@ -45,6 +46,8 @@ pub struct Writer {
     due: Due,
     checkpoint_at_bytes: u64,
     appended_bytes: u64,
+    /// Nothing more may be written to the log.
+    log_failed: bool,
 }
 
 /// Server time that never runs backwards.
@@ -69,6 +72,15 @@ struct Due {
     housekeeping: Instant,
     /// The next record expires, in milliseconds since 1970.
     expiry_ms: Option<u64>,
+    /// But nothing is expired before this time, so that many lifetimes end in one commit.
+    expire_from_ms: u64,
+}
+
+impl Due {
+    /// When the next record is to be expired, in milliseconds since 1970.
+    fn expiry(&self) -> Option<u64> {
+        Some(self.expiry_ms?.max(self.expire_from_ms))
+    }
 }
 
 /// Writes evaluated together, not yet durable.
@@ -77,7 +89,10 @@ struct Batch {
     pending: Pending,
     /// Keys of the view that are not records.
     own_keys: Vec<(Bytes, Option<Bytes>)>,
+    commits: usize,
     needs_sync: bool,
+    /// Part of it was appended already, and that failed.
+    failed: Option<StoreError>,
 }
 
 /// Answers that wait for the sync.
@@ -90,8 +105,11 @@ struct Waiting {
 /// Most writes of one batch; more wait for the next.
 const BATCH_OPS_MAX: usize = 4096;
 
-/// Most bytes of one batch's frame, give or take the last job.
-const BATCH_BYTES_MAX: usize = 16 << 20;
+/// A frame that has more bytes is appended, and the batch goes on in another. The batch takes no more jobs then.
+const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Most bytes that one commit may write. So no frame comes near the largest that can be read.
+const COMMIT_BYTES_MAX: usize = 64 << 20;
 
 /// A portion of this size is handed to the applier at once: large, as what is written twice meanwhile goes to the engine
 /// once, and neighbours go together ...
@@ -102,6 +120,9 @@ const FREEZE_PART: usize = 4;
 
 /// ... a smaller one after this time.
 const FREEZE_AFTER: Duration = Duration::from_secs(1);
+
+/// How long records whose time is up may be kept so that they expire together.
+const EXPIRE_EVERY_MS: u64 = 50;
 
 /// How often the housekeeping is done.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
@@ -124,6 +145,7 @@ impl Writer {
             freeze: None,
             housekeeping: Instant::now(),
             expiry_ms: Some(0),
+            expire_from_ms: 0,
         };
         Writer {
             shared,
@@ -137,6 +159,7 @@ impl Writer {
             checkpoint_at_bytes,
             // A store that is restarted often needs checkpoints too.
             appended_bytes: not_covered.map(|segment| segment.bytes).sum(),
+            log_failed: false,
         }
     }
 
@@ -147,7 +170,8 @@ impl Writer {
         loop {
             let wait = self.next_due().saturating_duration_since(Instant::now());
             match self.queue.recv_timeout(wait) {
-                Ok(Command::Job(job)) => {
+                Ok(Command::Job { job, bytes }) => {
+                    self.shared.queue.popped(job.items.len(), bytes);
                     if self.batch(job) {
                         break;
                     }
@@ -168,15 +192,19 @@ impl Writer {
         let mut stop = false;
         let now_ms = self.clock.now_ms();
         let mut next = Some(first);
-        self.frame.begin(self.appender.next_seq());
+        let first_seq = self.appender.next_seq();
+        self.frame.begin(first_seq);
         while let Some(job) = next.take() {
             ops += job.items.len();
             waiting.push(self.job(&mut batch, job, now_ms));
-            if ops >= BATCH_OPS_MAX || self.frame.len_bytes() >= BATCH_BYTES_MAX {
+            if ops >= BATCH_OPS_MAX || self.appender.next_seq() > first_seq {
                 break;
             }
             match self.queue.try_recv() {
-                Ok(Command::Job(job)) => next = Some(job),
+                Ok(Command::Job { job, bytes }) => {
+                    self.shared.queue.popped(job.items.len(), bytes);
+                    next = Some(job);
+                }
                 Ok(Command::Stop) => stop = true,
                 Err(_) => {}
             }
@@ -189,8 +217,6 @@ impl Writer {
     }
 
     fn job(&mut self, batch: &mut Batch, job: Job, now_ms: u64) -> Waiting {
-        let bytes = job.items.iter().map(item_bytes).sum();
-        self.shared.queue.popped(job.items.len(), bytes);
         let results = job.items.iter().map(|item| {
             self.item(batch, &job, item, now_ms)
                 .unwrap_or_else(|error| {
@@ -218,6 +244,9 @@ impl Writer {
         now_ms: u64,
     ) -> Result<OpResult, StoreError> {
         self.shared.gate.check()?;
+        if let Some(error) = &batch.failed {
+            return Err(error.clone());
+        }
         if let Some(writer) = &item.writer
             && let Some(answer) = self.dedup.check(writer)?
         {
@@ -233,6 +262,28 @@ impl Writer {
             let message = "the caller's deadline passed while the write waited for the writer";
             return Err(StoreError::new(Reason::DeadlineExceeded, message));
         }
+        let result = self.evaluate(batch, job, item, now_ms);
+        if let Some(writer) = &item.writer {
+            match &result {
+                Ok(answer) => self.dedup.insert(writer, answer.clone()),
+                // A refusal is an answer too: a copy of the write that comes late must not be applied after it.
+                Err(error) if is_final(error.reason()) => {
+                    let kind = Some(Kind::Error(error.clone()));
+                    self.dedup.insert(writer, OpResult { kind });
+                }
+                Err(_) => {}
+            }
+        }
+        result
+    }
+
+    fn evaluate(
+        &mut self,
+        batch: &mut Batch,
+        job: &Job,
+        item: &WriteItem,
+        now_ms: u64,
+    ) -> Result<OpResult, StoreError> {
         let source = Accepted {
             view: &self.shared.view,
             pending: &batch.pending,
@@ -253,6 +304,8 @@ impl Writer {
             }
             return Ok(result);
         }
+        let reply = reply_for_log(&result);
+        check_size(&changes, &reply)?;
         batch.needs_sync |= self.durability(item.durability, &changes) == DurabilityKind::Synced;
         let origin = CommitOrigin {
             origin: Origin::Client,
@@ -265,12 +318,9 @@ impl Writer {
             revision,
             changes,
             &origin,
-            &reply_for_log(&result),
+            &reply,
             now_ms,
         );
-        if let Some(writer) = &item.writer {
-            self.dedup.insert(writer, result.clone(), now_ms);
-        }
         Ok(result)
     }
 
@@ -339,50 +389,67 @@ impl Writer {
         state.records = state.records.saturating_add_signed(records_delta);
         batch.pending.namespaces.insert(namespace.clone(), state);
         for (key, changed) in changes {
-            if let Some(record) = &changed.after
-                && record.expires_at_ms > 0
-            {
-                let expires_at_ms = record.expires_at_ms;
-                batch
-                    .own_keys
-                    .push((keys::expiry(expires_at_ms, &key), Some(Bytes::new())));
-                self.due.expiry_ms = Some(
-                    self.due
-                        .expiry_ms
-                        .map_or(expires_at_ms, |d| d.min(expires_at_ms)),
-                );
-            }
+            self.schedule_expiry(batch, &key, &changed);
             batch.pending.records.insert(key, changed.after);
+        }
+        batch.commits += 1;
+        if self.frame.len_bytes() >= FRAME_BYTES_MAX {
+            batch.failed = self.append(now_ms).err();
         }
     }
 
-    /// Makes a batch durable, as far as it asks for it, and readable.
-    fn commit(&mut self, batch: Batch, now_ms: u64) -> Result<(), StoreError> {
-        let commits = self.frame.count();
-        if commits > 0 {
+    /// Keeps the expiry keys in step with a change.
+    fn schedule_expiry(&mut self, batch: &mut Batch, key: &Bytes, changed: &Changed) {
+        let expires_at_ms = |r: &Option<Record>| r.as_ref().map_or(0, |r| r.expires_at_ms);
+        let (before, after) = (
+            expires_at_ms(&changed.before),
+            expires_at_ms(&changed.after),
+        );
+        if before == after {
+            return;
+        }
+        if before > 0 {
+            batch.own_keys.push((keys::expiry(before, key), None));
+        }
+        if after > 0 {
+            let key = keys::expiry(after, key);
+            batch.own_keys.push((key, Some(Bytes::new())));
+            self.due.expiry_ms = Some(self.due.expiry_ms.map_or(after, |due| due.min(after)));
+        }
+    }
+
+    /// Appends the frame, and begins the next.
+    fn append(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        if self.frame.count() > 0 {
             self.appended_bytes += self.frame.len_bytes() as u64;
             (self.appender.append(&mut self.frame, now_ms))
                 .map_err(|e| self.failed("append to the log", &e))?;
+            self.frame.begin(self.appender.next_seq());
             self.due.sync.get_or_insert_with(|| {
                 Instant::now() + Duration::from_millis(self.shared.config.log.applied_sync_ms)
             });
         }
+        Ok(())
+    }
+
+    /// Makes a batch durable, as far as it asks for it, and readable.
+    fn commit(&mut self, batch: Batch, now_ms: u64) -> Result<(), StoreError> {
+        if let Some(error) = batch.failed {
+            return Err(error);
+        }
+        self.append(now_ms)?;
         if batch.needs_sync {
             self.sync()?;
         }
-        if commits > 0 || !batch.own_keys.is_empty() {
-            let records = batch
-                .pending
-                .records
-                .into_iter()
-                .map(|(k, record)| (k, record.map(|r| r.encode())));
+        if batch.commits > 0 || !batch.own_keys.is_empty() {
+            // Encoded before readers are locked out.
+            let records = batch.pending.records.into_iter();
+            let mut changes: Vec<_> = records.map(|(k, r)| (k, r.map(|r| r.encode()))).collect();
+            changes.extend(batch.own_keys);
             let last_seq = self.appender.next_seq() - 1;
-            self.shared.view.publish(
-                records.chain(batch.own_keys),
-                batch.pending.namespaces,
-                last_seq,
-            );
-            Counters::add(&self.shared.counters.commits, commits as usize);
+            let namespaces = batch.pending.namespaces;
+            self.shared.view.publish(changes, namespaces, last_seq);
+            Counters::add(&self.shared.counters.commits, batch.commits);
             self.due
                 .freeze
                 .get_or_insert_with(|| Instant::now() + FREEZE_AFTER);
@@ -404,7 +471,8 @@ impl Writer {
     }
 
     /// After a failed write or fsync nobody knows what is on disk: stop writing for good, never try again.
-    fn failed(&self, what: &str, error: &std::io::Error) -> StoreError {
+    fn failed(&mut self, what: &str, error: &std::io::Error) -> StoreError {
+        self.log_failed = true;
         self.shared.gate.fail(format!(
             "cannot {what}: {error}; reads go on, mend the disk and restart the server"
         ));
@@ -414,8 +482,11 @@ impl Writer {
     }
 
     fn answer(&self, waiting: Vec<Waiting>) {
-        for job in waiting {
-            let revision = self.shared.view.read().namespace(&job.namespace).revision;
+        let view = self.shared.view.read();
+        let revision = |job: &Waiting| view.namespace(&job.namespace).revision;
+        let revisions: Vec<_> = waiting.iter().map(revision).collect();
+        drop(view);
+        for (job, revision) in waiting.into_iter().zip(revisions) {
             (job.reply)(Answers {
                 results: job.results,
                 revision,
@@ -424,7 +495,7 @@ impl Writer {
     }
 
     fn next_due(&self) -> Instant {
-        let expiry = self.due.expiry_ms.map(|due_ms| {
+        let expiry = self.due.expiry().map(|due_ms| {
             Instant::now() + Duration::from_millis(due_ms.saturating_sub(now_ms()).min(60_000))
         });
         [self.due.sync, self.due.freeze, expiry]
@@ -435,12 +506,13 @@ impl Writer {
 
     fn do_due(&mut self) {
         let now = Instant::now();
-        // A store that failed does nothing more to its log.
-        let failed = self.shared.gate.has_failed();
-        if self.due.sync.is_some_and(|due| due <= now) && !failed && self.sync().is_err() {
+        if self.log_failed {
+            // A store whose log failed does nothing more to it.
+            self.due.sync = None;
+        } else if self.due.sync.is_some_and(|due| due <= now) && self.sync().is_err() {
             return;
         }
-        if self.due.expiry_ms.is_some_and(|due_ms| due_ms <= now_ms()) {
+        if self.due.expiry().is_some_and(|due_ms| due_ms <= now_ms()) {
             self.expire();
         }
         let view = &self.shared.view;
@@ -495,6 +567,7 @@ impl Writer {
             Err(error) => return self.shared.gate.fail(error.message),
         };
         self.due.expiry_ms = due.next_ms;
+        self.due.expire_from_ms = now_ms + EXPIRE_EVERY_MS;
         let mut batch = Batch {
             needs_sync: true,
             own_keys: due.index_keys,
@@ -535,7 +608,7 @@ impl Writer {
 
     fn housekeeping(&mut self) {
         let now_ms = self.clock.now_ms();
-        self.dedup.forget_silent(now_ms);
+        self.dedup.forget_silent();
         self.shared.gate.set_disk(disk_is_full(&self.shared));
         if self.appended_bytes >= self.checkpoint_at_bytes
             && self.shared.checkpoint.start(&self.shared)
@@ -560,7 +633,7 @@ impl Writer {
     fn stop(mut self) {
         // Jobs that came after the stop were not begun.
         while let Ok(command) = self.queue.try_recv() {
-            if let Command::Job(job) = command {
+            if let Command::Job { job, .. } = command {
                 let waiting = Waiting {
                     namespace: job.namespace,
                     results: vec![OpResult::default(); job.items.len()],
@@ -569,8 +642,7 @@ impl Writer {
                 refuse(vec![waiting], &stopped());
             }
         }
-        // A store that failed does nothing more to its log.
-        let sound = !self.shared.gate.has_failed() && self.sync().is_ok();
+        let sound = !self.log_failed && self.sync().is_ok();
         if sound {
             self.applier.wait();
             self.hand_over();
@@ -608,6 +680,26 @@ fn refuse(waiting: Vec<Waiting>, error: &StoreError) {
             revision: 0,
         });
     }
+}
+
+/// Whether a refusal stands: the same write sent again must be refused again.
+fn is_final(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::VersionConflict | Reason::BoundViolation | Reason::Invalid | Reason::TooLarge
+    )
+}
+
+fn check_size(changes: &[(Bytes, Changed)], reply: &[u8]) -> Result<(), StoreError> {
+    let value_bytes = |(_, c): &(Bytes, Changed)| c.after.as_ref().map_or(0, |r| r.value.len());
+    let bytes = changes.iter().map(value_bytes).sum::<usize>() + reply.len();
+    if bytes > COMMIT_BYTES_MAX {
+        let message = format!(
+            "the transaction writes {bytes} bytes: the limit is {COMMIT_BYTES_MAX}; write fewer records at once"
+        );
+        return Err(StoreError::new(Reason::TooLarge, message));
+    }
+    Ok(())
 }
 
 /// About how many bytes a write keeps in memory while it waits.
