@@ -1,5 +1,6 @@
 //! The built program, run as people and scripts run it, against real servers.
 
+mod bench;
 mod demo;
 mod dump_load;
 mod records;

@@ -1,0 +1,83 @@
+//! `stillpoint bench`: that it measures, never how fast.
+
+use serde_json::Value;
+
+use crate::server::{Server, program, run};
+
+const QUICK: [&str; 6] = ["bench", "--quick", "--seconds", "0.05", "--records", "100"];
+
+fn cells(report: &str) -> Vec<Value> {
+    let report: Value = serde_json::from_str(report).unwrap();
+    report["cells"].as_array().unwrap().clone()
+}
+
+#[test]
+fn every_quick_cell_is_measured_on_a_server_of_its_own_that_is_gone_afterwards() {
+    let parent = tempfile::tempdir().unwrap();
+    let ran = run(program()
+        .args(QUICK)
+        .args(["--json", "--dir"])
+        .arg(parent.path()));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let cells = cells(&ran.stdout);
+    assert_eq!(cells.len(), 5 * 2 * 2);
+    for cell in &cells {
+        assert!(cell["ops"].as_u64().unwrap() > 0, "{cell}");
+        assert!(cell["ops_per_second"].as_f64().unwrap() > 0.0, "{cell}");
+        let [p50, p99, p999] =
+            ["p50_us", "p99_us", "p999_us"].map(|name| cell[name].as_f64().unwrap());
+        assert!(0.0 < p50 && p50 <= p99 && p99 <= p999, "{cell}");
+        let syncs_per_commit = cell["syncs_per_commit"].as_f64();
+        match cell["workload"].as_str().unwrap() {
+            "get" => assert_eq!(syncs_per_commit, None, "{cell}"),
+            _ => assert!(syncs_per_commit.unwrap() > 0.0, "{cell}"),
+        }
+    }
+    assert_eq!(parent.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn a_running_server_is_measured_in_a_namespace_of_its_own() {
+    let server = Server::start();
+    server.ok(&["put", "player/42", "1"]);
+    let url = |socket| format!("unix:{}", server.directory().join(socket).display());
+    let (url, admin) = (url("stillpoint.sock"), url("admin.sock"));
+    let typed = [
+        "--workload",
+        "update",
+        "--in-flight",
+        "4",
+        "--client",
+        "rust",
+        "--url",
+        &url,
+        "--admin",
+        &admin,
+    ];
+    let table = server.ok(&[&QUICK[..], &typed].concat());
+    let rows = table.lines().filter(|line| line.contains("| update "));
+    assert_eq!(rows.count(), 1, "{table}");
+    let status: Value = serde_json::from_str(&server.ok(&["status", "--json"])).unwrap();
+    let namespaces = status["namespaces"].as_array().unwrap();
+    let records = |name: &str| {
+        let of = |namespace: &&Value| namespace["namespace"] == name;
+        namespaces.iter().find(of).unwrap()["records"].clone()
+    };
+    assert_eq!(
+        (records("bench"), records("default")),
+        (100.into(), 1.into())
+    );
+}
+
+#[test]
+fn more_in_flight_than_the_server_allows_is_refused_with_its_limit() {
+    let typed = ["--in-flight", "1000000", "--client", "rust"];
+    let ran = run(program().args(QUICK).args(typed));
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("operations in flight on a connection, not 1000000"),
+        "{}",
+        ran.stderr
+    );
+}
