@@ -14,6 +14,10 @@ use crate::v1::{Reason, StoreError};
 /// Domain of `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "stillpoint";
 
+/// Bytes of the detail beyond which the record is left out of it: on a unary call the caller reads it again. On Pipeline
+/// the error is part of the message, and whole.
+const HEADER_BYTES_MAX: usize = 4096;
+
 /// Type of the detail that holds a [`StoreError`].
 const STORE_ERROR_TYPE_URL: &str = "type.googleapis.com/stillpoint.v1.StoreError";
 
@@ -79,9 +83,18 @@ impl StoreError {
         let mut rpc_status = Status::with_error_details(reason.code(), &self.message, details)
             .rpc_status()
             .unwrap_or_default();
+        // A status travels in a header, and headers are small.
+        let value = match self.encode_to_vec() {
+            whole if whole.len() <= HEADER_BYTES_MAX => whole,
+            _ => StoreError {
+                current: None,
+                ..self.clone()
+            }
+            .encode_to_vec(),
+        };
         rpc_status.details.push(prost_types::Any {
             type_url: STORE_ERROR_TYPE_URL.into(),
-            value: self.encode_to_vec(),
+            value,
         });
         Status::with_details(
             reason.code(),

@@ -83,18 +83,6 @@ async fn operations_over_the_credits_are_refused_and_the_others_done() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_and_says_when_to_come_again() {
-    let server = start(&["--max-queue-ops=2"]);
-    let frame = items((0..3).map(|i| put(&format!("k{i}"), "x")), 0);
-    for (_, result) in answers(pipeline(&server, "w", frame).await.expect("opened")).await {
-        let error = error_of(&result);
-        assert_eq!(error.reason(), Reason::RateLimited);
-        assert!(error.message.contains("limits.queue_ops"), "{error}");
-        assert!(error.retry_after_ms > 0);
-    }
-}
-
-#[tokio::test]
 async fn sizes_and_counts_over_their_limits_are_refused_by_name() {
     let server = start(&[
         "--max-message-bytes=64KiB",

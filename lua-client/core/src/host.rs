@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-use mlua_sys as sys;
+use mlua::ffi as sys;
 
 use crate::lua::{self, lua_State};
 

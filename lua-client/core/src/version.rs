@@ -55,7 +55,7 @@ pub(crate) unsafe fn check_by_lua(_lua: *mut crate::lua::lua_State) {
     }
     #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
     {
-        let sizes = size_of::<mlua_sys::lua_Integer>() * 16 + size_of::<mlua_sys::lua_Number>();
+        let sizes = size_of::<mlua::ffi::lua_Integer>() * 16 + size_of::<mlua::ffi::lua_Number>();
         let minor = match LUA_VERSION {
             "Lua 5.3" => 503.0,
             "Lua 5.4" => 504.0,

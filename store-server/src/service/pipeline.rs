@@ -4,6 +4,9 @@
 //! from one snapshot, in the same poll; its writes go to the writer as one job, whose answers come back through a
 //! channel as one message.
 //!
+//! A slow reader holds up only itself: an operation keeps its credit until its answer has left, and while many bytes of
+//! answers wait, what the client sent waits too.
+//!
 //! Items of one lane keep their order: the writer keeps that of writes by itself, so only an item behind which a read
 //! must wait is held back here, until the lane's writes before it are answered.
 
@@ -43,7 +46,10 @@ pub struct Pipeline {
         mpsc::UnboundedSender<Answered>,
         mpsc::UnboundedReceiver<Answered>,
     ),
-    outbox: VecDeque<PipelineResult>,
+    /// Items that have their credit and are not begun.
+    backlog: VecDeque<Admitted>,
+    outbox: VecDeque<Outgoing>,
+    outbox_bytes: usize,
     opened: Option<PipelineOpened>,
     end: Option<Status>,
 }
@@ -61,7 +67,21 @@ struct Caller {
 #[derive(Default)]
 struct Lane {
     writes: usize,
-    held: VecDeque<(PipelineItem, Option<Instant>)>,
+    held: Vec<Admitted>,
+}
+
+/// An item that has its credit.
+struct Admitted {
+    item: PipelineItem,
+    deadline: Option<Instant>,
+}
+
+/// An answer on its way out.
+struct Outgoing {
+    result: PipelineResult,
+    bytes: usize,
+    /// It gives a credit back when it leaves.
+    has_credit: bool,
 }
 
 /// Which items a job's answers belong to: id and lane.
@@ -87,6 +107,10 @@ struct Writes {
     items: Vec<WriteItem>,
 }
 
+/// A frame with more than this many items for each credit breaks the Pipeline: refusing them one by one would cost more
+/// than they do.
+const FRAME_ITEMS_PER_CREDIT: usize = 2;
+
 impl Pipeline {
     /// A Pipeline that has not been opened yet.
     pub fn new(api: &StateApi, inbound: Streaming<PipelineRequest>) -> Pipeline {
@@ -100,7 +124,9 @@ impl Pipeline {
             in_flight: 0,
             lanes: HashMap::new(),
             answers: mpsc::unbounded_channel(),
+            backlog: VecDeque::new(),
             outbox: VecDeque::new(),
+            outbox_bytes: 0,
             opened: None,
             end: None,
         }
@@ -111,6 +137,10 @@ impl Pipeline {
         loop {
             if !self.outbox.is_empty() || self.opened.is_some() {
                 return Some(Ok(self.frame()));
+            }
+            if !self.backlog.is_empty() {
+                self.work();
+                continue;
             }
             if self.in_flight == 0 && self.inbound.is_none() {
                 return self.end.take().map(Err);
@@ -159,16 +189,20 @@ impl Pipeline {
 
     fn frame(&mut self) -> PipelineResponse {
         let bytes_max = self.store.config().limits.answer_bytes();
-        let mut bytes = 0;
-        let mut count = 0;
-        for result in &self.outbox {
-            bytes += result.encoded_len();
-            count += 1;
-            if bytes >= bytes_max {
-                break;
-            }
+        let mut results = Vec::with_capacity(self.outbox.len());
+        let (mut bytes, mut credits) = (0, 0);
+        while let Some(next) = self.outbox.front()
+            && (bytes + next.bytes <= bytes_max || results.is_empty())
+            && let Some(outgoing) = self.outbox.pop_front()
+        {
+            bytes += outgoing.bytes;
+            credits += usize::from(outgoing.has_credit);
+            results.push(outgoing.result);
         }
-        let results = self.outbox.drain(..count).collect();
+        self.outbox_bytes -= bytes;
+        self.in_flight -= credits;
+        let in_flight = &self.gauges.in_flight;
+        in_flight.fetch_sub(credits as u64, Ordering::Relaxed);
         PipelineResponse {
             opened: self.opened.take(),
             header: Some(self.header.clone()),
@@ -176,6 +210,7 @@ impl Pipeline {
         }
     }
 
+    /// Admits the items of a frame, as far as there are credits.
     fn received(&mut self, request: PipelineRequest) -> Result<(), StoreError> {
         if let Some(open) = request.open {
             self.open(open)?;
@@ -187,32 +222,44 @@ impl Pipeline {
             ));
         };
         let namespace = caller.namespace.clone();
-        let store = self.store.clone();
+        let limit = self.store.config().limits.in_flight;
+        if request.items.len() > FRAME_ITEMS_PER_CREDIT * limit {
+            return Err(over_credit(limit));
+        }
         let now = Instant::now();
-        let mut reader = None;
-        let mut writes = Writes::default();
         for item in request.items {
-            let deadline =
-                (item.timeout_ms > 0).then(|| now + Duration::from_millis(item.timeout_ms.into()));
-            if self.in_flight >= store.config().limits.in_flight {
-                self.refuse(item.id, over_credit(store.config().limits.in_flight));
-                continue;
-            }
-            if let Err(error) = item
-                .op
-                .as_ref()
-                .map_or_else(|| Err(no_op()), |op| store.check(&namespace, op))
-            {
-                self.refuse(item.id, error);
+            let checked = match &item.op {
+                _ if self.in_flight >= limit => Err(over_credit(limit)),
+                Some(op) => self.store.check(&namespace, op),
+                None => Err(no_op()),
+            };
+            if let Err(error) = checked {
+                let kind = Some(op_result::Kind::Error(error));
+                self.push(item.id, OpResult { kind }, false);
                 continue;
             }
             self.in_flight += 1;
             self.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
-            self.begin(item, deadline, &store, &mut reader, &mut writes);
+            let timeout = Duration::from_millis(item.timeout_ms.into());
+            let deadline = (item.timeout_ms > 0).then(|| now + timeout);
+            self.backlog.push_back(Admitted { item, deadline });
+        }
+        Ok(())
+    }
+
+    /// Begins what was admitted, until many bytes of answers wait.
+    fn work(&mut self) {
+        let store = self.store.clone();
+        let outbox_bytes_max = store.config().limits.answer_bytes();
+        let mut reader = None;
+        let mut writes = Writes::default();
+        while self.outbox_bytes < outbox_bytes_max
+            && let Some(admitted) = self.backlog.pop_front()
+        {
+            self.begin(admitted, &store, &mut reader, &mut writes);
         }
         drop(reader);
         self.submit(writes);
-        Ok(())
     }
 
     fn open(&mut self, open: PipelineOpen) -> Result<(), StoreError> {
@@ -252,29 +299,26 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Begins an item that has its credit: answers a read, adds a write to `writes`, or holds it back in its lane.
+    /// Begins an item: answers a read, adds a write to `writes`, or holds it back in its lane.
     fn begin<'s>(
         &mut self,
-        item: PipelineItem,
-        deadline: Option<Instant>,
+        admitted: Admitted,
         store: &'s Store,
         reader: &mut Option<Reader<'s>>,
         writes: &mut Writes,
     ) {
-        let is_read = is_read(&item);
-        if item.lane != 0
-            && let Some(lane) = self.lanes.get_mut(&item.lane)
+        let is_read = is_read(&admitted.item);
+        if admitted.item.lane != 0
+            && let Some(lane) = self.lanes.get_mut(&admitted.item.lane)
             && (is_read || !lane.held.is_empty())
         {
-            lane.held.push_back((item, deadline));
+            lane.held.push(admitted);
             return;
         }
+        let Admitted { item, deadline } = admitted;
         if is_read {
-            self.read(
-                &item,
-                deadline,
-                reader.get_or_insert_with(|| store.reader()),
-            );
+            let reader = reader.get_or_insert_with(|| store.reader());
+            self.read(&item, deadline, reader);
         } else {
             self.write(item, deadline, writes);
         }
@@ -291,10 +335,7 @@ impl Pipeline {
         let result = result.unwrap_or_else(|| OpResult {
             kind: Some(op_result::Kind::Error(too_late())),
         });
-        self.done(PipelineResult {
-            id: item.id,
-            result: Some(result),
-        });
+        self.push(item.id, result, true);
     }
 
     fn write(&mut self, item: PipelineItem, deadline: Option<Instant>, writes: &mut Writes) {
@@ -345,45 +386,31 @@ impl Pipeline {
     /// Takes in the answers of a job, and begins what was held back behind its writes.
     fn answered(&mut self, answered: Answered) {
         self.header.revision = self.header.revision.max(answered.answers.revision);
-        let mut freed = Vec::new();
         for ((id, lane), result) in answered.tags.into_iter().zip(answered.answers.results) {
-            self.done(PipelineResult {
-                id,
-                result: Some(result),
-            });
+            self.push(id, result, true);
             if let Entry::Occupied(mut entry) = self.lanes.entry(lane) {
                 entry.get_mut().writes -= 1;
                 if entry.get().writes == 0 {
-                    freed.extend(entry.remove().held);
+                    // Before what came later in this lane.
+                    for admitted in entry.remove().held.into_iter().rev() {
+                        self.backlog.push_front(admitted);
+                    }
                 }
             }
         }
-        if !freed.is_empty() {
-            let store = self.store.clone();
-            let mut reader = None;
-            let mut writes = Writes::default();
-            for (item, deadline) in freed {
-                self.begin(item, deadline, &store, &mut reader, &mut writes);
-            }
-            drop(reader);
-            self.submit(writes);
-        }
     }
 
-    fn done(&mut self, result: PipelineResult) {
-        self.in_flight -= 1;
-        self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.outbox.push_back(result);
-    }
-
-    /// Answers an item that was never begun.
-    fn refuse(&mut self, id: u64, error: StoreError) {
-        let result = OpResult {
-            kind: Some(op_result::Kind::Error(error)),
-        };
-        self.outbox.push_back(PipelineResult {
+    fn push(&mut self, id: u64, result: OpResult, has_credit: bool) {
+        let result = PipelineResult {
             id,
             result: Some(result),
+        };
+        let bytes = result.encoded_len();
+        self.outbox_bytes += bytes;
+        self.outbox.push_back(Outgoing {
+            result,
+            bytes,
+            has_credit,
         });
     }
 }

@@ -70,6 +70,9 @@ impl Dedup {
             );
             return Err(StoreError::new(Reason::Invalid, message));
         }
+        if key.sequence < key.first_incomplete {
+            return Err(already_answered(key.sequence, key.first_incomplete));
+        }
         let quota = |message: String| Err(StoreError::new(Reason::Quota, message));
         let writers = self.writers.len();
         let Some(window) = self.writers.get_mut(&key.id) else {
@@ -86,11 +89,7 @@ impl Dedup {
             return Ok(Some(answer.clone()));
         }
         if key.sequence < window.first_incomplete {
-            let message = format!(
-                "write {} of this writer cannot be repeated: the writer had said that all below {} are answered",
-                key.sequence, window.first_incomplete
-            );
-            return Err(StoreError::new(Reason::Invalid, message));
+            return Err(already_answered(key.sequence, window.first_incomplete));
         }
         if window.answers.len() >= self.entries_max {
             return quota(format!(
@@ -161,6 +160,14 @@ impl Dedup {
     pub fn window_ms(&self) -> u64 {
         self.window.as_millis() as u64
     }
+}
+
+fn already_answered(sequence: u64, first_incomplete: u64) -> StoreError {
+    let message = format!(
+        "write {sequence} of this writer cannot be repeated: the writer had said that all below {first_incomplete} are \
+         answered"
+    );
+    StoreError::new(Reason::Invalid, message)
 }
 
 impl Window {

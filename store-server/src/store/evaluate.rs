@@ -128,7 +128,10 @@ impl Rules<'_> {
             let result = self.evaluate(draft, op)?;
             match &result.kind {
                 Some(op_result::Kind::Get(get)) => room.take(get.record.as_ref())?,
-                Some(op_result::Kind::Patch(patch)) => room.take(patch.record.as_ref())?,
+                Some(op_result::Kind::Patch(patch)) => {
+                    room.take(patch.record.as_ref())?;
+                    room.take_bytes(patch.step_results.iter().map(Bytes::len).sum())?;
+                }
                 _ => {}
             }
             Ok(result)

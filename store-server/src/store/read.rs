@@ -84,17 +84,19 @@ impl Room {
         &mut self,
         record: Option<&stillpoint_proto::v1::Record>,
     ) -> Result<(), StoreError> {
-        let bytes = record.map_or(0, |r| r.value.len() + ENTRY_BYTES);
-        match self.left.checked_sub(bytes) {
-            Some(left) => self.left = left,
-            None => {
-                let message = format!(
-                    "the records asked for have more than {} bytes (half of limits.message_bytes): ask for fewer",
-                    self.limit
-                );
-                return Err(StoreError::new(Reason::TooLarge, message));
-            }
-        }
+        self.take_bytes(record.map_or(0, |r| r.value.len() + ENTRY_BYTES))
+    }
+
+    /// Puts something of so many bytes into the answer.
+    pub fn take_bytes(&mut self, bytes: usize) -> Result<(), StoreError> {
+        let Some(left) = self.left.checked_sub(bytes) else {
+            let message = format!(
+                "the answer would have more than {} bytes (half of limits.message_bytes): ask for fewer records",
+                self.limit
+            );
+            return Err(StoreError::new(Reason::TooLarge, message));
+        };
+        self.left = left;
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Malformed {
 impl Malformed {
     /// Pushes what is wrong. Raising.
     pub(crate) unsafe fn push(self, lua: *mut lua_State) {
-        mlua_sys::lua_pushfstring(
+        mlua::ffi::lua_pushfstring(
             lua,
             c"not a MessagePack value: %s at byte %d".as_ptr(),
             self.what.as_ptr(),

@@ -10,10 +10,10 @@ use std::os::raw::c_char;
 use std::os::raw::{c_int, c_void};
 
 #[cfg(feature = "lua52")]
-use mlua_sys::lua_CFunction;
+use mlua::ffi::lua_CFunction;
 #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
-use mlua_sys::lua_Integer;
-use mlua_sys::{lua_Number, lua_State};
+use mlua::ffi::lua_Integer;
+use mlua::ffi::{lua_Number, lua_State};
 
 /// Declares functions by the symbol they have in this Lua, which depends on the version.
 macro_rules! late_functions {
@@ -107,7 +107,7 @@ late_functions! {
     #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
     fn pcall = "lua_pcallk"(
         lua: *mut lua_State, args: c_int, results: c_int, handler: c_int, context: isize,
-        next: Option<mlua_sys::lua_KFunction>
+        next: Option<mlua::ffi::lua_KFunction>
     ) -> c_int;
     /// Raising.
     #[cfg(not(any(feature = "lua54", feature = "lua55")))]

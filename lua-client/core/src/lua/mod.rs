@@ -16,8 +16,8 @@ pub(crate) mod late;
 use std::os::raw::{c_char, c_int, c_void};
 
 #[cfg(feature = "luajit")]
-pub(crate) use mlua_sys::LUA_TCDATA;
-pub(crate) use mlua_sys::{
+pub(crate) use mlua::ffi::LUA_TCDATA;
+pub(crate) use mlua::ffi::{
     LUA_MULTRET, LUA_OK, LUA_TBOOLEAN, LUA_TFUNCTION, LUA_TLIGHTUSERDATA, LUA_TNIL, LUA_TNONE,
     LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE, LUA_TTHREAD, LUA_TUSERDATA, lua_CFunction, lua_State,
     lua_checkstack, lua_createtable, lua_error, lua_getmetatable, lua_gettop, lua_next,
@@ -53,7 +53,7 @@ pub(crate) unsafe fn pop(lua: *mut lua_State, count: c_int) {
 pub(crate) unsafe fn string_at<'a>(lua: *mut lua_State, index: c_int) -> &'a [u8] {
     let mut len = 0;
 
-    let data = mlua_sys::lua_tolstring(lua, index, &mut len);
+    let data = mlua::ffi::lua_tolstring(lua, index, &mut len);
     std::slice::from_raw_parts(data.cast(), len)
 }
 
@@ -85,16 +85,16 @@ pub(crate) unsafe fn number_at(lua: *mut lua_State, index: c_int) -> Number {
 
 /// Pushes an integer that every Lua number can hold (up to 2^53). Quiet.
 pub(crate) unsafe fn push_integer(lua: *mut lua_State, integer: i64) {
-    mlua_sys::lua_pushinteger(lua, integer as mlua_sys::lua_Integer)
+    mlua::ffi::lua_pushinteger(lua, integer as mlua::ffi::lua_Integer)
 }
 
 /// Pushes bytes as a string. Raising.
 pub(crate) unsafe fn push_bytes(lua: *mut lua_State, bytes: &[u8]) {
     let (data, len) = (bytes.as_ptr().cast::<c_char>(), bytes.len());
     #[cfg(any(feature = "lua51", feature = "luajit", feature = "lua52"))]
-    mlua_sys::lua_pushlstring_(lua, data, len);
+    mlua::ffi::lua_pushlstring_(lua, data, len);
     #[cfg(not(any(feature = "lua51", feature = "luajit", feature = "lua52")))]
-    mlua_sys::lua_pushlstring(lua, data, len);
+    mlua::ffi::lua_pushlstring(lua, data, len);
 }
 
 /// Length of the string, or a border of the table, at `index`. Quiet.
@@ -106,17 +106,17 @@ pub(crate) unsafe fn raw_len(lua: *mut lua_State, index: c_int) -> usize {
 /// Pushes `table[n]`. Quiet.
 pub(crate) unsafe fn raw_get_index(lua: *mut lua_State, table: c_int, n: i64) {
     #[cfg(any(feature = "lua51", feature = "luajit", feature = "lua52"))]
-    mlua_sys::lua_rawgeti_(lua, table, n as c_int);
+    mlua::ffi::lua_rawgeti_(lua, table, n as c_int);
     #[cfg(not(any(feature = "lua51", feature = "luajit", feature = "lua52")))]
-    mlua_sys::lua_rawgeti(lua, table, n as mlua_sys::lua_Integer);
+    mlua::ffi::lua_rawgeti(lua, table, n as mlua::ffi::lua_Integer);
 }
 
 /// Pops a value into `table[n]`. Raising.
 pub(crate) unsafe fn raw_set_index(lua: *mut lua_State, table: c_int, n: i64) {
     #[cfg(any(feature = "lua51", feature = "luajit", feature = "lua52"))]
-    mlua_sys::lua_rawseti_(lua, table, n as c_int);
+    mlua::ffi::lua_rawseti_(lua, table, n as c_int);
     #[cfg(not(any(feature = "lua51", feature = "luajit", feature = "lua52")))]
-    mlua_sys::lua_rawseti(lua, table, n as mlua_sys::lua_Integer);
+    mlua::ffi::lua_rawseti(lua, table, n as mlua::ffi::lua_Integer);
 }
 
 /// Calls the function under its `args` in protected mode; all errors are caught, so this is quiet, but it runs the
