@@ -4,7 +4,7 @@ use std::{
     env, io,
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -60,6 +60,12 @@ impl OwnProcess {
     /// Starts the command.
     pub fn start(command: &mut Command) -> io::Result<Self> {
         command.spawn().map(OwnProcess)
+    }
+
+    /// The ends of its pipes that are ours, which the command must have asked for.
+    pub fn take_pipes(&mut self) -> io::Result<(ChildStdin, ChildStdout)> {
+        let pipes = self.0.stdin.take().zip(self.0.stdout.take());
+        pipes.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
     /// How it ended, if it has.

@@ -18,7 +18,7 @@ use self::{
     records::Records,
     server::Target,
 };
-use crate::{failure::Failure, progress};
+use crate::{failure::Failure, interrupt::Interrupt, progress};
 
 mod lua_driver;
 mod measured;
@@ -110,6 +110,8 @@ enum ClientChoice {
 /// Measures, and prints the table.
 pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     let plan = options.plan();
+    // Our server's directory is removed in the end, also if that comes early.
+    let interrupt = Interrupt::listen()?;
     let target = match (&options.url, &options.admin) {
         (Some(url), Some(admin)) => Target::running(url, admin),
         _ => Target::start(options.dir.as_deref())?,
@@ -118,17 +120,22 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     for &size in &plan.sizes {
         Records::new(size, plan.records).load(&target)?;
     }
-    let measured = measure(&plan, &target)?;
+    let measured = measure(&plan, &target, &interrupt)?;
     report::print(&plan, &version, &measured, json)
 }
 
 /// Measures every cell in every round; per cell its rounds.
-fn measure(plan: &Plan, target: &Target) -> Result<Vec<(Cell, Vec<Measured>)>, Failure> {
+fn measure(
+    plan: &Plan,
+    target: &Target,
+    interrupt: &Interrupt,
+) -> Result<Vec<(Cell, Vec<Measured>)>, Failure> {
     let mut cells: Vec<(Cell, Vec<Measured>)> =
         plan.cells().map(|cell| (cell, Vec::new())).collect();
     let bar = progress::steps("measuring", (cells.len() as u64) * u64::from(plan.rounds));
     for _ in 0..plan.rounds {
         for (cell, rounds) in &mut cells {
+            interrupt.pause(Duration::ZERO)?;
             bar.set_message(cell.to_string());
             let measured = match cell.client {
                 ClientKind::Rust => rust_driver::measure(plan, cell, target),

@@ -4,10 +4,9 @@
 //! that the server's counters can be read, measures, and prints its latencies.
 
 use std::{
-    env,
     fmt::Write as _,
     io::{BufRead, BufReader, Write as _},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{ChildStdin, ChildStdout, Stdio},
     time::Duration,
 };
 
@@ -16,9 +15,12 @@ use super::{
     measured::{Counters, Measured, latencies},
     plan::{Cell, Change, Plan},
     records::Records,
-    server::{Target, ends_with_us},
+    server::Target,
 };
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    own_program::{self, OwnProcess},
+};
 
 const SCRIPT: &str = include_str!("workload.lua");
 
@@ -52,7 +54,8 @@ pub fn measure(plan: &Plan, cell: &Cell, target: &Target) -> Result<Measured, Fa
 
 /// The script, running.
 struct Script {
-    process: Child,
+    /// Ends with this.
+    _process: OwnProcess,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
@@ -60,7 +63,7 @@ struct Script {
 impl Script {
     fn start(plan: &Plan, cell: &Cell, target: &Target) -> Result<Script, Failure> {
         let records = Records::new(cell.size, plan.records);
-        let mut command = Command::new(env::current_exe()?);
+        let mut command = own_program::command()?;
         let write = match cell.workload.change() {
             Change::Put => "put",
             Change::Update | Change::ReadModifyWrite => "update",
@@ -74,13 +77,10 @@ impl Script {
             .arg(records.padding.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        ends_with_us(&mut command);
-        let mut process = command.spawn()?;
-        let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
-            return Err(Failure::operation("the script has no input or output"));
-        };
+        let mut process = OwnProcess::start(&mut command)?;
+        let (input, output) = process.take_pipes()?;
         let mut script = Script {
-            process,
+            _process: process,
             input,
             output: BufReader::new(output),
         };
@@ -110,14 +110,6 @@ impl Script {
         let line = self.line()?;
         let rest = line.strip_prefix(word).ok_or_else(|| garbled(&line))?;
         Ok(rest.trim().into())
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        // After its last line it ends by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

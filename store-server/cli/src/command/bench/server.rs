@@ -1,10 +1,9 @@
 //! The server that is measured: one of our own, or one that runs.
 
 use std::{
-    env, fs, io,
-    os::unix::process::CommandExt,
+    env, fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -12,7 +11,10 @@ use stillpoint_client::{AdminClient, Client, Config};
 use tempfile::TempDir;
 
 use super::{NAMESPACE, plan::Plan};
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    own_program::{self, OwnProcess},
+};
 
 /// Longest time an operation may take before the run fails.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -62,7 +64,7 @@ impl Target {
             let Some(own) = self.own.as_mut().filter(|_| connected.is_err()) else {
                 return connected.map(drop);
             };
-            if own.process.try_wait()?.is_some() || begun.elapsed() > START_MAX {
+            if own.process.ended()?.is_some() || begun.elapsed() > START_MAX {
                 return Err(Failure::operation("the server does not start")
                     .hint(format_args!("it said: {}", own.complaints())));
             }
@@ -114,7 +116,7 @@ impl Target {
 /// `stillpoint serve` in a fresh directory, killed in the end: nobody needs what it has.
 #[derive(Debug)]
 struct OwnServer {
-    process: Child,
+    process: OwnProcess,
     directory: TempDir,
 }
 
@@ -125,23 +127,16 @@ impl OwnServer {
             .tempdir_in(parent)
             .map_err(|error| Failure::usage(error).at(parent.display()))?;
         let log = fs::File::create(directory.path().join(LOG))?;
-        let mut command = Command::new(env::current_exe()?);
+        // Measured are the defaults: the environment's settings do not reach it.
+        let mut command = own_program::command()?;
         command
             .args(["serve", "--data-dir"])
             .arg(directory.path().join(DATA_DIR))
             .args(["--log-level", "warn"])
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        for (name, _) in env::vars_os() {
-            // Measured are the defaults.
-            if name.as_encoded_bytes().starts_with(b"STILLPOINT_") {
-                command.env_remove(name);
-            }
-        }
-        ends_with_us(&mut command);
         Ok(OwnServer {
-            process: command.spawn()?,
+            process: OwnProcess::start(&mut command)?,
             directory,
         })
     }
@@ -163,24 +158,3 @@ const DATA_DIR: &str = "data";
 
 /// What it prints.
 const LOG: &str = "server.log";
-
-impl Drop for OwnServer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Has the process killed when this one ends, however it ends. To be called on the main thread, as it is the thread's end
-/// that counts.
-pub fn ends_with_us(command: &mut Command) {
-    let set = || {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-            .map_err(io::Error::from)
-    };
-    // SAFETY: between fork and exec it makes one system call, and neither allocates nor locks.
-    unsafe {
-        command.pre_exec(set);
-    }
-}
