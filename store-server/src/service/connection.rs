@@ -105,10 +105,6 @@ async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
 }
 
 /// Refuses the calls of a connection over the bound.
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's interceptors answer with a Status"
-)]
 pub fn admit(request: Request<()>) -> Result<Request<()>, Status> {
     match request.extensions().get::<Admission>() {
         Some(admission) if !admission.admitted => {

@@ -1,9 +1,9 @@
 //! The services: decode a request, call the store, encode the answer. Only here is tonic known.
 //!
 //! - [`connection`]: a connection on the data port, and the bound on their number.
-//! - [`state`]: `StateService`.
+//! - [`state`]: the service `StateService`.
 //! - [`pipeline`]: its `Pipeline` method, the hot path.
-//! - [`admin`]: `AdminService`.
+//! - [`admin`]: the service `AdminService`.
 
 pub mod admin;
 pub mod connection;

@@ -9,7 +9,7 @@
 //! - [`dedup`]: the table of answers, for writes that are sent again.
 //! - [`evaluate`]: what each operation does, to a [`draft`] of the state.
 //! - [`view`]: what is readable; [`applier`] brings it into the engine, in front of which is a [`cache`].
-//! - [`read`]: reads.
+//! - [`read`]: how reads are answered.
 //! - [`expiry`], [`checkpoint`]: what is done in between.
 //! - [`datadir`], [`open`], [`repair`]: the way from a directory to a store.
 //! - [`thread`]: the store's own threads.

@@ -322,7 +322,7 @@ impl<'a> Replay<'a> {
         }
         self.view.publish(changes, [(name, *namespace)], seq);
         self.count += 1;
-        if self.count % PROGRESS_EVERY == 0 {
+        if self.count.is_multiple_of(PROGRESS_EVERY) {
             tracing::info!(commits = self.count, "replaying the log");
         }
         if self.view.read().active_bytes() >= self.overlay_bytes {
