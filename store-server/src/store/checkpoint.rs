@@ -16,6 +16,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -72,15 +73,27 @@ pub fn newest(dir: &Path) -> io::Result<Option<(u64, PathBuf)>> {
 pub struct Background {
     thread: Mutex<Option<JoinHandle<()>>>,
     stopping: AtomicBool,
+    /// When the last one failed.
+    failed: Mutex<Option<Instant>>,
 }
 
+/// A checkpoint that failed is tried again after this time.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
 impl Background {
+    /// Whether the last one failed, and it is time to try again.
+    pub fn wants_retry(&self) -> bool {
+        let failed = *self.failed.lock();
+        failed.is_some_and(|at| at.elapsed() >= RETRY_AFTER)
+    }
+
     /// Begins to take a checkpoint, unless one is being taken; whether it did.
     pub fn start(&self, shared: &Arc<Shared>) -> bool {
         let mut thread = self.thread.lock();
         if thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return false;
         }
+        *self.failed.lock() = None;
         let worker = shared.clone();
         let work = move || take_in_background(&worker);
         *thread = thread::Builder::new()
@@ -110,6 +123,7 @@ fn take_in_background(shared: &Shared) {
         }
         Ok(None) => {}
         Err(error) => {
+            *shared.checkpoint.failed.lock() = Some(Instant::now());
             tracing::error!(%error, "cannot take a checkpoint; the log keeps growing until one succeeds");
         }
     }

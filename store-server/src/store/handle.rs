@@ -17,7 +17,7 @@ use super::{
     datadir::DataDir,
     draft::Draft,
     evaluate::Rules,
-    open::{self, OpenError},
+    open::{self, OldView, OpenError},
     read::{self, PageLimits},
     request::{Answers, Job, WriteItem},
     shared::{Counters, Gate, Queue, Shared, now_ms},
@@ -56,7 +56,7 @@ impl Store {
     /// Opens the store in `config.data_dir`, making it if there is none, and recovers it.
     pub fn open(config: Config) -> Result<Store, OpenError> {
         let dir = DataDir::open_or_create(&config.data_dir)?;
-        let opened = open::open(&dir, &config)?;
+        let opened = open::open(&dir, &config, OldView::Use)?;
         let store_id = dir.identity().store_id.into_bytes();
         let (log, segments) = (opened.log, config.log.segment_bytes);
         let appender = Appender::create(

@@ -97,15 +97,25 @@ pub struct Opened {
     pub applied_seq: u64,
 }
 
+/// What happens to a view that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldView {
+    /// It is used if it can be.
+    Use,
+    /// It is replaced.
+    Discard,
+}
+
 /// Progress is told every so many commits or records.
 const PROGRESS_EVERY: u64 = 100_000;
 
 /// Brings everything up to the end of the log.
-pub fn open(dir: &DataDir, config: &Config) -> Result<Opened, OpenError> {
+pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened, OpenError> {
     let root = dir.root();
     let newest = checkpoint::newest(&dir.checkpoint()).map_err(io_error(&dir.checkpoint()))?;
     let checkpoint_seq = newest.as_ref().map_or(0, |(seq, _)| *seq);
     let log = check_log(dir, config, OnTornTail::Cut)?;
+    remove_unfinished(&[dir.log(), dir.checkpoint()])?;
     if let Some(cut) = &log.cut {
         tracing::warn!(
             segment = %cut.path.display(),
@@ -114,7 +124,7 @@ pub fn open(dir: &DataDir, config: &Config) -> Result<Opened, OpenError> {
             "cut an unfinished write off the log's end, as a crash leaves it; no acknowledged commit was in it"
         );
     }
-    let (engine, applied) = open_engine(dir, config, &log, newest.as_ref())?;
+    let (engine, applied) = open_engine(dir, config, &log, newest.as_ref(), old_view)?;
     if applied.seq >= log.next_seq {
         return Err(OpenError::LogTooShort {
             dir: root.into(),
@@ -188,7 +198,11 @@ fn open_engine(
     config: &Config,
     log: &Recovered,
     newest: Option<&(u64, PathBuf)>,
+    old_view: OldView,
 ) -> Result<(Arc<dyn Engine>, Applied), OpenError> {
+    if old_view == OldView::Discard {
+        return rebuild(dir, config, log, newest, "it was asked for");
+    }
     let opened = engine::open(&dir.view(), &config.view).and_then(|engine| {
         let applied = checkpoint::read_applied(&*engine)?;
         Ok((engine, applied))
@@ -207,7 +221,7 @@ fn open_engine(
     rebuild(dir, config, log, newest, &why)
 }
 
-/// Makes a new engine from the newest checkpoint; the old files are kept beside it until the new ones are complete.
+/// Makes a new engine from the newest checkpoint; the old one stays until the new one is complete.
 fn rebuild(
     dir: &DataDir,
     config: &Config,
@@ -225,13 +239,11 @@ fn rebuild(
     if config.view.engine != EngineKind::Memory {
         tracing::info!(why, from_checkpoint = base_seq, "rebuilding the view");
     }
+    // Built aside: the old view may have what nothing else has, so it goes last.
     let path = dir.view();
-    if path.exists() {
-        let aside = path.with_extension("old");
-        remove_dir(&aside)?;
-        fs::rename(&path, &aside).map_err(io_error(&path))?;
-    }
-    let engine = engine::open(&path, &config.view)?;
+    let (aside, old) = (path.with_extension("rebuilt"), path.with_extension("old"));
+    remove_dir(&aside)?;
+    let engine = engine::open(&aside, &config.view)?;
     let applied = match newest {
         Some((_, file)) => checkpoint::load(file, &*engine, |records| {
             if records % PROGRESS_EVERY == 0 {
@@ -241,8 +253,30 @@ fn rebuild(
         None => Applied::default(),
     };
     mark(&*engine, &applied)?;
-    remove_dir(&path.with_extension("old"))?;
-    Ok((engine, applied))
+    if config.view.engine == EngineKind::Memory {
+        return Ok((engine, applied));
+    }
+    drop(engine);
+    remove_dir(&old)?;
+    if path.exists() {
+        fs::rename(&path, &old).map_err(io_error(&path))?;
+    }
+    fs::rename(&aside, &path).map_err(io_error(&path))?;
+    remove_dir(&old)?;
+    Ok((engine::open(&path, &config.view)?, applied))
+}
+
+/// Removes what a server that was killed had not finished writing.
+fn remove_unfinished(dirs: &[PathBuf]) -> Result<(), OpenError> {
+    for dir in dirs {
+        for item in fs::read_dir(dir).map_err(io_error(dir))? {
+            let path = item.map_err(io_error(dir))?.path();
+            if path.extension().is_some_and(|e| e == "new") {
+                fs::remove_file(&path).map_err(io_error(&path))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn remove_dir(path: &Path) -> Result<(), OpenError> {

@@ -2,8 +2,8 @@
 //!
 //! The state is brought as far as an unbroken run of commits goes: from the view, or from the newest checkpoint,
 //! whichever goes further. That state becomes a new checkpoint, the log begins anew behind it, and the damaged log is
-//! moved aside, not deleted. If commits are lost, the store gets a new incarnation, so that no client takes its older
-//! revisions for newer ones.
+//! moved aside, not deleted. The store gets a new incarnation: the answers that the old log remembered are gone, so a
+//! client must not repeat a write across it, nor take older revisions for newer ones.
 
 use std::{
     fs,
@@ -17,7 +17,9 @@ use thiserror::Error;
 use super::{
     checkpoint::{self, CheckpointError},
     datadir::{DataDir, DataDirError, io_error},
-    open::{self, OpenError, Replay},
+    keys,
+    open::{self, OldView, OpenError, Replay},
+    record::Record,
     shared::now_ms,
     view::{Applied, View},
 };
@@ -53,6 +55,9 @@ pub struct RepairReport {
     pub newest_seq: u64,
     /// Commits lost: those after `saved_seq`.
     pub lost_commits: u64,
+    /// Records that are newer than `saved_seq`, since the view or the checkpoint had them already while the log that they
+    /// came with cannot be read. Other records of the same transactions may be missing.
+    pub newer_records: u64,
     /// Where the damaged log is now.
     pub log_moved_to: Option<PathBuf>,
     /// Whether the directory was changed.
@@ -99,9 +104,6 @@ pub enum RepairError {
 /// Repairs the data directory of `config`. No server may run on it.
 pub fn repair(config: &Config, options: RepairOptions) -> Result<RepairReport, RepairError> {
     let dir = DataDir::open_existing(&config.data_dir)?;
-    if options.rebuild_view && !options.dry_run {
-        remove(&dir.view())?;
-    }
     let torn = if options.dry_run {
         OnTornTail::Leave
     } else {
@@ -130,12 +132,13 @@ pub fn repair(config: &Config, options: RepairOptions) -> Result<RepairReport, R
         saved_seq: plan.saved_seq,
         newest_seq,
         lost_commits: newest_seq - plan.saved_seq,
+        newer_records: 0,
         log_moved_to: None,
         changed: !options.dry_run,
     };
     if !options.dry_run {
-        plan.carry_out(&dir, config)?;
-        report.log_moved_to = Some(begin_new_log(&dir, report.lost_commits > 0)?);
+        report.newer_records = plan.carry_out(&dir, config)?;
+        report.log_moved_to = Some(begin_new_log(&dir)?);
     }
     Ok(report)
 }
@@ -148,7 +151,11 @@ fn sound(
     last_seq: u64,
 ) -> Result<RepairReport, OpenError> {
     if !options.dry_run {
-        open::open(dir, config)?;
+        let old_view = match options.rebuild_view {
+            true => OldView::Discard,
+            false => OldView::Use,
+        };
+        open::open(dir, config, old_view)?;
     }
     Ok(RepairReport {
         damage: String::new(),
@@ -156,6 +163,7 @@ fn sound(
         saved_seq: last_seq,
         newest_seq: last_seq,
         lost_commits: 0,
+        newer_records: 0,
         log_moved_to: None,
         changed: options.rebuild_view && !options.dry_run,
     })
@@ -189,8 +197,8 @@ impl Plan {
         })
     }
 
-    /// Brings the view to the saved state, and makes a checkpoint of it.
-    fn carry_out(&self, dir: &DataDir, config: &Config) -> Result<(), RepairError> {
+    /// Brings the view to the saved state, and makes a checkpoint of it. Gives the number of records newer than that.
+    fn carry_out(&self, dir: &DataDir, config: &Config) -> Result<u64, RepairError> {
         if self.source == StateSource::Checkpoint {
             remove(&dir.view())?;
         }
@@ -212,21 +220,41 @@ impl Plan {
             Some(error) => return Err(error),
             None => drop(replay.finish()?),
         }
-        open::mark(
-            &*engine,
-            &Applied {
-                seq: self.saved_seq,
-                ..view.applied()
-            },
-        )?;
+        let mut applied = Applied {
+            seq: self.saved_seq,
+            ..view.applied()
+        };
+        let newer_records = raise_revisions(&*engine, &mut applied)?;
+        open::mark(&*engine, &applied)?;
         checkpoint::take(
             &*engine,
             &dir.checkpoint(),
             dir.identity().store_id.into_bytes(),
             &AtomicBool::new(false),
         )?;
-        Ok(())
+        Ok(newer_records)
     }
+}
+
+/// Lifts each namespace's revision to that of its newest record, so that no revision is given twice. Gives the number of
+/// records that were newer.
+fn raise_revisions(engine: &dyn Engine, applied: &mut Applied) -> Result<u64, EngineError> {
+    let mut newer = 0;
+    let before = applied.namespaces.clone();
+    for pair in engine.scan(keys::all_records(), false) {
+        let (key, value) = pair?;
+        let (Some((namespace, ..)), Ok(record)) =
+            (keys::split_record(&key), Record::decode(&value))
+        else {
+            continue;
+        };
+        if record.mod_rev > before.get(namespace).map_or(0, |ns| ns.revision) {
+            newer += 1;
+            let entry = applied.namespaces.entry(namespace.to_owned()).or_default();
+            entry.revision = entry.revision.max(record.mod_rev);
+        }
+    }
+    Ok(newer)
 }
 
 fn bring_in(replay: &mut Replay<'_>, seq: u64, bytes: &[u8]) -> Result<(), RepairError> {
@@ -245,12 +273,10 @@ fn newest_applied(dir: &DataDir, config: &Config) -> Option<Applied> {
 }
 
 /// Moves the log aside; the next start begins a new one behind the checkpoint.
-fn begin_new_log(dir: &DataDir, lossy: bool) -> Result<PathBuf, DataDirError> {
+fn begin_new_log(dir: &DataDir) -> Result<PathBuf, DataDirError> {
     let log = dir.log();
     let aside = dir.root().join(format!("log-damaged-{}", now_ms()));
-    if lossy {
-        dir.raise_incarnation()?;
-    }
+    dir.raise_incarnation()?;
     fs::rename(&log, &aside).map_err(io_error(&log))?;
     fs::create_dir(&log)
         .and_then(|()| sync_dir(&log))

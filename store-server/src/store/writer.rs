@@ -610,9 +610,9 @@ impl Writer {
         let now_ms = self.clock.now_ms();
         self.dedup.forget_silent();
         self.shared.gate.set_disk(disk_is_full(&self.shared));
-        if self.appended_bytes >= self.checkpoint_at_bytes
-            && self.shared.checkpoint.start(&self.shared)
-        {
+        let checkpoint = &self.shared.checkpoint;
+        let is_due = self.appended_bytes >= self.checkpoint_at_bytes || checkpoint.wants_retry();
+        if is_due && checkpoint.start(&self.shared) {
             self.checkpoint_at_bytes =
                 self.appended_bytes + self.shared.config.log.checkpoint_bytes;
         }

@@ -14,7 +14,7 @@ const AFTER_HELP: &str = "\
 The server refuses to serve from a log that is damaged, and names this command.
 It brings the state as far as an unbroken run of commits goes, makes a checkpoint
 of it, begins a new log, and moves the damaged one aside: nothing is deleted.
-Writes that clients repeat across a repair are not recognised as repeats.
+The store becomes a new incarnation, across which clients repeat no write.
 
 No server may run on the directory.
 
@@ -94,6 +94,12 @@ fn describe(report: &RepairReport, what: &RepairOptions) -> String {
             report.newest_seq
         ),
     };
+    if report.newer_records > 0 {
+        text += &format!(
+            "{} records are newer than that: of their transactions other records may be missing\n",
+            report.newer_records
+        );
+    }
     if let Some(path) = &report.log_moved_to {
         text += &format!("the damaged log is in {}\n", path.display());
     }
