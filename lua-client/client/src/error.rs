@@ -31,6 +31,17 @@ pub(crate) fn closed(maybe_applied: bool) -> StoreError {
     }
 }
 
+/// The store was restored or repaired, or is another one, since the write was sent.
+pub(crate) fn other_incarnation() -> StoreError {
+    StoreError {
+        maybe_applied: true,
+        ..StoreError::new(
+            Reason::WrongIncarnation,
+            "the store was restored or repaired since the write was sent, and cannot say whether it was applied: read again",
+        )
+    }
+}
+
 /// The queue is full.
 pub(crate) fn queue_full(queue_max: usize) -> StoreError {
     StoreError::new(

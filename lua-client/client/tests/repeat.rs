@@ -78,12 +78,12 @@ fn a_restarted_server_is_found_again_and_its_incarnation_shows() {
         client.call(put("1", "x"), CallOptions::default()).unwrap();
         assert_eq!(client.info().header.incarnation, incarnation);
         drop(server);
-        let id = client
-            .submit(put("1", "y"), CallOptions::default())
-            .unwrap();
         while client.info().connected {
             client.poll(Duration::from_millis(1));
         }
+        let id = client
+            .submit(put("1", "y"), CallOptions::default())
+            .unwrap();
         store.restored();
         server = Server::start(dir.path(), "s", &store);
         finish(&client, id).unwrap();

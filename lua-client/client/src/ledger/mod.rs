@@ -115,6 +115,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Whether a store was known before, and it is another one than this, or an older state of it.
+    fn knows_other_than(&self, header: &v1::ResponseHeader) -> bool {
+        let known = (&self.header.store_id, self.header.incarnation);
+        !known.0.is_empty() && known != (&header.store_id, header.incarnation)
+    }
+
     /// Why there is no connection.
     pub fn cause(&self) -> String {
         let causes: Vec<_> = self.causes.iter().filter(|c| !c.is_empty()).collect();
@@ -464,13 +470,28 @@ impl Ledger {
         self.link.limits = limits;
         // A server that names no limit would otherwise get nothing at all.
         self.link.limits.max_in_flight = self.link.limits.max_in_flight.max(1);
-        self.link.header = header.unwrap_or_default();
+        let header = header.unwrap_or_default();
+        if self.link.knows_other_than(&header) {
+            self.drop_unknown_writes();
+        }
+        self.link.header = header;
         self.link.open = true;
         self.link.failures = 0;
         self.link.fatal = None;
         self.link.causes.iter_mut().for_each(String::clear);
         self.flush();
         self.wake_waiters();
+    }
+
+    /// The store is not the one that writes were sent to, and does not remember their answers: repeating them could apply
+    /// them twice.
+    fn drop_unknown_writes(&mut self) {
+        let unknown = |slot: &Slot| slot.sequence > 0 && slot.unknown && !slot.is_done();
+        let slots = self.slots.iter().filter(|(_, slot)| unknown(slot));
+        let ids: Vec<u64> = slots.map(|(&id, _)| id).collect();
+        for id in ids {
+            self.finish(id, Err(error::other_incarnation()));
+        }
     }
 
     /// The connection broke, or did not come to be. What was under way is queued again, in the order of submission.

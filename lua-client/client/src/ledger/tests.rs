@@ -8,6 +8,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Bench {
     ledger: Ledger,
     now: Instant,
+    header: v1::ResponseHeader,
 }
 
 impl Bench {
@@ -16,6 +17,11 @@ impl Bench {
         let mut bench = Bench {
             ledger: Ledger::new(100, 10_000, 1, "unix:s".into()),
             now: Instant::now(),
+            header: v1::ResponseHeader {
+                store_id: vec![7; 16].into(),
+                incarnation: 1,
+                revision: 0,
+            },
         };
         bench.open(max_in_flight);
         bench
@@ -27,7 +33,7 @@ impl Bench {
             max_in_flight,
             ..Default::default()
         };
-        self.ledger.opened(limits, None);
+        self.ledger.opened(limits, Some(self.header.clone()));
     }
 
     fn breaks(&mut self) {
@@ -114,6 +120,21 @@ fn a_broken_connection_sends_again_in_the_order_of_submission() {
     assert!(bench.ledger.take(ids[0]).is_none(), "an answer from before");
     bench.open(9);
     assert_eq!(bench.sent(), [ids[0], ids[2], ids[3], ids[4]]);
+}
+
+#[test]
+fn what_may_have_been_applied_is_not_repeated_to_another_incarnation() {
+    let mut bench = Bench::new(10);
+    let (read, write) = (bench.read(), bench.write());
+    bench.sent();
+    bench.breaks();
+    let unsent = bench.write();
+    bench.header.incarnation = 2;
+    bench.open(10);
+    let error = bench.error(write);
+    assert_eq!(error.reason(), Reason::WrongIncarnation);
+    assert!(error.maybe_applied);
+    assert_eq!(bench.sent(), [read, unsent]);
 }
 
 #[test]
