@@ -1,0 +1,78 @@
+//! All that a store has, as text: for comparing a store with what it was years ago.
+
+use std::fmt::Write;
+
+use stillpoint_proto::v1::{ListCollectionsOp, Op, Record, ScanOp, op, op_result};
+use stillpoint_store_server::store::Store;
+
+use crate::notation;
+
+/// Every namespace with its revision, every record with its meta, its value for reading, and its bytes.
+pub fn listing(store: &Store) -> String {
+    let mut text = String::new();
+    for namespace in store.status().namespaces {
+        let name = &namespace.namespace;
+        let (revision, records) = (namespace.revision, namespace.records);
+        writeln!(text, "{name}: revision {revision}, {records} records").unwrap();
+        for collection in collections(store, name) {
+            for (key, record) in records_of(store, name, &collection) {
+                writeln!(
+                    text,
+                    "  {collection}/{}: {}",
+                    key.escape_ascii(),
+                    line(&record)
+                )
+                .unwrap();
+            }
+        }
+    }
+    text
+}
+
+fn line(record: &Record) -> String {
+    let Record {
+        create_rev,
+        mod_rev,
+        version,
+        schema,
+        expires_at_ms,
+        value,
+    } = record;
+    let bytes = value.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    });
+    format!(
+        "created {create_rev} revision {mod_rev} version {version} schema {schema} expires {expires_at_ms}\n    {}\n    {bytes}",
+        notation::format(&notation::decode(value))
+    )
+}
+
+fn collections(store: &Store, namespace: &str) -> Vec<String> {
+    let list = op::Kind::ListCollections(ListCollectionsOp::default());
+    match execute(store, namespace, list) {
+        op_result::Kind::ListCollections(list) => list.collections,
+        other => panic!("not the answer to a list: {other:?}"),
+    }
+}
+
+fn records_of(store: &Store, namespace: &str, collection: &str) -> Vec<(Vec<u8>, Record)> {
+    let scan = op::Kind::Scan(ScanOp {
+        collection: collection.into(),
+        ..ScanOp::default()
+    });
+    match execute(store, namespace, scan) {
+        op_result::Kind::Scan(page) => {
+            assert!(!page.more, "a fixture is small");
+            let entries = page.entries.into_iter();
+            entries
+                .map(|entry| (entry.key.to_vec(), entry.record.unwrap()))
+                .collect()
+        }
+        other => panic!("not the answer to a scan: {other:?}"),
+    }
+}
+
+fn execute(store: &Store, namespace: &str, kind: op::Kind) -> op_result::Kind {
+    store.execute(namespace, Op { kind: Some(kind) }).unwrap()
+}
