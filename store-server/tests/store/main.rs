@@ -1,0 +1,19 @@
+//! Tests of the store and its log as a library.
+//!
+//! - `golden`: scripts in `scripts/`, for reading: what the log's files are like, what each operation answers.
+//! - `damage`: a log cut at every byte, a bit flipped at every byte, segments missing, exchanged, of another store.
+//! - `model`: random histories on each engine, against a plain map.
+//! - `readers`: batches, pages and transactions that read while a writer moves gold about see one revision each.
+//! - `dedup`: repeats of writes, also after a restart.
+//! - `fixture`: a data directory of format 1, kept in this repository, opens for ever.
+
+mod common;
+mod damage;
+mod dedup;
+mod fixture;
+mod golden;
+mod listing;
+mod model;
+#[path = "../value/notation.rs"]
+mod notation;
+mod readers;
