@@ -99,7 +99,7 @@ fn of_many_writes_in_flight_exactly_the_acknowledged_ones_are_promised() {
 
 /// Puts one record after the other until the disk fails.
 fn one_by_one(failure: Failure) {
-    let setup = Setup::new().flag("--segment-bytes=65536");
+    let setup = small_segments();
     match failure.of(&setup).try_start() {
         Ok(server) => {
             let client = server.client("world");
@@ -192,7 +192,7 @@ fn check_records(client: &Client, done: u32, failure: Failure) {
 
 /// Keeps many writes in flight while the disk fails.
 fn in_flight(failure: Failure) {
-    let setup = Setup::new().flag("--segment-bytes=65536");
+    let setup = small_segments();
     let server = failure.of(&setup).start();
     let client = server.client("world");
     let mut sent = HashMap::new();
@@ -286,7 +286,7 @@ fn writes_go_on_by_themselves_once_the_disk_has_room_again() {
     try_put().unwrap();
     let filler = setup.directory().join("filler");
     let file = fs::File::create(&filler).unwrap();
-    for at in 0..2 * ROOM >> 20 {
+    for at in 0..(2 * ROOM) >> 20 {
         file.write_all_at(&[1; 1 << 20], at << 20).unwrap();
     }
     drop(file);
@@ -310,6 +310,13 @@ fn writes_go_on_by_themselves_once_the_disk_has_room_again() {
         );
     }
     assert_eq!(server.admin().status().unwrap().read_only_reason, "");
+}
+
+/// Nobody is waited for when such a server stops.
+fn small_segments() -> Setup {
+    Setup::new()
+        .flag("--segment-bytes=65536")
+        .flag("--shutdown-grace-secs=0")
 }
 
 fn free_bytes(folder: &Path) -> Option<u64> {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use stillpoint_client::{
     CallOptions, Client, Config,
-    v1::{GetResult, Op, Record, op_result::Kind},
+    v1::{Durability, GetResult, Op, Record, op_result::Kind},
 };
 use stillpoint_tests::op;
 
@@ -139,8 +139,14 @@ impl Worker {
                 (Write::Insert(n), op::insert(&key, &text(n, 30)), 0)
             }
         };
+        // Either is promised to outlive the death of the process.
+        let durability = match self.random.random_ratio(1, 4) {
+            true => Durability::Applied,
+            false => Durability::Synced,
+        };
         let options = CallOptions {
             lane,
+            durability,
             ..CallOptions::default()
         };
         let id = self.client.submit(op, options).unwrap();
