@@ -173,7 +173,6 @@ async fn serve_data(
     let served = Server::builder()
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .layer(InterceptorLayer::new(admit))
         .add_service(health)
         .add_service(reflection())

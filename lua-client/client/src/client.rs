@@ -19,6 +19,7 @@ use crate::{
     endpoint::Endpoint,
     error, fork,
     ledger::{Submission, Want},
+    sigpipe,
     spin::Wait,
     wire,
 };
@@ -75,6 +76,7 @@ impl Client {
             .map(|text| Endpoint::parse(text))
             .collect::<Result<_, _>>()?;
         fork::watch();
+        sigpipe::ignore();
         let client = Client {
             home: Arc::new(Home::new(config, endpoints)?),
         };
@@ -146,6 +148,12 @@ impl Client {
         untold.unwrap_or_else(|| driver.shared.ledger.lock().untold_count())
     }
 
+    /// Whether an operation's outcome can still be had: it was submitted in this process, and neither taken nor forgotten.
+    pub fn knows(&self, id: u64) -> bool {
+        self.driver()
+            .is_ok_and(|driver| driver.shared.ledger.lock().get(id).is_some())
+    }
+
     /// Drops the interest in an operation: it is still sent, but its outcome is neither told nor kept.
     pub fn forget(&self, id: u64) {
         if let Ok(driver) = self.driver() {
@@ -214,8 +222,8 @@ impl Client {
         let config = &driver.shared.config;
         let round = config.endpoints.len();
         let patient_until = Instant::now() + config.connect_patience;
-        // Each endpoint's own time-out ends the wait; this only makes sure of it.
-        let until = patient_until + config.connect_timeout * (round as u32 + 1);
+        // A round over the endpoints takes no longer than an operation may.
+        let until = patient_until + config.deadline;
         let opened = driver.drive(Want::Connection, Wait::Long, Some(until), |ledger| {
             let link = ledger.link();
             if link.open {
@@ -271,7 +279,7 @@ impl Home {
     fn new(config: Config, endpoints: Vec<Endpoint>) -> Result<Self, StoreError> {
         Ok(Home {
             generation: fork::generation(),
-            driver: ManuallyDrop::new(Driver::new(config, endpoints)?),
+            driver: ManuallyDrop::new(Driver::new(config, endpoints, fork::generation())?),
             in_child: OnceLock::new(),
         })
     }

@@ -77,9 +77,19 @@ pub(crate) struct Driver {
     waits: Waits,
 }
 
+/// Room for the ids of one process: with some thousand generations they stay below 2^53, which every Lua can count to.
+const GENERATION_SHIFT: u32 = 40;
+
 impl Driver {
     /// Starts to connect, as soon as somebody drives.
-    pub fn new(config: Config, endpoints: Vec<Endpoint>) -> Result<Self, StoreError> {
+    ///
+    /// Ids of operations begin anew in each `generation` of forked processes, far from those of the others, so that a child
+    /// never takes an operation of its parent for its own.
+    pub fn new(
+        config: Config,
+        endpoints: Vec<Endpoint>,
+        generation: u64,
+    ) -> Result<Self, StoreError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -90,6 +100,7 @@ impl Driver {
             config.message_bytes_max,
             endpoints.len(),
             first.unwrap_or_default(),
+            generation << GENERATION_SHIFT,
         );
         let waits = Waits::new(config.spin_max);
         let shared = Arc::new(Shared {

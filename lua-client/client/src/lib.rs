@@ -15,7 +15,7 @@
 //!
 //! - `client`: what users see; `config`: what they say.
 //! - `driver`: who drives the runtime; `spin`: whether it spins before it sleeps; `background`: the thread that drives
-//!   when nobody else does; `fork`: a child process starts afresh.
+//!   when nobody else does; `fork`: a child process starts afresh; `sigpipe`: a lost connection kills nobody.
 //! - `ledger`: every operation and how far it got. All rules of batching, credits, repeats and deadlines, without I/O.
 //! - `wire`: the frames, with operations encoded once however often they are sent; `outbound`: the stream of them.
 //! - `connection`: dialling (`endpoint`), opening, reading answers, reconnecting; `clock`: what happens at its time.
@@ -43,6 +43,7 @@ mod fork;
 mod ledger;
 mod outbound;
 mod signal;
+mod sigpipe;
 mod spin;
 mod wire;
 

@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use rustix::net::sockopt::set_socket_keepalive;
 use stillpoint_proto::v1::{Reason, StoreError};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -98,6 +99,8 @@ async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
         Some(listener) => {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
+            // Not HTTP/2 pings: a Lua process that is busy with itself answers none, and is alive all the same.
+            set_socket_keepalive(&stream, true)?;
             Ok(stream)
         }
         None => std::future::pending().await,

@@ -2,18 +2,18 @@
 //!
 //! # Layout, in the order a write meets it
 //!
-//! - [`request`]: what comes in and goes out.
-//! - [`validate`]: what an operation must be like.
-//! - [`shared`]: the queue to the writer, the gate, counters.
-//! - [`writer`]: the one writer.
-//! - [`dedup`]: the table of answers, for writes that are sent again.
-//! - [`evaluate`]: what each operation does, to a [`draft`] of the state.
-//! - [`view`]: what is readable; [`applier`] brings it into the engine, in front of which is a [`cache`].
-//! - [`read`]: how reads are answered.
-//! - [`expiry`], [`checkpoint`]: what is done in between.
-//! - [`datadir`], [`open`], [`repair`]: the way from a directory to a store.
-//! - [`thread`]: the store's own threads.
-//! - [`keys`], [`record`]: what the view's bytes mean.
+//! - `request`: what comes in and goes out.
+//! - `validate`: what an operation must be like.
+//! - `shared`: the queue to the writer, the gate, counters.
+//! - `writer`: the one writer.
+//! - `dedup`: the table of answers, for writes that are sent again.
+//! - `evaluate`: what each operation does, to a `draft` of the state.
+//! - `view`: what is readable; `applier` brings it into the engine, in front of which is a `cache`.
+//! - `read`: how reads are answered.
+//! - `expiry`, `checkpoint`: what is done in between.
+//! - `datadir`, `open`, `repair`: the way from a directory to a store.
+//! - `thread`: the store's own threads.
+//! - `keys`, `record`: what the view's bytes mean.
 
 mod applier;
 mod cache;

@@ -243,9 +243,12 @@ impl Writer {
         item: &WriteItem,
         now_ms: u64,
     ) -> Result<OpResult, StoreError> {
-        self.shared.gate.check()?;
         if let Some(error) = &batch.failed {
             return Err(error.clone());
+        }
+        // The answers of a batch that could not be logged are in the table too.
+        if self.shared.gate.has_failed() {
+            self.shared.gate.check()?;
         }
         if let Some(writer) = &item.writer
             && let Some(answer) = self.dedup.check(writer)?
@@ -255,6 +258,7 @@ impl Writer {
             batch.needs_sync |= self.due.sync.is_some();
             return Ok(answer);
         }
+        self.shared.gate.check()?;
         if item
             .deadline
             .is_some_and(|deadline| deadline <= Instant::now())

@@ -137,18 +137,19 @@ impl Link {
 }
 
 impl Ledger {
-    /// An empty ledger; `endpoints` is how many there are, the first is `endpoint`.
+    /// An empty ledger; `endpoints` is how many there are, the first is `endpoint`. Ids come after `last_id`.
     pub fn new(
         queue_max: usize,
         message_bytes_max: usize,
         endpoints: usize,
         endpoint: String,
+        last_id: u64,
     ) -> Self {
         Ledger {
             slots: FxHashMap::default(),
             queue: VecDeque::new(),
             pending: 0,
-            last_id: 0,
+            last_id,
             numbers: Numbers::default(),
             untold: VecDeque::new(),
             untold_count: 0,
@@ -290,7 +291,8 @@ impl Ledger {
             let item_bytes = slot.op.len() + ITEM_OVERHEAD_BYTES;
             if item_bytes > bytes_max {
                 // The server came back with a smaller limit.
-                let error = error::too_large(slot.op.len(), bytes_max);
+                let mut error = error::too_large(slot.op.len(), bytes_max);
+                error.maybe_applied = slot.maybe_applied();
                 self.queue.pop_front();
                 self.finish(id, Err(error));
                 self.wake_waiters();
@@ -348,7 +350,7 @@ impl Ledger {
                 if may_repeat(error.reason()) && !self.was_overtaken(id) {
                     return self.refused(id, error, now);
                 }
-                if error.reason() == Reason::DeadlineExceeded {
+                if !is_verdict(error.reason()) {
                     // This time it was not begun; nobody knows of the time before.
                     error.maybe_applied |= unknown_write;
                 }
@@ -358,10 +360,13 @@ impl Ledger {
                 header: self.link.header.clone(),
                 kind,
             }),
-            None => Err(StoreError::new(
-                Reason::Internal,
-                "the server's answer is of a kind this client does not know: use a newer client",
-            )),
+            None => Err(StoreError {
+                maybe_applied: slot.sequence > 0,
+                ..StoreError::new(
+                    Reason::Internal,
+                    "the server's answer is of a kind this client does not know: use a newer client",
+                )
+            }),
         };
         if outcome.is_ok() {
             self.pause = PAUSE_MIN;
@@ -677,6 +682,12 @@ impl Ledger {
             Want::Connection => true,
         });
     }
+}
+
+/// Refusals that come from looking at the operation, or from the table of answers: they say that it was not applied. All
+/// others say so only of this time.
+fn is_verdict(reason: Reason) -> bool {
+    matches!(reason, Reason::VersionConflict | Reason::BoundViolation)
 }
 
 /// Refusals of an operation that was not begun, which end by themselves.

@@ -15,7 +15,7 @@ impl Bench {
     /// A ledger with an open connection that gives so many credits.
     fn new(max_in_flight: u32) -> Self {
         let mut bench = Bench {
-            ledger: Ledger::new(100, 10_000, 1, "unix:s".into()),
+            ledger: Ledger::new(100, 10_000, 1, "unix:s".into(), 0),
             now: Instant::now(),
             header: v1::ResponseHeader {
                 store_id: vec![7; 16].into(),

@@ -68,6 +68,7 @@ fn read_config(call: &Call) -> Result<Config, Reject> {
         }
         Ok(())
     })?;
+    config.connect_timeout = config.connect_timeout.min(config.deadline);
     Ok(config)
 }
 
@@ -146,7 +147,11 @@ pub(crate) unsafe extern "C-unwind" fn wait(lua: *mut lua_State) -> c_int {
     enter(lua, |call| {
         Ok(with_reader(call, |handle, reader| {
             let (id, timeout) = (reader.count(2, "id")?, reader.seconds(3, "seconds")?);
-            Ok(handle.client.wait(id, timeout).map(Finished))
+            let outcome = match handle.client.knows(id) {
+                true => handle.client.wait(id, timeout),
+                false => Some(Err(unknown(id))),
+            };
+            Ok(outcome.map(Finished))
         })?)
     })
 }
@@ -155,7 +160,12 @@ pub(crate) unsafe extern "C-unwind" fn wait(lua: *mut lua_State) -> c_int {
 pub(crate) unsafe extern "C-unwind" fn take(lua: *mut lua_State) -> c_int {
     enter(lua, |call| {
         Ok(with_reader(call, |handle, reader| {
-            Ok(handle.client.take(reader.count(2, "id")?).map(Finished))
+            let id = reader.count(2, "id")?;
+            let outcome = match handle.client.knows(id) {
+                true => handle.client.take(id),
+                false => Some(Err(unknown(id))),
+            };
+            Ok(outcome.map(Finished))
         })?)
     })
 }
@@ -187,6 +197,19 @@ pub(crate) unsafe extern "C-unwind" fn forget(lua: *mut lua_State) -> c_int {
             Ok(())
         })?)
     })
+}
+
+/// The outcome of an operation that this process does not know; waiting for it would never end.
+fn unknown(id: u64) -> v1::StoreError {
+    v1::StoreError {
+        maybe_applied: true,
+        ..v1::StoreError::new(
+            v1::Reason::Unavailable,
+            format!(
+                "operation {id} is not one of this process: its outcome was taken, or it was submitted before a fork"
+            ),
+        )
+    }
 }
 
 /// Runs a verb on the handle that is the first argument.
