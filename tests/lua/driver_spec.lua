@@ -4,15 +4,28 @@ local spec = require "spec"
 
 local equal, test = spec.equal, spec.test
 
--- Per loop: how tasks are started, and how the loop is run until they are done.
+-- Per loop: how tasks are started, and how the loop is run until they are done. A loop that watches on for nothing is
+-- stopped, and the run fails.
 local loops = {}
+
+---Seconds.
+local STUCK_AFTER = 10
 
 function loops.luv(uv)
   return function(fn)
     local co = coroutine.create(fn)
     assert(coroutine.resume(co))
   end, function()
+    local guard, stuck = uv.new_timer(), false
+    guard:start(STUCK_AFTER * 1000, 0, function()
+      stuck = true
+      uv.stop()
+    end)
+    guard:unref()
     uv.run()
+    guard:stop()
+    guard:close()
+    assert(not stuck, "the loop does not end")
   end
 end
 
@@ -21,7 +34,8 @@ function loops.cqueues(cqueues)
   return function(fn)
     controller:wrap(fn)
   end, function()
-    assert(controller:loop(10))
+    assert(controller:loop(STUCK_AFTER))
+    assert(controller:empty(), "the loop does not end")
   end
 end
 
@@ -106,6 +120,32 @@ for name in pairs(loops) do
     end)
     assert(heard)
     equal(waited, { gold = 2 })
+  end)
+
+  test(name .. ": the loop ends if answers were taken by calls that blocked", function(store)
+    local spawn, run = with(name, store)
+    local heard = {}
+    local function hear(value)
+      heard[#heard + 1] = value
+    end
+    local outside = store.async:put("player", "1", "outside")
+    spawn(function()
+      local future = store.async:put("player", "2", "inside"):on_done(hear)
+      outside:on_done(hear)
+      repeat
+        local done = future:done()
+      until done
+    end)
+    outside:wait()
+    run(function()
+      return #heard == 2
+    end)
+    equal(#heard, 2)
+    store.async:get("player", "2"):on_done(hear):wait()
+    equal(heard[3], "inside")
+    run(function()
+      return true
+    end)
   end)
 
   test(name .. ": calls outside of tasks block as ever", function(store)

@@ -14,7 +14,8 @@
 ---@field spawn fun(self, fn: function) Starts a task.
 ---@field watch fun(self, link: stillpoint.Link) Something is waited for: until `link.pending` is 0, call `link:poll(0)`
 ---  whenever `link.core.fd(link.handle)` is readable. Called before each wait, so it must be cheap when watching.
----@field unwatch fun(self, link: stillpoint.Link) The descriptor is about to be closed.
+---@field unwatch fun(self, link: stillpoint.Link) Nothing is waited for any more, or the descriptor is about
+---  to be closed; also where nothing is watched.
 
 local driver = {}
 

@@ -39,6 +39,7 @@ local function complete(future)
   for _, callback in ipairs(callbacks or {}) do
     callback(future:_answer())
   end
+  link:rest()
 end
 
 -- Takes what the core answered; `nil` is "not yet".

@@ -105,6 +105,7 @@ function Link:wait(ticket, seconds)
   self.driver:wait(ticket, seconds)
   if not ticket.done then
     self.pending = self.pending - 1
+    self:rest()
   end
 end
 
@@ -113,6 +114,15 @@ function Link:wake(ticket)
   ticket.done = true
   self.pending = self.pending - 1
   self.driver:wake(ticket)
+  self:rest()
+end
+
+---Ends the watch of the descriptor if nothing is waited for any more. An answer may have been taken by a call that
+---blocked, and then the descriptor has nothing to tell of it.
+function Link:rest()
+  if self.pending == 0 and self.driver and self.handle then
+    self.driver:unwatch(self)
+  end
 end
 
 ---Pauses the caller, be it a coroutine or the program.
@@ -187,6 +197,7 @@ function Link:keep(future)
   end
 end
 
+---The caller sees to `rest`.
 ---@param future stillpoint.Future
 function Link:release(future)
   if self.kept[future] then
