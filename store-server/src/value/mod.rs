@@ -5,10 +5,10 @@
 //!
 //! # Layout
 //!
-//! - [`check`]: is this exactly one well-formed value within the limits? Takes any bytes at all.
+//! - [`mod@check`]: is this exactly one well-formed value within the limits? Takes any bytes at all.
 //! - [`walk`]: a cursor over the bytes: what stands here, and where does the next value begin?
 //! - [`place`]: finds the bytes a path leads to.
-//! - [`patch`]: changes a document by the steps of a patch, on a [`working_copy`].
+//! - [`mod@patch`]: changes a document by the steps of a patch, on a [`working_copy`].
 //! - [`compare`]: are two values equal, is one less, does a predicate hold? Uses the [`canonical`] form.
 //! - [`number`]: integers and floats compared and added without loss.
 //! - [`encode`]: writes the few things that are written here.
