@@ -5,6 +5,19 @@ local stillpoint = require "stillpoint"
 
 local equal, fails, test = spec.equal, spec.fails, spec.test
 
+-- From now on the store's operations are not heard of any more.
+local function never_answered(store)
+  local link = store._link
+  link.core = setmetatable({
+    submit = function()
+      link.last_id = (link.last_id or 1e6) + 1
+      return link.last_id
+    end,
+    wait = function() end,
+    take = function() end,
+  }, { __index = link.core })
+end
+
 test("a future's wait returns what the blocking verb returns", function(store)
   local async = store.async
   local rev = assert(async:put("player", "1", { gold = 1 }):wait())
@@ -80,6 +93,26 @@ test("an error in a callback comes out of poll and loses no other answer", funct
   equal({ ok, err }, { false, "oops" })
   store:run()
   equal(count, 10)
+end)
+
+test("all callbacks of a future are called, and the first error comes out", function(store)
+  local heard = {}
+  local future = store.async:put("player", "1", 7)
+  for i = 1, 4 do
+    future:on_done(function()
+      heard[#heard + 1] = i
+      if i % 2 == 0 then
+        error("oops " .. i, 0)
+      end
+    end)
+  end
+  local waited = store:go(function()
+    return (future:wait())
+  end)
+  local ok, err = pcall(store.run, store)
+  equal({ ok, err }, { false, "oops 2" })
+  equal(heard, { 1, 2, 3, 4 })
+  assert(waited:wait())
 end)
 
 test("futures that nobody keeps are done all the same", function(store)
@@ -258,6 +291,63 @@ test("scans, transactions and batches work in coroutines", function(store)
   store:run()
   equal(sums, { { true, true, true }, { true, true, true }, { true, true, true } })
   equal(players:get "k1", { gold = 4 })
+end)
+
+test("closing fails what is under way, all of it, though a callback raises", function(store)
+  never_answered(store)
+  local heard, count = {}, 0
+  for i = 1, 6 do
+    store.async:get("player", "k" .. i):on_done(function(_, err)
+      count = count + 1
+      heard[i] = err.reason
+      if i % 2 == 0 then
+        error({ i = i }, 0)
+      end
+    end)
+  end
+  store:go(function()
+    heard[7] = select(2, store:collection("player"):get "k7").reason
+  end)
+  local other = store:go(function()
+    local future = store.async:get("player", "k8")
+    heard[8] = select(2, future:wait()).reason
+    return "went on"
+  end)
+  local ok, err = pcall(store.close, store, 0)
+  equal({ ok, type(err), err.i % 2 }, { false, "table", 0 })
+  equal(count, 6)
+  for i = 1, 8 do
+    equal(heard[i], "unavailable", "number " .. i)
+  end
+  equal({ other:wait() }, { "went on" })
+  equal(tostring(store), "stillpoint.Store (closed)")
+end)
+
+test("closing settles coroutines that nobody resumes any more", function(store)
+  local sleeper = store:go(function()
+    store:sleep(100)
+  end)
+  local heard
+  sleeper:on_done(function(_, err)
+    heard = err.reason
+  end)
+  local waiter = store:go(function()
+    return select(2, sleeper:wait()).reason
+  end)
+  equal(store:close(1), true)
+  fails("unavailable", "the store was closed", sleeper:wait())
+  fails("unavailable", "the store was closed", sleeper:wait(1))
+  fails("unavailable", "the store was closed", waiter:wait())
+  equal(heard, "unavailable")
+end)
+
+test("a coroutine may close the store, and go on", function(store)
+  local future = store:go(function()
+    store:collection("player"):put("1", 1)
+    equal(store:close(1), true)
+    return "closed"
+  end)
+  equal({ future:wait() }, { "closed" })
 end)
 
 test("closing finishes what is under way, and later use is misuse", function(store)

@@ -12,6 +12,7 @@ local unpack = table.unpack or rawget(_G, "unpack")
 ---@field _finish fun(ok: boolean, ...): ... Turns the core's answer into the verb's.
 ---@field _results any[]|nil Once done; `n` is their number.
 ---@field _raised any[]|nil Once the coroutine failed: what it raised.
+---@field _task any While a coroutine runs: what its driver said is running.
 ---@field _tickets stillpoint.Ticket[]|nil Of coroutines that wait.
 ---@field _callbacks function[]|nil
 local Future = {}
@@ -25,6 +26,7 @@ local function pack(...)
   return { n = select("#", ...), ... }
 end
 
+-- All who wait hear of it, though one of them raises; the first error comes out at the end.
 local function complete(future)
   local link = future._link
   local tickets, callbacks = future._tickets, future._callbacks
@@ -33,13 +35,15 @@ local function complete(future)
     link.futures[future._id] = nil
   end
   link:release(future)
+  local raised
   for _, ticket in ipairs(tickets or {}) do
-    link:wake(ticket)
+    raised = protect.attempt(raised, link.wake, link, ticket)
   end
   for _, callback in ipairs(callbacks or {}) do
-    callback(future:_answer())
+    raised = protect.attempt(raised, callback, future:_answer())
   end
   link:rest()
+  protect.reraise(raised)
 end
 
 -- Takes what the core answered; `nil` is "not yet".
@@ -52,8 +56,16 @@ local function accept(future, ok, ...)
   return true
 end
 
+local function closed()
+  return failure.new("unavailable", "the store was closed before the answer came", true)
+end
+
 local function returned(future, ok, ...)
-  if ok then
+  future._task = nil
+  if future._results then
+    -- It was given up, and went on only to hear of that.
+    return
+  elseif ok then
     future._results = pack(...)
   else
     future._raised = { (...) }
@@ -92,14 +104,15 @@ function Future.spawn(link, loud, fn, ...)
   local args = pack(...)
   link:keep(future)
   link.driver:spawn(function()
-    local heard
-    local function outcome(...)
-      heard = future._tickets or future._callbacks
-      returned(future, ...)
+    local unheard
+    local function outcome(ok, ...)
+      unheard = not ok and not future._tickets and not future._callbacks and { (...) } or nil
+      returned(future, ok, ...)
     end
+    future._task = link.driver:current()
     outcome(protect.call(protect.traceback, fn, unpack(args, 1, args.n)))
-    if loud and future._raised and not heard then
-      error(future._raised[1], 0)
+    if loud then
+      protect.reraise(unheard)
     end
   end)
   return future
@@ -129,7 +142,7 @@ function Future:wait(seconds)
     if task then
       self:_suspend(task, seconds)
     elseif self._id then
-      self:_block(seconds)
+      self:wait_blocking(seconds)
     else
       self:_drive(seconds)
     end
@@ -139,6 +152,9 @@ function Future:wait(seconds)
   end
   if self._results then
     return self:_answer()
+  end
+  if not seconds then
+    return nil, closed()
   end
   return nil, failure.new("deadline_exceeded", ("no answer after %g s; the operation goes on"):format(seconds), true)
 end
@@ -166,8 +182,15 @@ function Future:_answer()
   return unpack(self._results, 1, self._results.n)
 end
 
-function Future:_fail(err)
-  accept(self, false, err)
+---Fails: the store was closed. Not the coroutine that closes it, though: that one goes on.
+function Future:give_up()
+  if self._results or self._raised then
+    return
+  elseif self._id then
+    accept(self, false, closed())
+  elseif self._task == nil or self._task ~= self._link.driver:current() then
+    returned(self, true, nil, closed())
+  end
 end
 
 function Future:_suspend(task, seconds)
@@ -184,7 +207,12 @@ function Future:_suspend(task, seconds)
   end
 end
 
-function Future:_block(seconds)
+---Waits for an operation's answer while nothing else runs.
+---@param seconds? number
+function Future:wait_blocking(seconds)
+  if self._results then
+    return
+  end
   local link = self._link
   repeat
     local done = accept(self, link.core.wait(link.handle, self._id, math.min(seconds or WAIT_MAX, WAIT_MAX)))

@@ -5,6 +5,7 @@
 -- from the core which operations are done, and settles tickets and futures.
 
 local failure = require "stillpoint.failure"
+local protect = require "stillpoint.protect"
 
 ---@class stillpoint.Ticket
 ---@field link stillpoint.Link
@@ -101,7 +102,9 @@ end
 ---@param seconds? number
 function Link:wait(ticket, seconds)
   self.pending = self.pending + 1
-  self.driver:watch(self)
+  if self.handle then
+    self.driver:watch(self)
+  end
   self.driver:wait(ticket, seconds)
   if not ticket.done then
     self.pending = self.pending - 1
@@ -191,7 +194,7 @@ function Link:keep(future)
   if not self.kept[future] then
     self.kept[future] = true
     self.pending = self.pending + 1
-    if self.driver then
+    if self.driver and self.handle then
       self.driver:watch(self)
     end
   end
@@ -250,53 +253,86 @@ function Link:run()
   end
 end
 
--- Waits for the answers to come, as long as there is time.
+-- Waits for the answers to come, as long as there is time. Here and below, what callbacks and coroutines raise must not
+-- leave the store half closed; the first error comes out at the end.
 local function drain(link, ends)
   local now = link.core.now
-  local futures = {}
+  local futures, raised = {}, nil
   for _, future in pairs(link.futures) do
     futures[#futures + 1] = future
   end
   for _, future in ipairs(futures) do
-    if link.handle and not future:done() then
-      future:_block(math.max(ends - now(), 0))
+    if link.handle then
+      raised = protect.attempt(raised, future.wait_blocking, future, math.max(ends - now(), 0))
     end
   end
   while link.handle and next(link.tickets) and now() < ends do
-    link:poll(ends - now())
+    raised = protect.attempt(raised, link.poll, link, ends - now())
   end
+  return raised
 end
 
----Waits for what is in flight, then closes. What is not done by then fails with `unavailable`.
+-- Has all operations under way fail. Coroutines are woken before a callback can do anything.
+local function give_up(link, raised)
+  local tickets, futures = link.tickets, link.futures
+  link.tickets, link.futures = {}, {}
+  for _, ticket in pairs(tickets) do
+    raised = protect.attempt(raised, link.wake, link, ticket)
+  end
+  for _, future in pairs(futures) do
+    raised = protect.attempt(raised, future.give_up, future)
+  end
+  return raised
+end
+
+-- Lets the woken coroutines of the built-in driver go on; one that raises ends a round, so there are several.
+local function run_woken(driver, raised)
+  repeat
+    local failed = protect.attempt(nil, driver.run_ready, driver)
+    raised = raised or failed
+  until not failed
+  return raised
+end
+
+-- Settles the coroutines of the built-in driver: nobody resumes them any more.
+local function end_coroutines(link, raised)
+  raised = run_woken(link.driver, raised)
+  local futures = {}
+  for future in pairs(link.kept) do
+    futures[#futures + 1] = future
+  end
+  for _, future in ipairs(futures) do
+    raised = protect.attempt(raised, future.give_up, future)
+  end
+  return run_woken(link.driver, raised)
+end
+
+---Waits for what is in flight, then closes. What is not done by then fails with `unavailable`, a coroutine of the
+---built-in driver, too.
 ---@param seconds number
 ---@return true|nil ok
 ---@return stillpoint.Error|nil err
 function Link:close(seconds)
   local now = self.core.now
   local ends = now() + seconds
+  local raised
   if self.handle then
-    drain(self, ends)
+    raised = drain(self, ends)
   end
   local handle, driver = self.handle, self.driver
-  if not handle then
-    return true
+  local ok, err = true, nil
+  if handle then
+    if driver then
+      driver:unwatch(self)
+    end
+    ok, err = self.core.close(handle, math.max(ends - now(), 0))
+    self.handle = nil
+    raised = give_up(self, raised)
+    if driver and driver.run_ready then
+      raised = end_coroutines(self, raised)
+    end
   end
-  if driver then
-    driver:unwatch(self)
-  end
-  local ok, err = self.core.close(handle, math.max(ends - now(), 0))
-  self.handle = nil
-  local tickets, futures = self.tickets, self.futures
-  self.tickets, self.futures = {}, {}
-  for _, future in pairs(futures) do
-    future:_fail(failure.new("unavailable", "the store was closed before the answer came", true))
-  end
-  for _, ticket in pairs(tickets) do
-    self:wake(ticket)
-  end
-  if driver and driver.run_ready then
-    driver:run_ready()
-  end
+  protect.reraise(raised)
   return ok, err
 end
 

@@ -76,6 +76,23 @@ if not protect.can_yield then
   end
 end
 
+---Does one of several things that all have to be done, though some raise.
+---@param raised any[]|nil What an earlier one raised.
+---@param fn function
+---@param ... any
+---@return any[]|nil raised What the first to raise raised; for `reraise`.
+function protect.attempt(raised, fn, ...)
+  local ok, err = protect.call(nil, fn, ...)
+  return raised or not ok and { err } or nil
+end
+
+---@param raised any[]|nil
+function protect.reraise(raised)
+  if raised then
+    error(raised[1], 0)
+  end
+end
+
 ---A handler that adds where an error comes from, if it is a string.
 ---@param err any
 ---@param co? thread
