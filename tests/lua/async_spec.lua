@@ -5,17 +5,18 @@ local stillpoint = require "stillpoint"
 
 local equal, fails, test = spec.equal, spec.fails, spec.test
 
--- From now on the store's operations are not heard of any more.
-local function never_answered(store)
-  local link = store._link
-  link.core = setmetatable({
-    submit = function()
-      link.last_id = (link.last_id or 1e6) + 1
-      return link.last_id
-    end,
-    wait = function() end,
-    take = function() end,
-  }, { __index = link.core })
+-- From now on the store's operations are not heard of any more; a wait for one has this answer.
+local function never_answered(store, ...)
+  local link, last = store._link, 1e6
+  local answer, n = { ... }, select("#", ...)
+  local function wait()
+    return (table.unpack or unpack)(answer, 1, n)
+  end
+  local function submit()
+    last = last + 1
+    return last
+  end
+  link.core = setmetatable({ submit = submit, wait = wait, take = wait }, { __index = link.core })
 end
 
 test("a future's wait returns what the blocking verb returns", function(store)
@@ -291,6 +292,27 @@ test("scans, transactions and batches work in coroutines", function(store)
   store:run()
   equal(sums, { { true, true, true }, { true, true, true }, { true, true, true } })
   equal(players:get "k1", { gold = 4 })
+end)
+
+test("an operation that this process does not know, after a fork, fails for all who wait", function(store)
+  local lost = { reason = "unavailable", message = "not one of this process", maybe_applied = true }
+  never_answered(store, false, lost)
+  local async, players, heard = store.async, store:collection "player", {}
+  fails("unavailable", "not one of", async:put("player", "1", 1):wait())
+  local done = async:put("player", "1", 1)
+  equal(done:done(), true)
+  fails("unavailable", "not one of", done:wait())
+  async:put("player", "2", 2):on_done(function(_, err)
+    heard[1] = err
+  end)
+  store:go(function()
+    heard[2] = select(2, players:put("3", 3))
+  end)
+  store:go(function()
+    heard[3] = select(2, async:put("player", "4", 4):wait())
+  end)
+  store:run()
+  equal({ heard[1] == lost, heard[2] == lost, heard[3] == lost }, { true, true, true })
 end)
 
 test("closing fails what is under way, all of it, though a callback raises", function(store)

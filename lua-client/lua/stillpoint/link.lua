@@ -11,6 +11,7 @@ local protect = require "stillpoint.protect"
 ---@field link stillpoint.Link
 ---@field task any What the driver said is running.
 ---@field done boolean Set before `driver:wake`.
+---@field results any[]|nil What the core answered, if it was taken before the coroutine goes on; `n` is their number.
 
 ---@class stillpoint.Link
 ---@field core table The verbs: `stillpoint_core`, or the ones of `stillpoint.memory`.
@@ -23,8 +24,11 @@ local protect = require "stillpoint.protect"
 ---@field pending integer How many waiting coroutines and kept futures there are.
 ---@field submitted integer How many futures there were.
 ---@field seed integer Of random pauses.
+---@field searched number When `settle_lost` last looked, by the core's clock.
 local Link = {}
 Link.__index = Link
+
+local unpack = table.unpack or rawget(_G, "unpack")
 
 ---The longest time handed to the core at once, in seconds.
 local WAIT_MAX = 3600
@@ -35,8 +39,15 @@ local RUN_WAIT_MAX = 1
 ---After so many submitted futures, those that nobody has any more are given up.
 local SWEEP_EVERY = 256
 
+---While nothing is heard of, operations that this process does not know are looked for so often, in seconds.
+local SEARCH_EVERY = 1
+
 ---Longest pause between two attempts, in seconds.
 local BACKOFF_MAX = 0.05
+
+local function pack(...)
+  return { n = select("#", ...), ... }
+end
 
 ---@param core table
 ---@param handle any
@@ -52,6 +63,7 @@ function Link.new(core, handle, deadline)
     kept = {},
     pending = 0,
     submitted = 0,
+    searched = core.now(),
     -- Processes must not pause alike, and not every Lua seeds math.random.
     seed = (math.floor(core.now() * 1e6) + tonumber(tostring({}):match "(%x+)$", 16)) % 2147483646 + 1,
   }, Link)
@@ -93,6 +105,9 @@ function Link:suspend(task, deadline, op, ...)
   self:wait(ticket)
   if not self.handle then
     return false, failure.new("unavailable", "the store was closed before the answer came", true)
+  end
+  if ticket.results then
+    return unpack(ticket.results, 1, ticket.results.n)
   end
   return self.core.take(self.handle, id)
 end
@@ -225,6 +240,9 @@ function Link:poll(seconds)
     end
     self:settle(id)
   end
+  if count == 0 and self.pending > 0 then
+    self:settle_lost()
+  end
   if driver and driver.run_ready then
     count = count + driver:run_ready()
   end
@@ -243,6 +261,36 @@ function Link:settle(id)
     return future:done()
   end
   self.core.forget(self.handle, id)
+end
+
+---Settles what the core will never tell of: in a forked process, the operations of the one before. Taking an answer
+---tells; so it is asked for each, but seldom.
+function Link:settle_lost()
+  local core, now = self.core, self.core.now()
+  if now < self.searched + SEARCH_EVERY then
+    return
+  end
+  self.searched = now
+  local tickets, futures = {}, {}
+  for id, ticket in pairs(self.tickets) do
+    tickets[id] = ticket
+  end
+  for _, future in pairs(self.futures) do
+    futures[#futures + 1] = future
+  end
+  for id, ticket in pairs(tickets) do
+    local results = self.handle and self.tickets[id] and pack(core.take(self.handle, id)) or {}
+    if results[1] ~= nil then
+      self.tickets[id] = nil
+      ticket.results = results
+      self:wake(ticket)
+    end
+  end
+  for _, future in ipairs(futures) do
+    if self.handle then
+      future:done()
+    end
+  end
 end
 
 ---Polls until no coroutine and no callback waits any more.
