@@ -5,7 +5,7 @@
 //! - `request`: what comes in and goes out.
 //! - `validate`: what an operation must be like.
 //! - `shared`: the queue to the writer, the gate, counters.
-//! - `writer`: the one writer.
+//! - `writer`: the one writer; `due`: what it does by itself.
 //! - `dedup`: the table of answers, for writes that are sent again.
 //! - `evaluate`: what each operation does, to a `draft` of the state.
 //! - `view`: what is readable; `applier` brings it into the engine, in front of which is a `cache`.
@@ -21,6 +21,7 @@ mod checkpoint;
 mod datadir;
 mod dedup;
 mod draft;
+mod due;
 mod evaluate;
 mod expiry;
 mod handle;

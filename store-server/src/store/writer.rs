@@ -22,6 +22,7 @@ use super::{
     applier::Applier,
     dedup::{Dedup, reply_for_log},
     draft::{Accepted, Changed, Draft, Pending},
+    due::{Clock, Due},
     evaluate::Rules,
     expiry, keys,
     record::Record,
@@ -48,39 +49,6 @@ pub struct Writer {
     appended_bytes: u64,
     /// Nothing more may be written to the log.
     log_failed: bool,
-}
-
-/// Server time that never runs backwards.
-#[derive(Debug, Default)]
-struct Clock(u64);
-
-impl Clock {
-    fn now_ms(&mut self) -> u64 {
-        self.0 = self.0.max(now_ms());
-        self.0
-    }
-}
-
-/// When something is to be done that nobody asks for.
-#[derive(Debug)]
-struct Due {
-    /// APPLIED writes are to be synced.
-    sync: Option<Instant>,
-    /// What was published is to be handed to the applier.
-    freeze: Option<Instant>,
-    /// The housekeeping is to be done.
-    housekeeping: Instant,
-    /// The next record expires, in milliseconds since 1970.
-    expiry_ms: Option<u64>,
-    /// But nothing is expired before this time, so that many lifetimes end in one commit.
-    expire_from_ms: u64,
-}
-
-impl Due {
-    /// When the next record is to be expired, in milliseconds since 1970.
-    fn expiry(&self) -> Option<u64> {
-        Some(self.expiry_ms?.max(self.expire_from_ms))
-    }
 }
 
 /// Writes evaluated together, not yet durable.
@@ -140,13 +108,6 @@ impl Writer {
         let checkpoint_seq = shared.checkpoint_seq.load(Ordering::Acquire);
         let segments = shared.segments.snapshot().into_iter();
         let not_covered = segments.filter(|segment| segment.last_seq > checkpoint_seq);
-        let due = Due {
-            sync: None,
-            freeze: None,
-            housekeeping: Instant::now(),
-            expiry_ms: Some(0),
-            expire_from_ms: 0,
-        };
         Writer {
             shared,
             queue,
@@ -155,7 +116,7 @@ impl Writer {
             dedup,
             frame: FrameBuilder::default(),
             clock: Clock::default(),
-            due,
+            due: Due::at_start(),
             checkpoint_at_bytes,
             // A store that is restarted often needs checkpoints too.
             appended_bytes: not_covered.map(|segment| segment.bytes).sum(),
@@ -168,7 +129,7 @@ impl Writer {
         // A disk without room is noticed before the first write, not after it.
         self.do_due();
         loop {
-            let wait = self.next_due().saturating_duration_since(Instant::now());
+            let wait = self.due.first().saturating_duration_since(Instant::now());
             match self.queue.recv_timeout(wait) {
                 Ok(Command::Job { job, bytes }) => {
                     self.shared.queue.popped(job.items.len(), bytes);
@@ -418,7 +379,7 @@ impl Writer {
         if after > 0 {
             let key = keys::expiry(after, key);
             batch.own_keys.push((key, Some(Bytes::new())));
-            self.due.expiry_ms = Some(self.due.expiry_ms.map_or(after, |due| due.min(after)));
+            self.due.expires(after);
         }
     }
 
@@ -498,16 +459,6 @@ impl Writer {
         }
     }
 
-    fn next_due(&self) -> Instant {
-        let expiry = self.due.expiry().map(|due_ms| {
-            Instant::now() + Duration::from_millis(due_ms.saturating_sub(now_ms()).min(60_000))
-        });
-        [self.due.sync, self.due.freeze, expiry]
-            .into_iter()
-            .flatten()
-            .fold(self.due.housekeeping, Instant::min)
-    }
-
     fn do_due(&mut self) {
         let now = Instant::now();
         if self.log_failed {
@@ -571,7 +522,9 @@ impl Writer {
             Err(error) => return self.shared.gate.fail(error.message),
         };
         self.due.expiry_ms = due.next_ms;
-        self.due.expire_from_ms = now_ms + EXPIRE_EVERY_MS;
+        // More are due than one commit takes: go on behind the writes that wait.
+        let more = due.next_ms.is_some_and(|due_ms| due_ms <= now_ms);
+        self.due.expire_from_ms = now_ms + if more { 0 } else { EXPIRE_EVERY_MS };
         let mut batch = Batch {
             needs_sync: true,
             own_keys: due.index_keys,
