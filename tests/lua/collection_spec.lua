@@ -260,8 +260,68 @@ test("a scan goes over the keys in order", function(store)
   equal(keys { prefix = "a/" }, { "a/1", "a/10", "a/2" })
   equal(keys { prefix = "a/", reverse = true, limit = 2 }, { "a/2", "a/10" })
   equal(keys { start = "a/2", stop = "c" }, { "a/2", "a\255", "b" })
+  equal(keys { start = "a/2", stop = "" }, { "a/2", "a\255", "b", "c" })
   equal(keys { limit = 2, keys_only = true }, { "a/1", "a/10" })
   equal(keys { prefix = "x" }, {})
+end)
+
+test("a guard that compares with nothing is refused, whether or not the others hold", function(store)
+  local players = store:collection "player"
+  assert(players:put("1", { n = 1 }))
+  for _, op in ipairs { "==", "~=", "<", "<=", ">", ">=" } do
+    fails("invalid", "cannot store nil", players:put("1", {}, { if_rev = 1, where = { { "n", op } } }))
+  end
+  fails("invalid", "cannot store a function", players:delete("none", { where = { { "n", "==", print } } }))
+  fails("invalid", nil, players:patch("1", {}, { where = { { "n", "=" } } }))
+  assert(players:put("1", {}, { where = { { "n", "exists" }, { "m", "missing" } } }))
+end)
+
+test("a value that is nested too deep is too large", function(store)
+  local players, deep = store:collection "player", 1
+  for _ = 1, 65 do
+    deep = { deep }
+  end
+  assert(players:put("1", {}))
+  fails("too_large", "nested deeper than", players:put("2", deep))
+  fails("too_large", "nested deeper than", players:patch("1", { { "set", "x", deep } }))
+  fails("too_large", "nested deeper than", players:patch("1", { { "set", "x", deep[1] } }))
+  fails("too_large", "nested deeper than", players:put("1", {}, { where = { { "x", "==", deep } } }))
+  equal(players:get "1", {})
+end)
+
+test("an operation of too many parts is refused before any is done", function(store)
+  local players = store:collection "player"
+  assert(players:put("1", {}))
+  local function many(count, part)
+    local list = {}
+    for i = 1, count do
+      list[i] = part
+    end
+    return list
+  end
+  local step, guard = { "add", "n", 1 }, { "n", "missing" }
+  local append = { "append", "list", (table.unpack or unpack)(many(1025, 1)) }
+  fails("too_many_ops", "1025 steps of a patch", players:patch("1", many(1025, step)))
+  fails("too_many_ops", "1025 values of an append", players:patch("1", { append }))
+  fails("too_many_ops", "1025 guards of an operation", players:put("1", 1, { where = many(1025, guard) }))
+  fails("too_many_ops", "1025 operations of a transaction", store:txn(function(tx)
+    for i = 1, 1025 do
+      tx:put("player", "k" .. i, i)
+    end
+  end))
+  fails("too_many_ops", "1025 guards of a transaction", store:txn(function(tx)
+    for i = 1, 1025 do
+      tx:get("player", "k" .. i)
+    end
+    tx:put("player", "1", 1)
+  end))
+  fails("too_many_ops", "1025 steps of a patch", store:txn(function(tx)
+    tx:put("player", "2", 2)
+    tx:patch("player", "1", many(1025, step))
+  end))
+  equal({ players:get "1", players:get "2" }, { {} })
+  assert(players:patch("1", many(1024, step), { where = many(1024, guard) }))
+  equal(players:get "1", { n = 1024 })
 end)
 
 test("a scan fetches page after page", function(store)

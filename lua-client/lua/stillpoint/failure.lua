@@ -48,4 +48,12 @@ function failure.new(reason, message, maybe_applied)
   }, error_mt)
 end
 
+---The error for what `core.encode` refuses: too large or too deep is told from what cannot be stored at all.
+---@param message string
+---@return stillpoint.Error
+function failure.unfit(message)
+  local beyond = message:find "^value has %d+ bytes, the limit is" or message:find "^nested deeper than %d+ levels"
+  return failure.new(beyond and "too_large" or "invalid", message)
+end
+
 return failure

@@ -123,7 +123,9 @@ function stillpoint.connect(opts)
   return store
 end
 
----A store without a server, for tests of game logic: the same verbs on records in this process, gone with it.
+---A store without a server, for tests of game logic: the same verbs on records in this process, gone with it. With the
+---limits that a server has unless set otherwise. It differs in one thing: `add` counts as this Lua does, and refuses
+---integers that this Lua has to wrap (see `int64`); so does a transaction that reads what it added, on a server, too.
 ---@param opts? stillpoint.MemoryOptions
 ---@return stillpoint.Store
 function stillpoint.memory(opts)

@@ -80,10 +80,13 @@ local function explain_missing(place, segments)
   return path.name(segments, place.depth) .. " does not exist"
 end
 
+---Levels of nesting at most, as for the core. What the store allows is checked when the whole is written.
+document.NESTING_MAX = 512
+
 local function copy(value)
-  local bytes, message = core.encode(value)
+  local bytes, message = core.encode(value, nil, document.NESTING_MAX)
   if not bytes then
-    invalid("%s", message)
+    error(failure.unfit(message), 0)
   end
   return core.decode(bytes)
 end

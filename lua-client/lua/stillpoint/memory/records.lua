@@ -18,11 +18,12 @@ local path = require "stillpoint.document.path"
 local Records = {}
 Records.__index = Records
 
----As the store's default.
+---As the store's defaults.
 local VALUE_BYTES_MAX = 1024 * 1024
 local NESTING_MAX = 64
 local PAGE_MAX = 1000
 local KEY_BYTES_MAX = 512
+local OPS_MAX = 1024
 
 ---@param now fun(): number
 ---@return stillpoint.memory.Records
@@ -59,9 +60,15 @@ end
 local function encode(value, collection, key)
   local bytes, message = core.encode(value, VALUE_BYTES_MAX, NESTING_MAX)
   if not bytes then
-    refuse(message:find "the limit is" and "too_large" or "invalid", message, collection, key)
+    refuse(failure.unfit(message).reason, message, collection, key)
   end
   return bytes
+end
+
+local function check_count(what, count)
+  if count > OPS_MAX then
+    refuse("too_many_ops", ("%d %s: the limit is %d"):format(count, what, OPS_MAX))
+  end
 end
 
 local function check_key(collection, key)
@@ -100,20 +107,26 @@ function Records:store(collection, key, before, bytes, schema, expires_at)
   return stored
 end
 
-local function field_holds(stored, given, op, value)
+-- Refuses what is no comparison, whatever it would be compared with.
+local function check_field(given, op, value)
   local segments, err = path.parse(given)
   if not segments then
     refuse("invalid", err.message)
   end
+  if compare.holds(nil, op, nil) == nil then
+    refuse("invalid", ("unknown comparison %q: use == ~= < <= > >= exists missing"):format(tostring(op)))
+  end
+  if op ~= "exists" and op ~= "missing" then
+    encode(value)
+  end
+end
+
+local function field_holds(stored, given, op, value)
   local found
   if stored then
-    found = document.at(core.decode(stored.bytes), segments)
+    found = document.at(core.decode(stored.bytes), path.parse(given))
   end
-  local holds = compare.holds(found, op, value)
-  if holds == nil then
-    refuse("invalid", ("unknown comparison %q"):format(tostring(op)))
-  end
-  return holds
+  return compare.holds(found, op, value)
 end
 
 -- Why a guard does not hold; nil: it does.
@@ -143,6 +156,56 @@ local function require_guards(collection, key, stored, opts)
   end
   if why then
     conflict(collection, key, stored, why)
+  end
+end
+
+local function check_options(opts)
+  local guards = opts and opts.where or {}
+  check_count("guards of an operation", #guards)
+  for _, guard in ipairs(guards) do
+    check_field(guard[1], guard[2], guard[3])
+  end
+end
+
+-- What is wrong with an operation by itself, whatever is stored: checked of all before any is done.
+local checks = {}
+
+function checks.delete(_, _, opts)
+  check_options(opts)
+end
+
+function checks.put(_, _, _, opts)
+  check_options(opts)
+end
+
+function checks.patch(_, _, steps, opts)
+  check_count("steps of a patch", #steps)
+  for _, step in ipairs(steps) do
+    if step[1] == "append" then
+      check_count("values of an append", #step - 2)
+    end
+  end
+  check_options(opts)
+end
+
+function checks.batch_get(keys)
+  check_count("keys of a batch", #keys / 2)
+end
+
+function checks.txn(guards, then_ops, else_ops)
+  check_count("guards of a transaction", #guards)
+  check_count("operations of a transaction", math.max(#then_ops, #(else_ops or {})))
+  for _, guard in ipairs(guards) do
+    if guard[3] == "field" then
+      check_field(guard[4], guard[5], guard[6])
+    end
+  end
+  for _, ops in ipairs { then_ops, else_ops or {} } do
+    for _, op in ipairs(ops) do
+      if checks[op[1]] then
+        checks[op[1]](op[2], op[3], op[4], op[5])
+      end
+    end
   end
 end
 
@@ -236,11 +299,11 @@ function ops.txn(records, guards, then_ops, else_ops)
 end
 
 local function keys_of(records, collection, opts)
-  local prefix, keys = opts.prefix or "", {}
+  local prefix, stop, keys = opts.prefix or "", opts.end_ or "", {}
   for key in pairs(records.collections[collection] or {}) do
     local within = key:sub(1, #prefix) == prefix
       and (not opts.start or key >= opts.start)
-      and (not opts.end_ or key < opts.end_)
+      and (stop == "" or key < stop)
     if within and records:find(collection, key) then
       keys[#keys + 1] = key
     end
@@ -300,6 +363,13 @@ end
 function Records:execute(deadline, op, ...)
   if deadline <= 0 then
     return false, failure.new("deadline_exceeded", "the deadline had passed before the operation was begun")
+  end
+  local check = checks[op]
+  if check then
+    local ok, err = pcall(check, ...)
+    if not ok then
+      return finish(self, false, err)
+    end
   end
   return finish(self, pcall(ops[op], self, ...))
 end
