@@ -62,6 +62,82 @@ test("an error of the function comes out, and nothing is written", function(stor
   equal(gold(accounts), { 100, 0 })
 end)
 
+test("a guard of the function's own that fails is told at once, also after a write of the same record", function(store)
+  local accounts = bank(store)
+  local rev = accounts:read("a").rev
+  local later = { if_rev = rev }
+  for name, write in pairs {
+    put = function(tx)
+      tx:put("account", "a", { gold = 2 }, later)
+    end,
+    patch = function(tx)
+      tx:patch("account", "a", { { "add", "gold", 1 } }, later)
+    end,
+    delete = function(tx)
+      tx:delete("account", "a", later)
+    end,
+  } do
+    local runs = 0
+    fails("version_conflict", nil, store:txn(function(tx)
+      runs = runs + 1
+      tx:get("account", "a")
+      tx:put("account", "a", { gold = 1 })
+      write(tx)
+    end))
+    equal(runs, 1, name)
+  end
+  equal(accounts:read("a").rev, rev)
+end)
+
+test("a record written twice is tried again if another writer was faster", function(store)
+  local accounts = bank(store)
+  local runs = 0
+  assert(store:txn(function(tx)
+    runs = runs + 1
+    local a = tx:get("account", "a")
+    if runs == 1 then
+      assert(accounts:put("a", { gold = 5 }))
+    end
+    tx:put("account", "a", {})
+    tx:put("account", "a", { gold = a.gold + 1 }, { if_exists = true })
+  end))
+  equal({ runs, accounts:get("a").gold }, { 2, 6 })
+end)
+
+test("values in a transaction may be as deep as outside of it", function(store)
+  local accounts = bank(store)
+  local function nested(levels)
+    local value = 1
+    for _ = 1, levels do
+      value = { value }
+    end
+    return value
+  end
+  assert(accounts:put("b", nested(64)))
+  assert(accounts:patch("a", { { "set", "deep", nested(63) } }))
+  assert(store:txn(function(tx)
+    tx:patch("account", "a", { { "set", "deeper", nested(63) } })
+    equal(tx:get("account", "a").deep, nested(63))
+    tx:put("account", "c", nested(64))
+    tx:patch("account", "b", { { "append", "", 2 } })
+    equal(tx:get("account", "b")[2], 2)
+  end))
+  equal(accounts:get("a").deeper, nested(63))
+  for _, write in ipairs {
+    function(tx)
+      tx:put("account", "d", nested(65))
+    end,
+    function(tx)
+      tx:patch("account", "a", { { "set", "deep", nested(65) } })
+    end,
+    function(tx)
+      tx:put("account", "d", nested(600))
+    end,
+  } do
+    fails("too_large", "nested deeper than", store:txn(write))
+  end
+end)
+
 test("reads see the writes of the transaction", function(store)
   local accounts = bank(store)
   assert(store:txn(function(tx)

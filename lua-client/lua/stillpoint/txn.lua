@@ -103,7 +103,7 @@ end
 local function written(tx, collection, key, write)
   if write.base == nil then
     local record = read(tx, collection, key)
-    write.base = record and core.encode(record.value) or false
+    write.base = record and core.encode(record.value, nil, document.NESTING_MAX) or false
   end
   local value
   if write.base then
@@ -124,10 +124,11 @@ local function written(tx, collection, key, write)
   return value
 end
 
+-- Keeps a value as it is now. Whether it is larger or deeper than the store allows turns out when it is sent.
 local function snapshot(tx, value)
-  local bytes, message = core.encode(value)
+  local bytes, message = core.encode(value, nil, document.NESTING_MAX)
   if not bytes then
-    leave(tx, failure.new("invalid", message))
+    leave(tx, failure.unfit(message))
   end
   return bytes
 end
@@ -263,18 +264,38 @@ local function send(tx, ops)
   return false, err
 end
 
+-- How many operations write a record.
+local function writes_of(tx, collection, key)
+  local count = 0
+  for _, op in ipairs(tx._ops) do
+    if op[2] == collection and op[3] == key then
+      count = count + 1
+    end
+  end
+  return count
+end
+
 -- Whether a conflict is about what was read here, so that another attempt may do better; a guard among the options of
--- a write would fail again.
+-- a write would fail again. Where a record is written twice, the second guard sees it as the first left it, and
+-- `err.current` tells nothing: then the guards are asked for alone.
 local function is_stale(tx, err)
   if err.reason ~= "version_conflict" then
     return false
   end
-  if tx._stale or not err.key then
+  local key = err.key
+  if tx._stale or not key then
     return true
   end
-  local reads = tx._reads[err.key.collection]
-  local seen = reads and reads[err.key.key]
-  return seen ~= nil and seen.rev ~= (err.current and err.current.rev or 0)
+  local reads = tx._reads[key.collection]
+  local seen = reads and reads[key.key]
+  if seen == nil then
+    return false
+  elseif writes_of(tx, key.collection, key.key) < 2 then
+    return seen.rev ~= (err.current and err.current.rev or 0)
+  end
+  local left = math.max(tx._ends - tx._link.core.now(), 0)
+  local ok, why = tx._link:call(left, "txn", guards(tx), {})
+  return not ok and why.reason == "version_conflict"
 end
 
 -- Reads what the last attempt read, at one revision.
