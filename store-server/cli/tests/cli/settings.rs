@@ -24,15 +24,14 @@ const SETTINGS: &[(&str, &str, &str, [Value; 3])] = &[
     ("limits.nesting", "--max-nesting", "STILLPOINT_MAX_NESTING", COUNTS),
     ("limits.batch_ops", "--max-batch-ops", "STILLPOINT_MAX_BATCH_OPS", COUNTS),
     ("limits.scan_page", "--max-scan-page", "STILLPOINT_MAX_SCAN_PAGE", COUNTS),
-    ("limits.queue_ops", "--max-queue-ops", "STILLPOINT_MAX_QUEUE_OPS", COUNTS),
+    ("limits.queue_ops", "--max-queue-ops", "STILLPOINT_MAX_QUEUE_OPS", LARGE_COUNTS),
     ("limits.queue_bytes", "--max-queue-bytes", "STILLPOINT_MAX_QUEUE_BYTES", SIZES),
     ("log.segment_bytes", "--segment-bytes", "STILLPOINT_SEGMENT_BYTES", SIZES),
     ("log.retention_bytes", "--retention-bytes", "STILLPOINT_RETENTION_BYTES", SIZES),
     ("log.retention_secs", "--retention-secs", "STILLPOINT_RETENTION_SECS", SECONDS),
     ("log.checkpoint_bytes", "--checkpoint-bytes", "STILLPOINT_CHECKPOINT_BYTES", SIZES),
     ("log.dedup_window_secs", "--dedup-window-secs", "STILLPOINT_DEDUP_WINDOW_SECS", SECONDS),
-    ("log.dedup_entries", "--dedup-entries", "STILLPOINT_DEDUP_ENTRIES", [
-        ("70001", "70001"), ("70002", "70002"), ("70003", "70003")]),
+    ("log.dedup_entries", "--dedup-entries", "STILLPOINT_DEDUP_ENTRIES", LARGE_COUNTS),
     ("log.applied_sync_ms", "--applied-sync-ms", "STILLPOINT_APPLIED_SYNC_MS", [
         ("31", "31"), ("32ms", "32"), ("3s", "3000")]),
     ("log.disk_reserve_bytes", "--disk-reserve-bytes", "STILLPOINT_DISK_RESERVE_BYTES", SIZES),
@@ -51,6 +50,7 @@ const PATHS: [Value; 3] = [
 ];
 const SWITCH: [Value; 3] = [("true", "true"), ("false", "false"), ("true", "true")];
 const COUNTS: [Value; 3] = [("101", "101"), ("102", "102"), ("103", "103")];
+const LARGE_COUNTS: [Value; 3] = [("70001", "70001"), ("70002", "70002"), ("70003", "70003")];
 const SIZES: [Value; 3] = [
     ("\"33MiB\"", "34603008"),
     ("34MiB", "35651584"),
