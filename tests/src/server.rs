@@ -269,14 +269,8 @@ pub fn program() -> &'static Path {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .current_dir(root())
-            .args([
-                "build",
-                "--quiet",
-                "-p",
-                "stillpoint-cli",
-                "--bin",
-                "stillpoint",
-            ])
+            // The whole workspace, so that its parts are those that the tests were built with.
+            .args(["build", "--quiet", "--workspace", "--bin", "stillpoint"])
             .arg("--target-dir")
             .arg(folder.parent().expect("a profile is in a folder"));
         if !cfg!(debug_assertions) {
