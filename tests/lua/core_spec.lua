@@ -159,7 +159,9 @@ for i = 1, count do
     ids[i] = assert(core.submit(handle, 5, i % 3, "put", "q", "k" .. i, { i = i }))
 end
 answers("true", (core.wait(handle, ids[count], 5)))
-answers("nil", core.take(handle, ids[count]))
+local gone = fails("unavailable", "is not one of this process", core.take(handle, ids[count]))
+assert(gone.maybe_applied and not gone.retryable)
+fails("unavailable", "is not one of this process", core.wait(handle, ids[count], 5))
 core.forget(handle, ids[1])
 local taken = 0
 while taken < count - 2 do
