@@ -203,6 +203,7 @@ pub(crate) unsafe extern "C-unwind" fn forget(lua: *mut lua_State) -> c_int {
 fn unknown(id: u64) -> v1::StoreError {
     v1::StoreError {
         maybe_applied: true,
+        retryable: false,
         ..v1::StoreError::new(
             v1::Reason::Unavailable,
             format!(
