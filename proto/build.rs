@@ -4,11 +4,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 7] = [
     "stillpoint/v1/types.proto",
     "stillpoint/v1/error.proto",
     "stillpoint/v1/op.proto",
     "stillpoint/v1/state_service.proto",
+    "stillpoint/v1/session_service.proto",
+    "stillpoint/v1/watch_service.proto",
     "stillpoint/v1/admin_service.proto",
 ];
 
