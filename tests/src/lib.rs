@@ -6,7 +6,9 @@
 //! - [`server`]: the built program, and a real server for a test.
 //! - [`raw`]: the contract without our client.
 //! - [`op`]: operations and values as the tests write them.
+//! - [`linearizability`]: whether answers can be explained by one thing used by one caller at a time.
 
+pub mod linearizability;
 pub mod lua_modules;
 pub mod op;
 pub mod raw;
