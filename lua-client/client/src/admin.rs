@@ -4,7 +4,7 @@ use std::{future::Future, thread, time::Duration};
 
 use stillpoint_proto::v1::{self, Reason, StoreError, admin_service_client::AdminServiceClient};
 use tokio::runtime::{Builder, Handle, Runtime};
-use tonic::transport::Channel;
+use tonic::{Response, Status, transport::Channel};
 
 use crate::{endpoint::Endpoint, error};
 
@@ -35,20 +35,41 @@ impl AdminClient {
 
     /// How the store is.
     pub fn status(&mut self) -> Result<v1::GetStatusResponse, StoreError> {
-        let (service, deadline, endpoint) = (&mut self.service, self.deadline, &self.endpoint);
-        let call = async {
-            let call = service.get_status(v1::GetStatusRequest {});
-            match tokio::time::timeout(deadline, call).await {
-                Ok(Ok(response)) => Ok(response.into_inner()),
-                Ok(Err(status)) => Err(StoreError::from_status(&status)),
-                Err(_) => {
-                    let phase = format!("sent to {endpoint}, no answer");
-                    Err(error::deadline_exceeded(deadline, &phase, false))
-                }
-            }
-        };
-        self.runtime.run(call)
+        let call = self.service.get_status(v1::GetStatusRequest {});
+        finish(&self.runtime, &self.endpoint, self.deadline, call)
     }
+
+    /// The sessions of logic processes. An empty namespace or service stands for all.
+    pub fn sessions(
+        &mut self,
+        namespace: &str,
+        service: &str,
+    ) -> Result<v1::ListSessionsResponse, StoreError> {
+        let call = self.service.list_sessions(v1::ListSessionsRequest {
+            namespace: namespace.into(),
+            service: service.into(),
+        });
+        finish(&self.runtime, &self.endpoint, self.deadline, call)
+    }
+}
+
+/// Runs a call to its end, or to its deadline.
+fn finish<T: Send>(
+    runtime: &Blocking,
+    endpoint: &Endpoint,
+    deadline: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>> + Send,
+) -> Result<T, StoreError> {
+    runtime.run(async {
+        match tokio::time::timeout(deadline, call).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(StoreError::from_status(&status)),
+            Err(_) => {
+                let phase = format!("sent to {endpoint}, no answer");
+                Err(error::deadline_exceeded(deadline, &phase, false))
+            }
+        }
+    })
 }
 
 /// A runtime for one call at a time.

@@ -1,7 +1,7 @@
 //! The thread that drives when nobody else does.
 //!
-//! It is started when something is submitted or a file descriptor is asked for while no thread drives. Once driving, it
-//! stays in `epoll` until a caller wants to drive, and leaves at once; so a program that only ever makes blocking calls
+//! It is started when something is submitted or a file descriptor is asked for while no thread drives, and where there is a
+//! session to keep alive or a watch to read. Once driving, it stays in `epoll` until a caller wants to drive, and leaves at once; so a program that only ever makes blocking calls
 //! never has it, and one that mixes both pays for the change of hands once per burst, not per call.
 
 use std::{
@@ -22,6 +22,9 @@ const UNDRIVEN_MAX: Duration = Duration::from_millis(20);
 /// How long one without work may: until then there is nothing to do but to answer the server's keepalive.
 const IDLE_UNDRIVEN_MAX: Duration = Duration::from_secs(1);
 
+/// How long one that has to be attended to may: heartbeats have to be sent, notices and changes to be taken in.
+const ATTENDED_UNDRIVEN_MAX: Duration = Duration::from_millis(50);
+
 /// Who drives the runtime. Part of the ledger, so under its mutex.
 #[derive(Debug, Default)]
 pub(crate) struct Seat {
@@ -31,6 +34,8 @@ pub(crate) struct Seat {
     pub guests: usize,
     /// An event loop watches the file descriptor: completions have to arrive without any caller.
     pub hosted: bool,
+    /// There is a session or a watch, which need somebody to drive though nothing is pending.
+    pub attended: bool,
     /// When a caller drove last, or when work came after a time without any.
     driven_at: Option<Instant>,
     thread: Thread,
@@ -83,6 +88,7 @@ impl Seat {
         }
         let (undriven_max, sleep) = match has_work {
             true => (UNDRIVEN_MAX, Thread::Watching),
+            false if self.attended => (ATTENDED_UNDRIVEN_MAX, Thread::Dozing),
             false => (IDLE_UNDRIVEN_MAX, Thread::Dozing),
         };
         let undriven = self.driven_at.map_or(Duration::ZERO, |at| now - at);
@@ -105,7 +111,9 @@ impl Background {
         let mut ledger = shared.ledger.lock();
         ledger.seat.callers -= 1;
         ledger.seat.driven_at = Some(Instant::now());
-        if ledger.seat.callers == 0 && ledger.pending() > 0 {
+        let seat = &ledger.seat;
+        let is_missed = seat.attended && seat.thread == Thread::Absent;
+        if seat.callers == 0 && (is_missed || ledger.pending() > 0) {
             self.call_in(ledger, shared, runtime);
         }
     }

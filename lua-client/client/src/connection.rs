@@ -41,7 +41,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut waits = backoff();
     let mut failures = 0;
     loop {
-        let end = serve(&shared, &shared.endpoints[at]).await;
+        let end = serve(&shared, at).await;
         tracing::debug!(endpoint = %shared.endpoints[at], cause = end.cause, "no connection");
         let closed = {
             let mut ledger = shared.ledger.lock();
@@ -78,8 +78,9 @@ fn backoff() -> impl Iterator<Item = Duration> {
 }
 
 /// One connection from the dialling to its end.
-async fn serve(shared: &Arc<Shared>, endpoint: &Endpoint) -> End {
-    let connection = shared.ledger.lock().dialling(endpoint.to_string());
+async fn serve(shared: &Arc<Shared>, at: usize) -> End {
+    let endpoint = &shared.endpoints[at];
+    let connection = shared.ledger.lock().dialling(at, endpoint.to_string());
     let timeout = shared.config.connect_timeout;
     let opening = tokio::time::timeout(timeout, open(shared, endpoint, connection));
     let mut answers = match opening.await {

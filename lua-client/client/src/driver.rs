@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    Config,
+    Config, SessionConfig,
     background::Background,
     clock, connection,
     endpoint::Endpoint,
@@ -43,23 +43,34 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Namespace, session and fence, as every request names them.
+    pub fn context(&self) -> v1::RequestContext {
+        let namespace = &self.config.namespace;
+        match &self.ledger.lock().session {
+            Some(held) => held.context(namespace),
+            None => v1::RequestContext {
+                namespace: namespace.clone(),
+                ..Default::default()
+            },
+        }
+    }
+
     /// The first frame of each connection.
     pub fn opening(&self) -> v1::PipelineOpen {
         let config = &self.config;
-        let program = &config.client_name;
-        let client_name = match (&config.service, &config.instance) {
-            (Some(service), Some(instance)) => format!("{service}/{instance} {program}"),
-            (Some(name), None) | (None, Some(name)) => format!("{name} {program}"),
-            (None, None) => program.clone(),
+        let client_name = match &config.session {
+            Some(SessionConfig {
+                service, instance, ..
+            }) => format!("{service}/{instance} {}", config.client_name),
+            None => config.client_name.clone(),
         };
         v1::PipelineOpen {
             context: Some(v1::RequestContext {
-                namespace: config.namespace.clone(),
                 idempotency_key: Some(v1::IdempotencyKey {
                     writer_id: self.writer_id.to_vec().into(),
                     ..Default::default()
                 }),
-                ..Default::default()
+                ..self.context()
             }),
             client_name: client_name.trim_end().to_string(),
         }
@@ -94,14 +105,7 @@ impl Driver {
             .enable_all()
             .build()
             .map_err(|e| error::internal("cannot set up the client's event loop", &e))?;
-        let first = endpoints.first().map(Endpoint::to_string);
-        let ledger = Ledger::new(
-            config.queue_max,
-            config.message_bytes_max,
-            endpoints.len(),
-            first.unwrap_or_default(),
-            generation << GENERATION_SHIFT,
-        );
+        let ledger = Ledger::new(&config, generation << GENERATION_SHIFT);
         let waits = Waits::new(config.spin_max);
         let shared = Arc::new(Shared {
             config,
@@ -237,6 +241,27 @@ impl Driver {
             self.background
                 .call_in(ledger, &self.shared, self.runtime());
         }
+    }
+
+    /// Begins a watch.
+    pub fn watch(&self, request: v1::WatchRequest) -> Result<u64, StoreError> {
+        let mut ledger = self.shared.ledger.lock();
+        if ledger.is_closed() {
+            return Err(error::closed(false));
+        }
+        let id = ledger.watches.open();
+        ledger.events.want();
+        ledger.attend();
+        drop(ledger);
+        let _ = request;
+        self.background
+            .call_in(self.shared.ledger.lock(), &self.shared, self.runtime());
+        Ok(id)
+    }
+
+    /// Ends a watch.
+    pub fn unwatch(&self, id: u64) {
+        self.shared.ledger.lock().unwatch(id);
     }
 
     /// Ends the connection and the background thread, after the ledger was closed.

@@ -52,6 +52,22 @@ pub(crate) fn queue_full(queue_max: usize) -> StoreError {
     )
 }
 
+/// The watch is not open.
+pub(crate) fn watch_over() -> StoreError {
+    StoreError::new(
+        Reason::Invalid,
+        "the watch is over, or was never opened in this process: open a new one",
+    )
+}
+
+/// There is no session to work on.
+pub(crate) fn no_session() -> StoreError {
+    StoreError::new(
+        Reason::Invalid,
+        "the client has no session: connect with a service and an instance",
+    )
+}
+
 /// One operation is larger than a message may be.
 pub(crate) fn too_large(bytes: usize, bytes_max: usize) -> StoreError {
     StoreError::new(

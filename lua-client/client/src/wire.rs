@@ -3,9 +3,13 @@
 //! An embedded message and a bytes field look the same on the wire. So a [`Frame`] is a `PipelineRequest` whose
 //! operations are already bytes: sending one again costs a reference count, and its size is known before it is sent.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use prost::Message;
 use stillpoint_proto::v1::{self, op::Kind};
+
+use crate::ledger::millis;
 
 /// `v1::PipelineRequest` on the wire.
 #[derive(Clone, PartialEq, Message)]
@@ -33,20 +37,53 @@ pub(crate) struct Item {
     pub durability: i32,
     #[prost(uint32, tag = "7")]
     pub timeout_ms: u32,
+    #[prost(message, optional, tag = "8")]
+    pub once: Option<v1::OnceKey>,
 }
 
-/// More bytes than an item's own fields and the frame around it ever take.
+/// More bytes than an item's own fields and the frame around it ever take, the operation and the once key aside.
 pub(crate) const ITEM_OVERHEAD_BYTES: usize = 64;
+
+/// What is left of a claim's deadline for the answer, at most.
+const CLAIM_ANSWER_MAX: Duration = Duration::from_millis(100);
 
 /// Encodes an operation.
 pub(crate) fn encode(op: &v1::Op) -> Bytes {
     op.encode_to_vec().into()
 }
 
+/// Encodes an operation that has this long. A claim does not wait longer: whoever made it then hears who the owner is, not
+/// only that the time is up.
+pub(crate) fn encode_within(op: &v1::Op, deadline: Duration) -> Bytes {
+    if let Some(Kind::Claim(claim)) = &op.kind {
+        let answered_in = (deadline / 8).min(CLAIM_ANSWER_MAX);
+        let wait_ms_max = millis(deadline.saturating_sub(answered_in));
+        if u64::from(claim.wait_ms) > wait_ms_max {
+            return encode(&v1::Op {
+                kind: Some(Kind::Claim(v1::ClaimOp {
+                    wait_ms: u32::try_from(wait_ms_max).unwrap_or(u32::MAX),
+                    ..claim.clone()
+                })),
+            });
+        }
+    }
+    encode(op)
+}
+
 /// Whether an operation may change something, and so needs a number.
 pub(crate) fn is_write(op: &v1::Op) -> bool {
     match &op.kind {
-        Some(Kind::Put(_) | Kind::Patch(_) | Kind::Delete(_)) => true,
+        Some(
+            Kind::Put(_)
+            | Kind::Patch(_)
+            | Kind::Delete(_)
+            | Kind::Claim(_)
+            | Kind::Release(_)
+            | Kind::SetTimer(_)
+            | Kind::CancelTimer(_)
+            | Kind::FinishTimer(_)
+            | Kind::SetCursor(_),
+        ) => true,
         Some(Kind::Txn(txn)) => txn.then.iter().chain(&txn.otherwise).any(is_write),
         Some(Kind::Get(_) | Kind::BatchGet(_) | Kind::Scan(_) | Kind::ListCollections(_))
         | None => false,
@@ -67,6 +104,13 @@ mod tests {
         }
     }
 
+    fn once() -> v1::OnceKey {
+        v1::OnceKey {
+            name: vec![b'n'; 128].into(),
+            since_revision: u64::MAX,
+        }
+    }
+
     #[test]
     fn a_frame_is_a_pipeline_request_on_the_wire() {
         let frame = Frame {
@@ -82,6 +126,7 @@ mod tests {
                 first_incomplete: 4,
                 durability: v1::Durability::Applied.into(),
                 timeout_ms: 6,
+                once: Some(once()),
             }],
         };
         let request = v1::PipelineRequest::decode(frame.encode_to_vec().as_slice()).unwrap();
@@ -96,6 +141,7 @@ mod tests {
                 first_incomplete: 4,
                 durability: v1::Durability::Applied.into(),
                 timeout_ms: 6,
+                once: Some(once()),
             }]
         );
         assert_eq!(request.encode_to_vec(), frame.encode_to_vec());
@@ -113,9 +159,11 @@ mod tests {
                 first_incomplete: u64::MAX,
                 durability: 2,
                 timeout_ms: u32::MAX,
+                once: Some(once()),
             }],
         };
-        assert!(frame.encoded_len() <= (1 << 20) + ITEM_OVERHEAD_BYTES);
+        let bytes_max = (1 << 20) + once().encoded_len() + ITEM_OVERHEAD_BYTES;
+        assert!(frame.encoded_len() <= bytes_max);
     }
 
     #[test]

@@ -21,6 +21,21 @@ impl AdminService for Admin {
             ..Default::default()
         }))
     }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        let request = request.into_inner();
+        Ok(Response::new(v1::ListSessionsResponse {
+            sessions: vec![v1::SessionStatus {
+                namespace: request.namespace,
+                service: request.service,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }))
+    }
 }
 
 #[test]
@@ -37,6 +52,9 @@ fn the_status_is_had_with_and_without_another_runtime() {
     let status = || {
         let endpoint = format!("unix:{}", path.display());
         let mut admin = AdminClient::connect(&endpoint, Duration::from_secs(20)).unwrap();
+        let sessions = admin.sessions("world1", "battle").unwrap().sessions;
+        assert_eq!(sessions[0].namespace, "world1");
+        assert_eq!(sessions[0].service, "battle");
         admin.status().unwrap().server_version
     };
     assert_eq!(status(), "test");

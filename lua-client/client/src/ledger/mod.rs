@@ -11,11 +11,15 @@
 //! sending again. The ledger lives under one mutex; nothing here blocks. Wakers are called under it, which is safe: they
 //! schedule, they do not run anything.
 
+mod events;
+mod news;
 mod numbers;
+mod session;
 mod slot;
 #[cfg(test)]
 mod tests;
 mod waiters;
+mod watches;
 
 use std::{
     collections::VecDeque,
@@ -26,15 +30,16 @@ use std::{
 use rustc_hash::{FxHashMap, FxHashSet};
 use stillpoint_proto::v1::{self, Reason, StoreError};
 
-use self::numbers::Numbers;
+use self::{events::Events, numbers::Numbers, watches::Watches};
 pub(crate) use self::{
+    session::{Closing, Held, millis},
     slot::{Phase, Slot, Submission},
     waiters::{Waiters, Want},
 };
 use crate::{
-    Outcome, Reply, error,
+    Config, Event, Outcome, Reply, error,
     signal::Signal,
-    wire::{Frame, ITEM_OVERHEAD_BYTES, Item},
+    wire::{Frame, Item},
 };
 
 /// A frame is sent once it has this many bytes, so that the server works on it while the next is made.
@@ -65,6 +70,7 @@ pub(crate) struct Ledger {
     untold: VecDeque<u64>,
     /// How many of them are not taken.
     untold_count: usize,
+    pub events: Events,
     signal: Option<Signal>,
 
     link: Link,
@@ -83,6 +89,10 @@ pub(crate) struct Ledger {
     closed: bool,
     queue_max: usize,
     message_bytes_max: usize,
+
+    /// The session, once it was opened.
+    pub session: Option<Held>,
+    pub watches: Watches,
 
     /// Threads that wait.
     pub waiters: Waiters,
@@ -106,6 +116,10 @@ pub(crate) struct Link {
     pub header: v1::ResponseHeader,
     /// The endpoint connected to, or tried last.
     pub endpoint: String,
+    /// Which of the endpoints it is.
+    pub endpoint_index: usize,
+    /// Whether there was a connection before.
+    pub was_open: bool,
     /// Why each endpoint could not be reached or was lost, in their order. Empty: not tried.
     pub causes: Vec<String>,
     /// Attempts that failed since a connection last stood.
@@ -137,14 +151,8 @@ impl Link {
 }
 
 impl Ledger {
-    /// An empty ledger; `endpoints` is how many there are, the first is `endpoint`. Ids come after `last_id`.
-    pub fn new(
-        queue_max: usize,
-        message_bytes_max: usize,
-        endpoints: usize,
-        endpoint: String,
-        last_id: u64,
-    ) -> Self {
+    /// An empty ledger. Ids of operations and of watches come after `last_id`.
+    pub fn new(config: &Config, last_id: u64) -> Self {
         Ledger {
             slots: FxHashMap::default(),
             queue: VecDeque::new(),
@@ -153,10 +161,11 @@ impl Ledger {
             numbers: Numbers::default(),
             untold: VecDeque::new(),
             untold_count: 0,
+            events: Events::default(),
             signal: None,
             link: Link {
-                endpoint,
-                causes: vec![String::new(); endpoints],
+                endpoint: config.endpoints.first().cloned().unwrap_or_default(),
+                causes: vec![String::new(); config.endpoints.len()],
                 ..Link::default()
             },
             in_flight: 0,
@@ -166,8 +175,10 @@ impl Ledger {
             due: None,
             due_moved: false,
             closed: false,
-            queue_max,
-            message_bytes_max,
+            queue_max: config.queue_max,
+            message_bytes_max: config.message_bytes_max,
+            session: None,
+            watches: Watches::new(last_id, config.watch_bytes_max),
             waiters: Waiters::default(),
             writer: None,
             clock: None,
@@ -180,8 +191,7 @@ impl Ledger {
         if self.closed {
             return Err(error::closed(false));
         }
-        let bytes = submission.op.len() + ITEM_OVERHEAD_BYTES;
-        if bytes > self.frame_bytes_max() {
+        if submission.frame_bytes() > self.frame_bytes_max() {
             return Err(error::too_large(
                 submission.op.len(),
                 self.frame_bytes_max(),
@@ -204,6 +214,7 @@ impl Ledger {
             sequence: 0,
             lane: submission.lane,
             durability: submission.durability,
+            once: submission.once,
             submitted_at: submission.submitted_at,
             deadline: submission.deadline,
             unknown: false,
@@ -288,7 +299,7 @@ impl Ledger {
                 self.queue.pop_front();
                 continue;
             };
-            let item_bytes = slot.op.len() + ITEM_OVERHEAD_BYTES;
+            let item_bytes = slot.frame_bytes();
             if item_bytes > bytes_max {
                 // The server came back with a smaller limit.
                 let mut error = error::too_large(slot.op.len(), bytes_max);
@@ -313,6 +324,7 @@ impl Ledger {
                 first_incomplete: 0,
                 durability: slot.durability,
                 timeout_ms: millis_up(slot.deadline.saturating_duration_since(now)),
+                once: slot.once.clone(),
             };
             if item.sequence > 0 && std::mem::take(&mut tell_first_incomplete) {
                 item.first_incomplete = self.numbers.first_incomplete();
@@ -457,9 +469,10 @@ impl Ledger {
     }
 
     /// An attempt to reach an endpoint begins; returns the number of the connection it may become.
-    pub fn dialling(&mut self, endpoint: String) -> u64 {
+    pub fn dialling(&mut self, index: usize, endpoint: String) -> u64 {
         self.link.number += 1;
         self.link.endpoint = endpoint;
+        self.link.endpoint_index = index;
         self.link.number
     }
 
@@ -478,9 +491,15 @@ impl Ledger {
         let header = header.unwrap_or_default();
         if self.link.knows_other_than(&header) {
             self.drop_unknown_writes();
+            self.tell(Event::Restored {
+                incarnation: header.incarnation,
+            });
         }
         self.link.header = header;
         self.link.open = true;
+        if std::mem::replace(&mut self.link.was_open, true) {
+            self.tell(Event::Reconnected);
+        }
         self.link.failures = 0;
         self.link.fatal = None;
         self.link.causes.iter_mut().for_each(String::clear);
@@ -545,6 +564,10 @@ impl Ledger {
         self.queue.clear();
         self.link.open = false;
         self.link.number += 1;
+        for watch in self.watches.close() {
+            self.watch_heard(watch, Err(error::closed(false)));
+        }
+        self.attend();
         self.wake_writer();
         self.wake_waiters();
         (pending.len(), any_applied)
@@ -567,25 +590,6 @@ impl Ledger {
         self.due
     }
 
-    /// The signal, made at first use.
-    pub fn signal(&mut self) -> std::io::Result<&Signal> {
-        if self.signal.is_none() {
-            let signal = Signal::new()?;
-            if self.untold_count > 0 {
-                signal.raise();
-            }
-            self.signal = Some(signal);
-        }
-        self.signal
-            .as_ref()
-            .ok_or_else(|| std::io::ErrorKind::NotFound.into())
-    }
-
-    /// How many completions `next` would tell.
-    pub fn untold_count(&self) -> usize {
-        self.untold_count
-    }
-
     /// Operations that have no outcome yet.
     pub fn pending(&self) -> usize {
         self.pending
@@ -599,6 +603,14 @@ impl Ledger {
     /// What is known of the connection.
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Whether the connection needs somebody to drive even where nothing is pending: a session has to be kept alive, a
+    /// watch has to be read.
+    pub fn attend(&mut self) {
+        let is_held = |held: &Held| held.info.state.is_alive();
+        let is_needed = self.session.as_ref().is_some_and(is_held) || !self.watches.is_empty();
+        self.seat.attended = is_needed && !self.closed;
     }
 
     /// Whether the client was closed.
@@ -648,23 +660,15 @@ impl Ledger {
         slot.op.clear();
         if slot.announce {
             self.untold.push_back(id);
-            self.untold_count += 1;
-            if self.untold_count == 1
-                && let Some(signal) = &self.signal
-            {
-                signal.raise();
-            }
+            self.with_signal(|ledger| ledger.untold_count += 1);
         }
     }
 
     /// One completion fewer to tell.
     fn told(&mut self) {
-        self.untold_count -= 1;
+        self.with_signal(|ledger| ledger.untold_count -= 1);
         if self.untold_count == 0 {
             self.untold.clear();
-            if let Some(signal) = &self.signal {
-                signal.lower();
-            }
         }
     }
 
@@ -677,17 +681,26 @@ impl Ledger {
     fn wake_waiters(&self) {
         self.waiters.wake(|want| match want {
             Want::Operation(id) => self.slots.get(&id).is_none_or(Slot::is_done),
-            Want::Completion => self.untold_count > 0,
+            Want::News => self.news() > 0,
             Want::Idle => self.pending == 0,
-            Want::Connection => true,
+            Want::Link => true,
+            Want::Watch(id) => self.watches.is_ready(id),
         });
     }
 }
 
-/// Refusals that come from looking at the operation, or from the table of answers: they say that it was not applied. All
-/// others say so only of this time.
+/// Refusals that come from looking at the operation after the table of answers, or from that table: they say that it was
+/// not applied, this time or before. All others say so only of this time.
 fn is_verdict(reason: Reason) -> bool {
-    matches!(reason, Reason::VersionConflict | Reason::BoundViolation)
+    matches!(
+        reason,
+        Reason::VersionConflict
+            | Reason::BoundViolation
+            | Reason::NotOwner
+            | Reason::Fenced
+            | Reason::SessionExpired
+            | Reason::Compacted
+    )
 }
 
 /// Refusals of an operation that was not begun, which end by themselves.

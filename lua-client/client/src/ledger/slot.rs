@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use prost::Message;
+use stillpoint_proto::v1;
 
-use crate::Outcome;
+use crate::{Outcome, wire::ITEM_OVERHEAD_BYTES};
 
 /// An operation as it is handed in.
 #[derive(Debug)]
@@ -14,6 +16,7 @@ pub(crate) struct Submission {
     pub is_write: bool,
     pub lane: u64,
     pub durability: i32,
+    pub once: Option<v1::OnceKey>,
     pub submitted_at: Instant,
     pub deadline: Instant,
     /// Whether `next` tells of its completion.
@@ -29,6 +32,7 @@ pub(crate) struct Slot {
     pub sequence: u64,
     pub lane: u64,
     pub durability: i32,
+    pub once: Option<v1::OnceKey>,
     pub submitted_at: Instant,
     pub deadline: Instant,
     /// It was under way when a connection broke, so nobody knows what became of it.
@@ -54,7 +58,23 @@ pub(crate) enum Phase {
     Done(Outcome),
 }
 
+impl Submission {
+    /// Bytes that it takes in a frame, at most.
+    pub fn frame_bytes(&self) -> usize {
+        frame_bytes(&self.op, self.once.as_ref())
+    }
+}
+
+fn frame_bytes(op: &Bytes, once: Option<&v1::OnceKey>) -> usize {
+    op.len() + once.map_or(0, Message::encoded_len) + ITEM_OVERHEAD_BYTES
+}
+
 impl Slot {
+    /// Bytes that it takes in a frame, at most.
+    pub fn frame_bytes(&self) -> usize {
+        frame_bytes(&self.op, self.once.as_ref())
+    }
+
     pub fn is_queued(&self) -> bool {
         matches!(self.phase, Phase::Queued)
     }

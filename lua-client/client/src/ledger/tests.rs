@@ -14,8 +14,13 @@ struct Bench {
 impl Bench {
     /// A ledger with an open connection that gives so many credits.
     fn new(max_in_flight: u32) -> Self {
+        let config = Config {
+            queue_max: 100,
+            message_bytes_max: 10_000,
+            ..Config::new("unix:s", "world1")
+        };
         let mut bench = Bench {
-            ledger: Ledger::new(100, 10_000, 1, "unix:s".into(), 0),
+            ledger: Ledger::new(&config, 0),
             now: Instant::now(),
             header: v1::ResponseHeader {
                 store_id: vec![7; 16].into(),
@@ -28,7 +33,7 @@ impl Bench {
     }
 
     fn open(&mut self, max_in_flight: u32) {
-        self.ledger.dialling("unix:s".into());
+        self.ledger.dialling(0, "unix:s".into());
         let limits = v1::PipelineOpened {
             max_in_flight,
             ..Default::default()
@@ -46,6 +51,7 @@ impl Bench {
             is_write,
             lane,
             durability: 0,
+            once: None,
             submitted_at: self.now,
             deadline: self.now + deadline,
             announce: true,
@@ -242,6 +248,7 @@ fn a_server_that_comes_back_with_less_room_refuses_what_is_too_large_for_it() {
             is_write: true,
             lane: 0,
             durability: 0,
+            once: None,
             submitted_at: bench.now,
             deadline: bench.now + SECOND,
             announce: true,

@@ -7,15 +7,17 @@ use std::task::Waker;
 pub(crate) enum Want {
     /// The outcome of one operation.
     Operation(u64),
-    /// Any completion that `next` would tell.
-    Completion,
+    /// Any completion or event.
+    News,
     /// The end of every operation.
     Idle,
-    /// News of the connection: it opened, or an attempt failed.
-    Connection,
+    /// News of the connection or of the session: it opened, or an attempt failed.
+    Link,
+    /// Something to take from a watch, or its end.
+    Watch(u64),
 }
 
-/// The threads that wait. Mostly one, so a list is the fastest.
+/// The threads and tasks that wait. Mostly one, so a list is the fastest.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     list: Vec<Waiter>,

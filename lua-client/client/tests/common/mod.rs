@@ -205,7 +205,10 @@ impl Inner {
                     mod_rev: *rev,
                     ..Default::default()
                 });
-                op_result::Kind::Get(v1::GetResult { record })
+                op_result::Kind::Get(v1::GetResult {
+                    record,
+                    claim: None,
+                })
             }
             _ => op_result::Kind::Error(v1::StoreError::new(
                 v1::Reason::Invalid,
@@ -486,7 +489,10 @@ fn key(key: &str) -> Option<v1::RecordKey> {
 
 pub fn get(name: &str) -> v1::Op {
     v1::Op {
-        kind: Some(Kind::Get(v1::GetOp { key: key(name) })),
+        kind: Some(Kind::Get(v1::GetOp {
+            key: key(name),
+            with_claim: false,
+        })),
     }
 }
 

@@ -1,10 +1,13 @@
 //! The client as its users see it.
 
+mod home;
+mod session;
+mod watch;
+
 use std::{
     io,
-    mem::ManuallyDrop,
     os::fd::RawFd,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +16,9 @@ use stillpoint_proto::{
     v1::{self, Reason, StoreError},
 };
 
+use self::home::Home;
 use crate::{
+    SessionState,
     config::{CallOptions, Config},
     driver::Driver,
     endpoint::Endpoint,
@@ -60,8 +65,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects; returns once the store has answered. The error names the endpoints, what is wrong with each, and the
-    /// remedy.
+    /// Connects; returns once the store has answered, and the session, if there is to be one, is held. The error names the
+    /// endpoints, what is wrong with each, and the remedy; if another process holds the session (NOT_OWNER), it names that
+    /// one.
     pub fn connect(config: Config) -> Result<Client, StoreError> {
         let invalid = |message| StoreError::new(Reason::Invalid, message);
         name::check_name("namespace", &config.namespace).map_err(invalid)?;
@@ -132,20 +138,20 @@ impl Client {
         self.driver().ok()?.shared.ledger.lock().next()
     }
 
-    /// Drives until `next` would return something, or `timeout`; returns how many it would return. A `timeout` of zero
-    /// sends what is queued and takes in what has arrived.
+    /// Drives until `next` or `event` would return something, or `timeout`; returns how much they would return. A `timeout` of
+    /// zero sends what is queued and takes in what has arrived.
     pub fn poll(&self, timeout: Duration) -> usize {
         let Ok(driver) = self.driver() else { return 0 };
         // Completions that nobody fetches must not keep back what is queued.
-        let until = match driver.shared.ledger.lock().untold_count() {
+        let until = match driver.shared.ledger.lock().news() {
             0 => Instant::now().checked_add(timeout),
             _ => Some(Instant::now()),
         };
-        let untold = driver.drive(Want::Completion, Wait::Poll, until, |ledger| {
-            let untold = ledger.untold_count();
-            (untold > 0 && !ledger.has_unsent()).then_some(untold)
+        let news = driver.drive(Want::News, Wait::Poll, until, |ledger| {
+            let news = ledger.news();
+            (news > 0 && !ledger.has_unsent()).then_some(news)
         });
-        untold.unwrap_or_else(|| driver.shared.ledger.lock().untold_count())
+        news.unwrap_or_else(|| driver.shared.ledger.lock().news())
     }
 
     /// Whether an operation's outcome can still be had: it was submitted in this process, and neither taken nor forgotten.
@@ -172,7 +178,7 @@ impl Client {
             .unwrap_or_else(|| Err(error::closed(true)))
     }
 
-    /// A file descriptor that is readable while `next` would return something. It belongs to the client, which alone may
+    /// A file descriptor that is readable while `next` or `event` would return something. It belongs to the client, which alone may
     /// read from or close it. From the first call on, completions arrive without anybody driving.
     pub fn wake_fd(&self) -> io::Result<RawFd> {
         let driver = self.driver().map_err(io::Error::other)?;
@@ -222,12 +228,17 @@ impl Client {
         let config = &driver.shared.config;
         let round = config.endpoints.len();
         let patient_until = Instant::now() + config.connect_patience;
+        let session_wait = config.session.as_ref().map_or(Duration::ZERO, |s| s.wait);
         // A round over the endpoints takes no longer than an operation may.
-        let until = patient_until + config.deadline;
-        let opened = driver.drive(Want::Connection, Wait::Long, Some(until), |ledger| {
+        let until = patient_until + session_wait + config.deadline;
+        let opened = driver.drive(Want::Link, Wait::Long, Some(until), |ledger| {
             let link = ledger.link();
-            if link.open {
-                return Some(Ok(()));
+            let held = ledger.session.as_ref();
+            match held.map(|held| (held, held.info.state)) {
+                Some((_, SessionState::Detached)) => return None,
+                Some((held, SessionState::Fenced)) => return Some(Err(held.fenced())),
+                _ if link.open => return Some(Ok(())),
+                _ => {}
             }
             if let Some(fatal) = &link.fatal {
                 return Some(Err(fatal.clone()));
@@ -236,7 +247,11 @@ impl Client {
             is_over.then(|| Err(StoreError::new(Reason::Unavailable, link.cause())))
         });
         opened.unwrap_or_else(|| {
-            let cause = driver.shared.ledger.lock().link().cause();
+            let ledger = driver.shared.ledger.lock();
+            let cause = match &ledger.session {
+                Some(held) => format!("the session is open, but not held: {}", held.cause),
+                None => ledger.link().cause(),
+            };
             Err(StoreError::new(Reason::Unavailable, cause))
         })
     }
@@ -251,10 +266,11 @@ fn submission(driver: &Driver, op: &v1::Op, options: CallOptions, announce: bool
     let now = Instant::now();
     let deadline = options.deadline.unwrap_or(driver.shared.config.deadline);
     Submission {
-        op: wire::encode(op),
+        op: wire::encode_within(op, deadline),
         is_write: wire::is_write(op),
         lane: options.lane,
         durability: options.durability.into(),
+        once: options.once,
         submitted_at: now,
         // A deadline beyond what the clock can say is none to speak of.
         deadline: now.checked_add(deadline).unwrap_or(now + DEADLINE_MAX),
@@ -264,46 +280,3 @@ fn submission(driver: &Driver, op: &v1::Op, options: CallOptions, announce: bool
 
 /// What a deadline too long for the clock becomes.
 const DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// A driver and the process it belongs to. In a forked child it is left alone for good, not even dropped, and the child's
-/// own one hangs below it.
-#[derive(Debug)]
-struct Home {
-    generation: u64,
-    driver: ManuallyDrop<Driver>,
-    /// Never touched in the process of `driver`, so no fork can catch it locked.
-    in_child: OnceLock<Result<Box<Home>, StoreError>>,
-}
-
-impl Home {
-    fn new(config: Config, endpoints: Vec<Endpoint>) -> Result<Self, StoreError> {
-        Ok(Home {
-            generation: fork::generation(),
-            driver: ManuallyDrop::new(Driver::new(config, endpoints, fork::generation())?),
-            in_child: OnceLock::new(),
-        })
-    }
-
-    fn driver(&self) -> Result<&Driver, StoreError> {
-        if self.generation == fork::generation() {
-            return Ok(&self.driver);
-        }
-        let child = self.in_child.get_or_init(|| {
-            let shared = &self.driver.shared;
-            Home::new(shared.config.clone(), shared.endpoints.clone()).map(Box::new)
-        });
-        match child {
-            Ok(home) => home.driver(),
-            Err(error) => Err(error.clone()),
-        }
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        if self.generation == fork::generation() {
-            // SAFETY: it is not used after this, and dropped nowhere else.
-            unsafe { ManuallyDrop::drop(&mut self.driver) };
-        }
-    }
-}
