@@ -213,6 +213,7 @@ impl Fixture {
         self.store.submit(Job {
             namespace: Arc::from(namespace),
             session: Arc::from(""),
+            fence: 0,
             items: vec![WriteItem {
                 op: Op { kind: Some(kind) },
                 writer: Some(WriterKey {
@@ -220,6 +221,7 @@ impl Fixture {
                     sequence: self.sequence,
                     first_incomplete: self.sequence,
                 }),
+                once: None,
                 durability: Durability::Unspecified,
                 deadline: None,
             }],

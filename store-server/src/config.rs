@@ -31,6 +31,8 @@ pub struct Config {
     pub view: ViewConfig,
     /// Seconds a stopping server gives the requests in flight. Default: 10.
     pub shutdown_grace_secs: u64,
+    /// Sessions of logic processes.
+    pub sessions: SessionConfig,
     /// What is special about certain collections; the first entry that fits counts.
     pub collections: Vec<CollectionConfig>,
     /// Refuse collections that no entry of `collections` fits, so that a misspelt name is an error. Default: false.
@@ -41,7 +43,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Connections on the data port. One more is closed with UNAVAILABLE. Default: 1024.
+    /// Connections on the data port. One more is closed with UNAVAILABLE. Default: 4096.
     pub connections: usize,
     /// Operations one connection may have in flight: its credits. One more is answered RATE_LIMITED. Default: 4096.
     pub in_flight: usize,
@@ -59,6 +61,25 @@ pub struct Limits {
     pub queue_ops: usize,
     /// Bytes of the writes waiting for the writer. Default: 256 MiB.
     pub queue_bytes: usize,
+    /// Sessions of all namespaces. One more is refused with QUOTA. Default: 10000.
+    pub sessions: usize,
+    /// Records that one session may own. One more is refused with QUOTA. Default: 65536.
+    pub claims: usize,
+    /// Watches of all connections. One more is refused with QUOTA. Default: 10000.
+    pub watches: usize,
+}
+
+/// Sessions of logic processes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionConfig {
+    /// Seconds that a session lives without a word from its holder, where the holder does not say. Default: 10.
+    pub ttl_secs: u64,
+    /// Longest such time that a holder may ask for, and longest linger. Default: 3600.
+    pub ttl_max_secs: u64,
+    /// Milliseconds after a start of the server for which a session waits for its holder to come back, before an instance
+    /// that does not say `takeover` may succeed it. Default: 1000.
+    pub reattach_ms: u64,
 }
 
 /// The commit log.
@@ -124,6 +145,20 @@ pub struct CollectionConfig {
     /// When writes that do not say so themselves are answered. Default: synced.
     #[serde(default)]
     pub durability: DurabilityKind,
+    /// Whether a record can be written without owning it. Default: optional.
+    #[serde(default)]
+    pub claims: ClaimRule,
+}
+
+/// Whether a record can be written without owning it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClaimRule {
+    /// While nobody owns it, anybody may write it.
+    #[default]
+    Optional,
+    /// Only its owner may write it.
+    Required,
 }
 
 /// When a write is answered.
@@ -163,6 +198,7 @@ impl Default for Config {
             log: LogConfig::default(),
             view: ViewConfig::default(),
             shutdown_grace_secs: 10,
+            sessions: SessionConfig::default(),
             collections: Vec::new(),
             declared_only: false,
         }
@@ -172,7 +208,7 @@ impl Default for Config {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            connections: 1024,
+            connections: 4096,
             in_flight: 4096,
             message_bytes: 8 * MIB,
             value_bytes: MIB,
@@ -181,6 +217,19 @@ impl Default for Limits {
             scan_page: 1000,
             queue_ops: 65536,
             queue_bytes: 256 * MIB,
+            sessions: 10_000,
+            claims: 65_536,
+            watches: 10_000,
+        }
+    }
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        SessionConfig {
+            ttl_secs: 10,
+            ttl_max_secs: 3600,
+            reattach_ms: 1000,
         }
     }
 }
@@ -240,6 +289,9 @@ impl Config {
             ("limits.batch_ops", l.batch_ops),
             ("limits.scan_page", l.scan_page),
             ("limits.queue_ops", l.queue_ops),
+            ("limits.sessions", l.sessions),
+            ("limits.claims", l.claims),
+            ("limits.watches", l.watches),
             ("log.dedup_entries", self.log.dedup_entries),
         ] {
             if value == 0 {
@@ -279,6 +331,13 @@ impl Config {
             return Err(format!(
                 "log.dedup_entries is {}: it must be at least limits.in_flight = {}",
                 self.log.dedup_entries, l.in_flight
+            ));
+        }
+        let s = &self.sessions;
+        if s.ttl_secs == 0 || s.ttl_secs > s.ttl_max_secs {
+            return Err(format!(
+                "sessions.ttl_secs is {}: it must be at least 1 and at most sessions.ttl_max_secs = {}",
+                s.ttl_secs, s.ttl_max_secs
             ));
         }
         if self.log.segment_bytes < 1 << 16 {

@@ -17,6 +17,7 @@ pub fn key(key: &str) -> RecordKey {
 pub fn get(name: &str) -> Op {
     op(Kind::Get(GetOp {
         key: Some(key(name)),
+        with_claim: false,
     }))
 }
 

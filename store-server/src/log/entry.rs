@@ -34,6 +34,9 @@ pub struct Entry<'a> {
     /// The answer, an encoded `OpResult`, where it does not follow from `changes`. Empty otherwise.
     #[serde(with = "serde_bytes")]
     pub reply: &'a [u8],
+    /// The name that the write has for whoever repeats it; empty for none. Since format 2.
+    #[serde(default, with = "serde_bytes")]
+    pub once: &'a [u8],
 }
 
 /// The idempotency key of a write.
@@ -56,6 +59,8 @@ pub enum Origin {
     Client,
     /// The end of records' lifetimes.
     Expiry,
+    /// The opening, release or end of a session. Since format 2.
+    Session,
 }
 
 /// One record written.

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use stillpoint_proto::v1::{
-    GetStatusRequest, GetStatusResponse, admin_service_server::AdminService,
+    GetStatusRequest, GetStatusResponse, ListSessionsRequest, ListSessionsResponse,
+    admin_service_server::AdminService,
 };
 use tonic::{Request, Response, Status};
 
@@ -44,6 +45,17 @@ impl AdminService for AdminApi {
             connections: Gauges::load(&self.gauges.connections),
             in_flight: Gauges::load(&self.gauges.in_flight) + status.queued,
             counters: Some(status.counters),
+            sessions: status.sessions,
+            claims: status.claims,
+            timers: status.timers,
+            watches: 0,
         }))
+    }
+
+    async fn list_sessions(
+        &self,
+        _: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        Err(Status::unimplemented("list_sessions"))
     }
 }

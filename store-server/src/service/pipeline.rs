@@ -58,6 +58,7 @@ pub struct Pipeline {
 struct Caller {
     namespace: Arc<str>,
     session: Arc<str>,
+    fence: u64,
     durability: i32,
     writer_id: Bytes,
     first_incomplete: u64,
@@ -230,7 +231,11 @@ impl Pipeline {
         for item in request.items {
             let checked = match &item.op {
                 _ if self.in_flight >= limit => Err(over_credit(limit)),
-                Some(op) => self.store.check(&namespace, op),
+                Some(op) => (self.store.check(&namespace, op)).and_then(|()| {
+                    item.once
+                        .as_ref()
+                        .map_or(Ok(()), |once| self.store.check_once(once))
+                }),
                 None => Err(no_op()),
             };
             if let Err(error) = checked {
@@ -280,6 +285,7 @@ impl Pipeline {
         self.caller = Some(Caller {
             namespace: context.namespace.into(),
             session: context.session_id.into(),
+            fence: context.fence,
             durability: context.durability,
             writer_id: key.writer_id,
             first_incomplete: key.first_incomplete,
@@ -295,6 +301,7 @@ impl Pipeline {
             max_batch_ops: limits.batch_ops as u32,
             max_scan_page: limits.scan_page as u32,
             dedup_window_ms: config.log.dedup_window_secs.saturating_mul(1000),
+            max_claims: limits.claims as u32,
         });
         Ok(())
     }
@@ -359,6 +366,7 @@ impl Pipeline {
                 sequence: item.sequence,
                 first_incomplete: caller.first_incomplete,
             }),
+            once: item.once,
             durability: Durability::try_from(asked).unwrap_or_default(),
             deadline,
         });
@@ -372,6 +380,7 @@ impl Pipeline {
         self.store.submit(Job {
             namespace: caller.namespace.clone(),
             session: caller.session.clone(),
+            fence: caller.fence,
             items: writes.items,
             // A connection that is gone wants no answers.
             reply: Box::new(move |results| {

@@ -43,7 +43,13 @@ impl StateApi {
         let prepared = self
             .store
             .check_context(&context)
-            .and_then(|()| self.store.check(&context.namespace, &op));
+            .and_then(|()| self.store.check(&context.namespace, &op))
+            .and_then(|()| {
+                context
+                    .once
+                    .as_ref()
+                    .map_or(Ok(()), |once| self.store.check_once(once))
+            });
         prepared.map_err(|e| e.to_status())?;
         let (result, revision) = match self.read(&context.namespace, &op) {
             Some(answered) => answered,
@@ -71,9 +77,11 @@ impl StateApi {
         self.store.submit(Job {
             namespace: context.namespace.as_str().into(),
             session: context.session_id.as_str().into(),
+            fence: context.fence,
             items: vec![WriteItem {
                 op,
                 writer: WriterKey::from_context(context),
+                once: context.once.clone(),
                 durability: Durability::try_from(context.durability).unwrap_or_default(),
                 deadline: None,
             }],

@@ -17,7 +17,7 @@ use stillpoint_proto::v1::{
     DeleteResult, OpResult, PutResult, Reason, StoreError, op_result::Kind,
 };
 
-use super::{record::Record, request::WriterKey};
+use super::{once::Once, record::Record, request::WriterKey};
 use crate::log::Entry;
 
 /// The table of answers.
@@ -27,6 +27,8 @@ pub struct Dedup {
     bytes: usize,
     entries_max: usize,
     window: Duration,
+    /// Writes that have a name.
+    pub once: Once,
 }
 
 /// What is remembered of one writer.
@@ -56,6 +58,7 @@ impl Dedup {
             bytes: 0,
             entries_max,
             window: Duration::from_millis(window_ms),
+            once: Once::new(Duration::from_millis(window_ms)),
         }
     }
 
@@ -130,6 +133,12 @@ impl Dedup {
 
     /// Remembers the answer of a write found in the log.
     pub fn insert_from_log(&mut self, entry: &Entry<'_>) -> Result<(), String> {
+        if !entry.once.is_empty() {
+            let name = Bytes::copy_from_slice(entry.once);
+            let namespace = entry.namespace.into();
+            self.once
+                .insert(&namespace, &name, entry.revision, answer_of(entry)?);
+        }
         if let Some(writer) = &entry.writer {
             let key = WriterKey {
                 id: Bytes::copy_from_slice(writer.id),
@@ -141,8 +150,9 @@ impl Dedup {
         Ok(())
     }
 
-    /// Forgets writers that have been silent for the window.
+    /// Forgets writers that have been silent for the window, and named writes older than it.
     pub fn forget_silent(&mut self) {
+        self.once.forget_old();
         let Dedup {
             writers,
             bytes,
@@ -200,8 +210,18 @@ pub fn reply_for_log(result: &OpResult) -> Vec<u8> {
             }
             .encode_to_vec()
         }
+        Some(Kind::Claim(_)) => without_record(result).encode_to_vec(),
         Some(_) => result.encode_to_vec(),
     }
+}
+
+/// The answer to a claim without the record: a repeat gets the record as it is then.
+pub fn without_record(result: &OpResult) -> OpResult {
+    let mut result = result.clone();
+    if let Some(Kind::Claim(claim)) = &mut result.kind {
+        claim.record = None;
+    }
+    result
 }
 
 /// The answer that a log entry's write was given.

@@ -2,12 +2,23 @@
 
 use bytes::Bytes;
 use stillpoint_proto::v1::{
-    DeleteOp, DeleteResult, GetOp, GetResult, Guard, Op, OpResult, PatchOp, PatchResult, Predicate,
-    PutOp, PutResult, Reason, RecordKey, StoreError, TxnOp, TxnResult, op, op_result, predicate,
+    ClaimOp, ClaimResult, DeleteOp, DeleteResult, GetOp, GetResult, Guard, Op, OpResult, PatchOp,
+    PatchResult, Predicate, PutOp, PutResult, Reason, RecordKey, ReleaseOp, ReleaseResult,
+    SetCursorOp, SetCursorResult, StoreError, TxnOp, TxnResult, op, op_result, predicate,
 };
 
-use super::{draft::Draft, keys, read::Room, record::Record};
-use crate::value::{self, ValueLimits};
+use super::{
+    draft::Draft,
+    index::{Claim, Index},
+    keys,
+    read::Room,
+    record::Record,
+    session,
+};
+use crate::{
+    config::{ClaimRule, Config},
+    value::{self, ValueLimits},
+};
 
 /// What operations are evaluated with.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +31,19 @@ pub struct Rules<'a> {
     pub answer_bytes: usize,
     /// Server time, in milliseconds since 1970.
     pub now_ms: u64,
+    /// Who asks.
+    pub caller: Caller<'a>,
+    /// Sessions, claims and timers.
+    pub index: &'a Index,
+    /// The settings.
+    pub config: &'a Config,
+}
+
+/// Who asks for an operation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caller<'a> {
+    /// The session's id; empty for none. Its fence has been checked.
+    pub session: &'a str,
 }
 
 impl Rules<'_> {
@@ -43,6 +67,16 @@ impl Rules<'_> {
             op::Kind::Put(put) => op_result::Kind::Put(self.put(draft, put)?),
             op::Kind::Patch(patch) => op_result::Kind::Patch(self.patch(draft, patch)?),
             op::Kind::Delete(delete) => op_result::Kind::Delete(self.delete(draft, delete)?),
+            op::Kind::Claim(claim) => op_result::Kind::Claim(self.claim(draft, claim)?),
+            op::Kind::Release(release) => op_result::Kind::Release(self.release(draft, release)?),
+            op::Kind::SetTimer(set) => op_result::Kind::SetTimer(self.set_timer(draft, set)?),
+            op::Kind::CancelTimer(op) => {
+                op_result::Kind::CancelTimer(self.cancel_timer(draft, op)?)
+            }
+            op::Kind::FinishTimer(op) => {
+                op_result::Kind::FinishTimer(self.finish_timer(draft, op)?)
+            }
+            op::Kind::SetCursor(set) => op_result::Kind::SetCursor(self.set_cursor(draft, set)?),
             op::Kind::BatchGet(_)
             | op::Kind::Scan(_)
             | op::Kind::ListCollections(_)
@@ -59,11 +93,12 @@ impl Rules<'_> {
         let (_, key) = self.key(get.key.as_ref())?;
         Ok(GetResult {
             record: draft.get(&key)?.map(|record| record.to_proto()),
+            claim: None,
         })
     }
 
     fn put(&self, draft: &mut Draft<'_>, put: &PutOp) -> Result<PutResult, StoreError> {
-        let (name, key) = self.key(put.key.as_ref())?;
+        let (name, key) = self.writable(put.key.as_ref())?;
         if !put.guards.is_empty() {
             let current = draft.get(&key)?;
             self.require(name, current.as_ref(), &put.guards)?;
@@ -77,7 +112,7 @@ impl Rules<'_> {
     }
 
     fn patch(&self, draft: &mut Draft<'_>, patch: &PatchOp) -> Result<PatchResult, StoreError> {
-        let (name, key) = self.key(patch.key.as_ref())?;
+        let (name, key) = self.writable(patch.key.as_ref())?;
         let current = draft.get(&key)?;
         self.require(name, current.as_ref(), &patch.guards)?;
         if current.is_none() && !patch.create {
@@ -102,7 +137,7 @@ impl Rules<'_> {
     }
 
     fn delete(&self, draft: &mut Draft<'_>, delete: &DeleteOp) -> Result<DeleteResult, StoreError> {
-        let (name, key) = self.key(delete.key.as_ref())?;
+        let (name, key) = self.writable(delete.key.as_ref())?;
         if !delete.guards.is_empty() {
             let current = draft.get(&key)?;
             self.require(name, current.as_ref(), &delete.guards)?;
@@ -112,6 +147,61 @@ impl Rules<'_> {
             existed,
             revision: if existed { draft.revision } else { 0 },
         })
+    }
+
+    /// A waiting claim has waited when it comes here: it is granted or refused.
+    fn claim(&self, draft: &mut Draft<'_>, op: &ClaimOp) -> Result<ClaimResult, StoreError> {
+        let (name, key) = self.key(op.key.as_ref())?;
+        let Some(session) = self.index.session(self.namespace, self.caller.session) else {
+            let message = "a claim belongs to a session: connect with a service and an instance";
+            return Err(at(name, StoreError::new(Reason::Invalid, message)));
+        };
+        let token = match self.index.claim(&key) {
+            Some(claim) if *claim.session == *session.id => self.index.token(self.namespace, claim),
+            Some(claim) if !op.steal => return Err(self.not_owner(name, claim)),
+            _ => {
+                let limit = self.config.limits.claims;
+                if self.index.claim_count_of(&session.id) >= limit {
+                    let message = format!(
+                        "{} owns {limit} records, which is the limit (limits.claims): release some",
+                        session.identity()
+                    );
+                    return Err(at(name, StoreError::new(Reason::Quota, message)));
+                }
+                let claim = keys::claim(&key).ok_or_else(no_record)?;
+                draft.put(&claim, session::encode_owner(&session.id), 0, 0)?;
+                draft.revision
+            }
+        };
+        let record = if op.load { draft.get(&key)? } else { None };
+        Ok(ClaimResult {
+            token,
+            record: record.map(|record| record.to_proto()),
+        })
+    }
+
+    fn release(&self, draft: &mut Draft<'_>, op: &ReleaseOp) -> Result<ReleaseResult, StoreError> {
+        let (_, key) = self.key(op.key.as_ref())?;
+        let claim = self.index.claim(&key);
+        let released = claim.is_some_and(|claim| *claim.session == *self.caller.session);
+        if released {
+            draft.delete(&keys::claim(&key).ok_or_else(no_record)?)?;
+        }
+        Ok(ReleaseResult { released })
+    }
+
+    fn set_cursor(
+        &self,
+        draft: &mut Draft<'_>,
+        op: &SetCursorOp,
+    ) -> Result<SetCursorResult, StoreError> {
+        let key = keys::system(self.namespace, keys::System::Cursor, &op.name);
+        if op.position.is_empty() {
+            draft.delete(&key)?;
+        } else {
+            draft.put(&key, op.position.clone(), 0, 0)?;
+        }
+        Ok(SetCursorResult {})
     }
 
     fn txn(&self, draft: &mut Draft<'_>, txn: &TxnOp) -> Result<TxnResult, StoreError> {
@@ -216,17 +306,64 @@ impl Rules<'_> {
     }
 
     fn key<'k>(&self, key: Option<&'k RecordKey>) -> Result<(&'k RecordKey, Bytes), StoreError> {
-        let name =
-            key.ok_or_else(|| StoreError::new(Reason::Invalid, "the operation names no record"))?;
+        let name = key.ok_or_else(no_record)?;
         Ok((
             name,
             keys::record(self.namespace, &name.collection, &name.key),
         ))
     }
 
+    /// A record that the caller may write.
+    fn writable<'k>(
+        &self,
+        key: Option<&'k RecordKey>,
+    ) -> Result<(&'k RecordKey, Bytes), StoreError> {
+        let (name, key) = self.key(key)?;
+        self.may_write(name, &key)?;
+        Ok((name, key))
+    }
+
+    /// Refuses to write a record that another session owns, or that nobody may write without owning it.
+    pub fn may_write(&self, name: &RecordKey, key: &[u8]) -> Result<(), StoreError> {
+        match self.index.claim(key) {
+            Some(claim) if *claim.session == *self.caller.session => Ok(()),
+            Some(claim) => Err(self.not_owner(name, claim)),
+            None => {
+                let settings = self.config.collection(self.namespace, &name.collection);
+                if settings.is_some_and(|c| c.claims == ClaimRule::Required) {
+                    let message = format!(
+                        "{}/{}: records of this collection are written by their owners only (collections, claims = \
+                         \"required\"): claim it first",
+                        name.collection,
+                        name.key.escape_ascii()
+                    );
+                    return Err(at(name, StoreError::new(Reason::NotOwner, message)));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn not_owner(&self, name: &RecordKey, claim: &Claim) -> StoreError {
+        let session = self.index.session(self.namespace, &claim.session);
+        let holder = session.map_or_else(|| claim.session.to_string(), |s| s.identity());
+        let message = format!(
+            "{}/{}: it is owned by {holder}",
+            name.collection,
+            name.key.escape_ascii()
+        );
+        let mut error = at(name, StoreError::new(Reason::NotOwner, message));
+        error.holder = holder;
+        error
+    }
+
     fn expires_at_ms(&self, ttl_ms: u64) -> u64 {
         if ttl_ms == 0 { 0 } else { self.now_ms + ttl_ms }
     }
+}
+
+fn no_record() -> StoreError {
+    StoreError::new(Reason::Invalid, "the operation names no record")
 }
 
 /// An empty MessagePack map.

@@ -6,23 +6,28 @@ use std::{
 };
 
 use crossbeam_channel::unbounded;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use stillpoint_proto::v1::{
     self, Durability, Op, OpResult, Reason, StoreError, op, op_result::Kind,
 };
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     applier::Applier,
     checkpoint::Background,
     datadir::DataDir,
     draft::Draft,
-    evaluate::Rules,
+    evaluate::{Caller, Rules},
+    feed::Feed,
+    index::{Index, Notice},
+    keys,
     open::{self, OldView, OpenError},
     read::{self, PageLimits},
     request::{Answers, Job, WriteItem},
-    shared::{Counters, Gate, Queue, Shared, now_ms},
+    session::{Session, SessionChange},
+    shared::{Counters, Gate, Queue, SessionJob, Shared, now_ms},
     thread,
-    validate::Validator,
+    validate::{self, Validator},
     view::Snapshot,
     writer::{Writer, item_bytes},
 };
@@ -33,6 +38,7 @@ use crate::{config::Config, log::Appender};
 pub struct Store {
     shared: Arc<Shared>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+    noticed: Arc<Mutex<Option<UnboundedReceiver<Notice>>>>,
 }
 
 /// How a store is.
@@ -50,6 +56,12 @@ pub struct Status {
     pub counters: v1::CounterStatus,
     /// Writes that wait for the writer.
     pub queued: u64,
+    /// Sessions that are not over.
+    pub sessions: u64,
+    /// Records that are owned.
+    pub claims: u64,
+    /// Timers that are set.
+    pub timers: u64,
 }
 
 impl Store {
@@ -72,7 +84,12 @@ impl Store {
             source,
         })?;
         let (sender, queue) = unbounded();
+        let (notices, noticed) = unbounded_channel();
+        let index = open::build_index(&opened.view)?;
         let shared = Arc::new(Shared {
+            index: RwLock::new(index),
+            notices,
+            feed: Feed::new(log.next_seq - 1),
             validator: Validator::new(&config),
             view: opened.view,
             segments: log.segments,
@@ -91,11 +108,13 @@ impl Store {
             source,
         };
         let applier = Applier::start_thread(shared.clone()).map_err(spawn_failed)?;
-        let writer = Writer::new(shared.clone(), queue, appender, applier, opened.dedup);
+        let (dedup, index) = (opened.dedup, opened.index);
+        let writer = Writer::new(shared.clone(), queue, appender, applier, dedup, index);
         let thread = thread::start("writer", || writer.run()).map_err(spawn_failed)?;
         Ok(Store {
             shared,
             writer: Arc::new(Mutex::new(Some(thread))),
+            noticed: Arc::new(Mutex::new(Some(noticed))),
         })
     }
 
@@ -133,6 +152,11 @@ impl Store {
         self.shared.validator.op(namespace, op)
     }
 
+    /// Checks the name that a write has.
+    pub fn check_once(&self, key: &v1::OnceKey) -> Result<(), StoreError> {
+        validate::once(key)
+    }
+
     /// Reads, all from one revision. Hold the answer shortly: commits wait for it.
     pub fn reader(&self) -> Reader<'_> {
         Reader {
@@ -158,6 +182,31 @@ impl Store {
         }
     }
 
+    /// Changes a session; `reply` gets it as it is then, none if it is over, once that is durable. It is called on the
+    /// writer's thread, so it must not block.
+    pub fn change_session(
+        &self,
+        namespace: &str,
+        change: SessionChange,
+        reply: impl FnOnce(Result<Option<Session>, StoreError>) + Send + 'static,
+    ) {
+        self.shared.queue.push_session(SessionJob {
+            namespace: namespace.into(),
+            change,
+            reply: Box::new(reply),
+        });
+    }
+
+    /// Sessions, claims and timers. Hold it shortly: commits of them wait for it.
+    pub fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.shared.index.read()
+    }
+
+    /// Where changes of sessions, claims and timers are told, in order; for one listener, the first that asks.
+    pub fn take_notices(&self) -> Option<UnboundedReceiver<Notice>> {
+        self.noticed.lock().take()
+    }
+
     /// Does one operation and waits for its answer. For tests and tools; a server reads and submits.
     pub fn execute(&self, namespace: &str, op: Op) -> Result<Kind, StoreError> {
         self.shared.validator.namespace(namespace)?;
@@ -171,9 +220,11 @@ impl Store {
                 self.submit(Job {
                     namespace: namespace.into(),
                     session: "".into(),
+                    fence: 0,
                     items: vec![WriteItem {
                         op,
                         writer: None,
+                        once: None,
                         durability: Durability::Unspecified,
                         deadline: None,
                     }],
@@ -198,6 +249,7 @@ impl Store {
         let shared = &self.shared;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let segments = shared.segments.snapshot();
+        let index = shared.index.read();
         let snapshot = shared.view.read();
         let mut namespaces: Vec<_> = snapshot
             .namespaces()
@@ -235,6 +287,9 @@ impl Store {
                 cpu_us: 0,
             },
             queued: shared.queue.len() as u64,
+            sessions: index.session_count() as u64,
+            claims: index.claim_count() as u64,
+            timers: index.timer_count() as u64,
         }
     }
 
@@ -266,10 +321,15 @@ impl Reader<'_> {
             bytes: limits.answer_bytes(),
         };
         let kind = op.kind.as_ref()?;
-        let result = match kind {
+        let mut result = match kind {
             op::Kind::Txn(txn) if Self::answers(txn) => self.read_txn(namespace, op),
             kind => read::read(&self.snapshot, namespace, kind, page)?,
         };
+        if let (op::Kind::Get(get), Some(Kind::Get(found))) = (kind, &mut result.kind)
+            && get.with_claim
+        {
+            found.claim = self.claim(namespace, get.key.as_ref());
+        }
         self.reads += 1;
         Some(result)
     }
@@ -285,14 +345,32 @@ impl Reader<'_> {
         self.snapshot.namespace(namespace).revision
     }
 
+    fn claim(&self, namespace: &str, key: Option<&v1::RecordKey>) -> Option<v1::Claim> {
+        let key = key.map(|key| keys::record(namespace, &key.collection, &key.key))?;
+        let index = self.store.index();
+        let claim = index.claim(&key)?;
+        let session = index.session(namespace, &claim.session)?;
+        Some(v1::Claim {
+            session_id: session.id.to_string(),
+            service: session.service.clone(),
+            instance: session.instance.clone(),
+            token: index.token(namespace, claim),
+        })
+    }
+
     fn read_txn(&self, namespace: &str, op: &Op) -> OpResult {
         let values = self.store.shared.validator.values();
         let mut draft = Draft::new(&self.snapshot, namespace);
+        // It only reads, and who owns what it reads is nothing to it.
+        let index = Index::default();
         let evaluated = Rules {
             namespace,
             values,
             answer_bytes: self.store.config().limits.answer_bytes(),
             now_ms: now_ms(),
+            caller: Caller::default(),
+            index: &index,
+            config: self.store.config(),
         }
         .evaluate(&mut draft, op);
         let mut result = evaluated.unwrap_or_else(|error| OpResult {

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! namespace \0 collection \0 key     a record; names have no \0, so order is by namespace, collection, key
+//! namespace \0 @session \0 ...       what the store keeps in records itself, in collections that no client can name:
+//!             @claim, @timer, @cursor  sessions by identity, claims by collection \0 key, timers by service \0 name, cursors
 //! \0 applied                         how far the engine is
 //! \0 expiry \0 time (8) record key   a record that expires then, unless it was written since
 //! ```
@@ -35,6 +37,90 @@ pub fn split_record(key: &[u8]) -> Option<(&str, &str, &[u8])> {
     let collection = std::str::from_utf8(parts.next()?).ok()?;
     let key = parts.next()?;
     (!namespace.is_empty()).then_some((namespace, collection, key))
+}
+
+/// The collections of the store's own records. Clients cannot name them: `@` is in no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// Sessions, by identity.
+    Session,
+    /// Claims, by collection, 0 and key.
+    Claim,
+    /// Timers, by service, 0 and name.
+    Timer,
+    /// Cursors of watches, by name.
+    Cursor,
+}
+
+impl System {
+    fn name(self) -> &'static str {
+        match self {
+            System::Session => "@session",
+            System::Claim => "@claim",
+            System::Timer => "@timer",
+            System::Cursor => "@cursor",
+        }
+    }
+}
+
+/// The key of one of the store's own records.
+pub fn system(namespace: &str, system: System, key: &[u8]) -> Bytes {
+    record(namespace, system.name(), key)
+}
+
+/// Whether a collection is one of the store's own.
+pub fn is_system(collection: &str) -> bool {
+    collection.starts_with('@')
+}
+
+/// The namespace, collection and key of one of the store's own records; `None` for any other key.
+pub fn split_system(key: &[u8]) -> Option<(&str, System, &[u8])> {
+    // Nearly every key is a client's: look at one byte before anything else.
+    let at = key.iter().position(|byte| *byte == 0)?;
+    if key.get(at + 1) != Some(&b'@') {
+        return None;
+    }
+    let (namespace, collection, name) = split_record(key)?;
+    let all = [
+        System::Session,
+        System::Claim,
+        System::Timer,
+        System::Cursor,
+    ];
+    let system = all.into_iter().find(|system| system.name() == collection)?;
+    Some((namespace, system, name))
+}
+
+/// The store's own records of a namespace.
+pub fn systems_of(namespace: &str) -> KeyRange {
+    let bound = |end: u8| {
+        let mut key = BytesMut::from(namespace.as_bytes());
+        key.put_slice(&[0, end]);
+        key.freeze()
+    };
+    (
+        Bound::Included(bound(b'@')),
+        Bound::Excluded(bound(b'@' + 1)),
+    )
+}
+
+/// The key of the claim on a record.
+pub fn claim(record_key: &[u8]) -> Option<Bytes> {
+    let (namespace, collection, key) = split_record(record_key)?;
+    let mut name = Vec::with_capacity(collection.len() + 1 + key.len());
+    name.extend_from_slice(collection.as_bytes());
+    name.push(0);
+    name.extend_from_slice(key);
+    Some(system(namespace, System::Claim, &name))
+}
+
+/// The key of the record that a claim of this name is on.
+pub fn claimed_record(namespace: &str, name: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(namespace.len() + 1 + name.len());
+    out.put_slice(namespace.as_bytes());
+    out.put_u8(0);
+    out.put_slice(name);
+    out.freeze()
 }
 
 /// All records of the store.
@@ -121,6 +207,8 @@ pub fn split_expiry(key: &Bytes) -> Option<(u64, Bytes)> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeBounds;
+
     use super::*;
 
     #[test]
@@ -136,5 +224,17 @@ mod tests {
         assert_eq!(split_record(&key), Some(("world", "player", &b"a\0b"[..])));
         assert_eq!(split_expiry(&expiry(9, &key)), Some((9, key)));
         assert_eq!(split_record(APPLIED), None);
+    }
+
+    #[test]
+    fn a_claim_is_found_from_its_record_and_its_record_from_the_claim() {
+        let key = record("world", "player", b"a\0b");
+        let claim = claim(&key).expect("a record's key");
+        let (namespace, system, name) = split_system(&claim).expect("one of the store's own");
+        assert_eq!((namespace, system), ("world", System::Claim));
+        assert_eq!(claimed_record(namespace, name), key);
+        assert_eq!(split_system(&key), None);
+        assert!(systems_of("world").contains(&claim));
+        assert!(!systems_of("world").contains(&key));
     }
 }

@@ -7,9 +7,11 @@
 //! - `shared`: the queue to the writer, the gate, counters.
 //! - `writer`: the one writer; `due`: what it does by itself.
 //! - `dedup`: the table of answers, for writes that are sent again.
-//! - `evaluate`: what each operation does, to a `draft` of the state.
+//! - `evaluate`: what each operation does, to a `draft` of the state; `session` and `timer`: what theirs do.
+//! - `index`: sessions, claims and timers, as the writer and those who wait for them look them up.
+//! - `once`: the table of writes that have a name.
 //! - `view`: what is readable; `applier` brings it into the engine, in front of which is a `cache`.
-//! - `read`: how reads are answered.
+//! - `read`: how reads are answered. `feed`: how watches hear of commits.
 //! - `expiry`, `checkpoint`: what is done in between.
 //! - `datadir`, `open`, `repair`: the way from a directory to a store.
 //! - `thread`: the store's own threads.
@@ -24,15 +26,20 @@ mod draft;
 mod due;
 mod evaluate;
 mod expiry;
+pub mod feed;
 mod handle;
-mod keys;
+pub mod index;
+pub mod keys;
+mod once;
 mod open;
 mod read;
-mod record;
+pub mod record;
 pub mod repair;
 pub mod request;
+pub mod session;
 mod shared;
 mod thread;
+pub mod timer;
 mod validate;
 mod view;
 mod writer;

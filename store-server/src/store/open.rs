@@ -2,6 +2,7 @@
 //! rebuild the table of answers.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,6 +14,7 @@ use super::{
     checkpoint::{self, CheckpointError},
     datadir::{DataDir, DataDirError, io_error},
     dedup::Dedup,
+    index::Index,
     keys,
     record::Record,
     shared::now_ms,
@@ -91,6 +93,8 @@ pub struct Opened {
     pub view: View,
     /// The table of answers.
     pub dedup: Dedup,
+    /// Sessions, claims and timers.
+    pub index: Index,
     /// Sequence number the newest checkpoint covers; 0: there is none.
     pub checkpoint_seq: u64,
     /// Sequence number of the newest commit in the engine.
@@ -140,6 +144,7 @@ pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened,
     let mut replay = Replay::new(&view, &applied, config.view.overlay_bytes);
     let dedup_from_ms = now_ms().saturating_sub(dedup.window_ms());
     let dedup_seq = first_seq_since(&log, dedup_from_ms).unwrap_or(log.next_seq);
+    let mut named_since = HashSet::new();
     let replayed = log::recovery::replay(
         &log.segments,
         dedup_seq.min(applied.seq + 1),
@@ -153,6 +158,11 @@ pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened,
                 })
             };
             if entry.time_ms >= dedup_from_ms {
+                if !named_since.contains(entry.namespace) {
+                    let namespace: Arc<str> = entry.namespace.into();
+                    dedup.once.raise_floor(&namespace, entry.revision - 1);
+                    named_since.insert(namespace);
+                }
                 dedup.insert_from_log(entry).map_err(damaged)?;
             }
             if seq > applied.seq {
@@ -163,13 +173,35 @@ pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened,
     );
     replayed.map_err(|e| e.into_open(root))?;
     let applied_seq = replay.finish()?;
+    for (namespace, state) in view.read().namespaces() {
+        if !named_since.contains(namespace) {
+            dedup.once.raise_floor(&namespace.into(), state.revision);
+        }
+    }
     Ok(Opened {
+        index: build_index(&view)?,
         log,
         view,
         dedup,
         checkpoint_seq,
         applied_seq,
     })
+}
+
+/// Reads sessions, claims and timers from the view.
+pub fn build_index(view: &View) -> Result<Index, EngineError> {
+    let snapshot = view.read();
+    let mut index = Index::default();
+    for (namespace, _) in snapshot.namespaces() {
+        for pair in snapshot.scan(keys::systems_of(namespace), false) {
+            let (key, value) = pair?;
+            let applied =
+                Record::decode(&value).and_then(|record| index.apply(&key, Some(&record)));
+            let engine = view.engine().name();
+            applied.map_err(|detail| EngineError { engine, detail })?;
+        }
+    }
+    Ok(index)
 }
 
 /// Checks the log as far as the settings say.

@@ -36,8 +36,12 @@ pub fn read(
     limits: PageLimits,
 ) -> Option<OpResult> {
     let result = match op {
-        op::Kind::Get(get) => get_record(snapshot, namespace, get.key.as_ref())
-            .map(|record| op_result::Kind::Get(GetResult { record })),
+        op::Kind::Get(get) => get_record(snapshot, namespace, get.key.as_ref()).map(|record| {
+            op_result::Kind::Get(GetResult {
+                record,
+                claim: None,
+            })
+        }),
         op::Kind::BatchGet(batch) => batch_get(snapshot, namespace, &batch.keys, limits),
         op::Kind::Scan(scan) => scan_page(snapshot, namespace, scan, limits),
         op::Kind::ListCollections(list) => list_collections(snapshot, namespace, list, limits),
@@ -58,7 +62,10 @@ fn batch_get(
     let results = keys.iter().map(|key| {
         let record = get_record(snapshot, namespace, Some(key))?;
         room.take(record.as_ref())?;
-        Ok(GetResult { record })
+        Ok(GetResult {
+            record,
+            claim: None,
+        })
     });
     Ok(op_result::Kind::BatchGet(BatchGetResult {
         results: results.collect::<Result<_, StoreError>>()?,
@@ -171,20 +178,24 @@ fn list_collections(
 ) -> Result<op_result::Kind, StoreError> {
     let limit = limits.count(list.limit);
     let mut page = ListCollectionsResult::default();
+    let mut last = list.after.clone();
     loop {
-        let last = page.collections.last().unwrap_or(&list.after);
-        let range = keys::collections_after(namespace, last);
+        let range = keys::collections_after(namespace, &last);
         let Some(pair) = snapshot.scan(range, false).next() else {
             break;
         };
+        let (key, _) = pair.map_err(engine_failed)?;
+        let (_, collection, _) =
+            keys::split_record(&key).ok_or_else(|| unreadable("its key is none"))?;
+        last = collection.to_owned();
+        if keys::is_system(collection) {
+            continue;
+        }
         if page.collections.len() >= limit {
             page.more = true;
             break;
         }
-        let (key, _) = pair.map_err(engine_failed)?;
-        let (_, collection, _) =
-            keys::split_record(&key).ok_or_else(|| unreadable("its key is none"))?;
-        page.collections.push(collection.to_owned());
+        page.collections.push(last.clone());
     }
     Ok(op_result::Kind::ListCollections(page))
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use stillpoint_proto::v1::{Durability, Op, OpResult, RequestContext};
+use stillpoint_proto::v1::{Durability, OnceKey, Op, OpResult, RequestContext};
 
 /// Writes of one caller, answered together.
 pub struct Job {
@@ -11,6 +11,8 @@ pub struct Job {
     pub namespace: Arc<str>,
     /// The caller's session; empty for none.
     pub session: Arc<str>,
+    /// The caller's fence; 0 without a session.
+    pub fence: u64,
     /// The writes, in order.
     pub items: Vec<WriteItem>,
     /// Gets the answers, once: one per item, in order. Called on the writer's thread, so it must not block.
@@ -24,6 +26,8 @@ pub struct WriteItem {
     pub op: Op,
     /// Its idempotency key, if it has one.
     pub writer: Option<WriterKey>,
+    /// The key that names it for whoever repeats it, if it has one.
+    pub once: Option<OnceKey>,
     /// When it may be answered.
     pub durability: Durability,
     /// When the caller gives up; it is not begun after that.

@@ -1,16 +1,25 @@
 //! What the writer, the readers and the background threads of a store have in common.
 
 use std::{
+    sync::Arc,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_channel::Sender;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use stillpoint_proto::v1::{Reason, StoreError};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    checkpoint::Background, datadir::DataDir, request::Job, validate::Validator, view::View,
+    checkpoint::Background,
+    datadir::DataDir,
+    feed::Feed,
+    index::{Index, Notice},
+    request::Job,
+    session::{Session, SessionChange},
+    validate::Validator,
+    view::View,
 };
 use crate::{config::Config, log::Segments};
 
@@ -25,6 +34,12 @@ pub struct Shared {
     pub validator: Validator,
     /// The view.
     pub view: View,
+    /// Sessions, claims and timers, as durable as the view.
+    pub index: RwLock<Index>,
+    /// Where changes of the index are told. Nobody need listen.
+    pub notices: UnboundedSender<Notice>,
+    /// Where watches hear of commits.
+    pub feed: Feed,
     /// The log's segments.
     pub segments: Segments,
     /// The writes waiting for the writer.
@@ -77,8 +92,30 @@ pub enum Command {
         /// Their bytes.
         bytes: usize,
     },
+    /// Change a session.
+    Session(SessionJob),
     /// Do what is queued, then stop.
     Stop,
+}
+
+/// A change of a session, and who waits for it.
+pub struct SessionJob {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// The change.
+    pub change: SessionChange,
+    /// Gets the session as it is after the change, none if it is over. Called on the writer's thread, so it must not
+    /// block.
+    pub reply: Box<dyn FnOnce(Result<Option<Session>, StoreError>) + Send>,
+}
+
+impl std::fmt::Debug for SessionJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionJob")
+            .field("namespace", &self.namespace)
+            .field("change", &self.change)
+            .finish()
+    }
 }
 
 /// The writes waiting for the writer, bounded in number and bytes.
@@ -126,8 +163,17 @@ impl Queue {
             Ok(()) => Ok(()),
             Err(refused) => match refused.into_inner() {
                 Command::Job { job, .. } => Err((job, stopped())),
-                Command::Stop => unreachable!("a job was sent"),
+                Command::Session(_) | Command::Stop => unreachable!("a job was sent"),
             },
+        }
+    }
+
+    /// Adds a change of a session. There are few, so they are not bounded.
+    pub fn push_session(&self, job: SessionJob) {
+        if let Err(refused) = self.sender.send(Command::Session(job))
+            && let Command::Session(job) = refused.into_inner()
+        {
+            (job.reply)(Err(stopped()));
         }
     }
 
@@ -243,12 +289,14 @@ mod tests {
         let write = || WriteItem {
             op: Op::default(),
             writer: None,
+            once: None,
             durability: Durability::Unspecified,
             deadline: None,
         };
         Job {
             namespace: "w".into(),
             session: "".into(),
+            fence: 0,
             items: (0..writes).map(|_| write()).collect(),
             reply: Box::new(|_| {}),
         }

@@ -4,11 +4,12 @@
 use stillpoint_proto::{
     name::{check_key, check_name},
     v1::{
-        FieldPredicate, Op, PatchOp, Predicate, PutOp, Reason, RecordKey, StoreError, TxnOp, op,
-        patch_step, predicate,
+        FieldPredicate, MissedFirings, OnceKey, Op, PatchOp, Predicate, PutOp, Reason, RecordKey,
+        SetCursorOp, SetTimerOp, StoreError, TxnOp, op, patch_step, predicate,
     },
 };
 
+use super::{feed::Position, shared::now_ms};
 use crate::{
     config::Config,
     value::{ValueLimits, check},
@@ -61,6 +62,9 @@ impl Validator {
             Some(op::Kind::Scan(scan)) => self.collection(namespace, &scan.collection),
             Some(op::Kind::ListCollections(_)) => Ok(()),
             Some(op::Kind::Txn(txn)) => self.txn(namespace, txn),
+            Some(op::Kind::Claim(claim)) => self.key(namespace, claim.key.as_ref()).map(drop),
+            Some(op::Kind::Release(release)) => self.key(namespace, release.key.as_ref()).map(drop),
+            Some(op::Kind::SetCursor(set)) => set_cursor(set),
             Some(kind) => self.single(namespace, kind),
         }
     }
@@ -74,12 +78,37 @@ impl Validator {
                 let key = self.key(namespace, delete.key.as_ref())?;
                 self.predicates(key, &delete.guards)
             }
+            op::Kind::SetTimer(set) => self.set_timer(namespace, set),
+            op::Kind::CancelTimer(cancel) => timer_name(&cancel.service, &cancel.name),
+            op::Kind::FinishTimer(finish) => timer_name(&finish.service, &finish.name),
             op::Kind::BatchGet(_)
             | op::Kind::Scan(_)
             | op::Kind::ListCollections(_)
+            | op::Kind::Claim(_)
+            | op::Kind::Release(_)
+            | op::Kind::SetCursor(_)
             | op::Kind::Txn(_) => Err(invalid(
-                "a transaction takes get, put, patch and delete only",
+                "a transaction takes get, put, patch, delete and operations on timers only",
             )),
+        }
+    }
+
+    fn set_timer(&self, namespace: &str, set: &SetTimerOp) -> Result<(), StoreError> {
+        timer_name(&set.service, &set.name)?;
+        ttl(set.delay_ms.max(set.period_ms))?;
+        ttl(set.due_ms.saturating_sub(now_ms()))?;
+        if MissedFirings::try_from(set.missed).is_err() {
+            return Err(invalid(format!(
+                "unknown rule {} for missed firings",
+                set.missed
+            )));
+        }
+        if !set.payload.is_empty() {
+            check(&set.payload, &self.values)?;
+        }
+        match &set.owner {
+            Some(_) => self.key(namespace, set.owner.as_ref()).map(drop),
+            None => Ok(()),
         }
     }
 
@@ -118,6 +147,9 @@ impl Validator {
             None => Err(invalid(
                 "an operation of the transaction is empty: set one of its kinds",
             )),
+            Some(op::Kind::Get(get)) if get.with_claim => {
+                Err(invalid("`with_claim` cannot be part of a transaction"))
+            }
             Some(kind) => self.single(namespace, kind),
         })
     }
@@ -171,6 +203,44 @@ impl Validator {
         }
         Ok(())
     }
+}
+
+/// Most bytes of a timer's name.
+const TIMER_NAME_BYTES_MAX: usize = 512;
+
+/// Most bytes of a cursor's name, and of a name that a write has.
+const NAME_BYTES_MAX: usize = 128;
+
+fn timer_name(service: &str, name: &[u8]) -> Result<(), StoreError> {
+    if !service.is_empty() {
+        check_name("service", service).map_err(invalid)?;
+    }
+    name_bytes("a timer", name, TIMER_NAME_BYTES_MAX)
+}
+
+fn set_cursor(set: &SetCursorOp) -> Result<(), StoreError> {
+    name_bytes("a cursor", &set.name, NAME_BYTES_MAX)?;
+    match set.position.is_empty() || Position::decode(&set.position).is_some() {
+        true => Ok(()),
+        false => Err(invalid(
+            "the cursor's position is none that a watch has told",
+        )),
+    }
+}
+
+fn name_bytes(of: &str, name: &[u8], bytes_max: usize) -> Result<(), StoreError> {
+    if name.is_empty() || name.len() > bytes_max {
+        return Err(invalid(format!(
+            "the name of {of} has {} bytes: use 1 to {bytes_max}",
+            name.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Checks the name that a write has.
+pub fn once(key: &OnceKey) -> Result<(), StoreError> {
+    name_bytes("a write (`once`)", &key.name, NAME_BYTES_MAX)
 }
 
 /// The comparison of a field guard; one that this program does not know is refused, not guessed.

@@ -16,18 +16,21 @@ use std::{
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use prost::Message;
-use stillpoint_proto::v1::{Durability, OpResult, Reason, StoreError, op_result::Kind};
+use stillpoint_proto::v1::{Durability, Op, OpResult, Reason, StoreError, op, op_result::Kind};
 
 use super::{
     applier::Applier,
-    dedup::{Dedup, reply_for_log},
+    dedup::{Dedup, reply_for_log, without_record},
     draft::{Accepted, Changed, Draft, Pending},
     due::{Clock, Due},
-    evaluate::Rules,
-    expiry, keys,
+    evaluate::{Caller, Rules},
+    expiry, feed,
+    index::{Index, Notice},
+    keys,
     record::Record,
     request::{Answers, Job, WriteItem, WriterKey},
-    shared::{Command, Counters, Shared, now_ms, stopped},
+    session::{self, Session},
+    shared::{Command, Counters, SessionJob, Shared, now_ms, stopped},
 };
 use crate::{
     config::DurabilityKind,
@@ -42,6 +45,10 @@ pub struct Writer {
     appender: Appender,
     applier: Applier,
     dedup: Dedup,
+    /// Ahead of the shared one by the batch that is evaluated.
+    index: Index,
+    /// Commits that watches have not been told yet.
+    untold: Vec<Arc<feed::Commit>>,
     frame: FrameBuilder,
     clock: Clock,
     due: Due,
@@ -57,6 +64,9 @@ struct Batch {
     pending: Pending,
     /// Keys of the view that are not records.
     own_keys: Vec<(Bytes, Option<Bytes>)>,
+    /// Changes of sessions, claims and timers.
+    indexed: Vec<(Bytes, Option<Record>)>,
+    notices: Vec<Notice>,
     commits: usize,
     needs_sync: bool,
     /// Part of it was appended already, and that failed.
@@ -64,10 +74,16 @@ struct Batch {
 }
 
 /// Answers that wait for the sync.
-struct Waiting {
-    namespace: Arc<str>,
-    results: Vec<OpResult>,
-    reply: Box<dyn FnOnce(Answers) + Send>,
+enum Waiting {
+    Job {
+        namespace: Arc<str>,
+        results: Vec<OpResult>,
+        reply: Box<dyn FnOnce(Answers) + Send>,
+    },
+    Session {
+        result: Result<Option<Session>, StoreError>,
+        reply: Box<dyn FnOnce(Result<Option<Session>, StoreError>) + Send>,
+    },
 }
 
 /// Most writes of one batch; more wait for the next.
@@ -103,6 +119,7 @@ impl Writer {
         appender: Appender,
         applier: Applier,
         dedup: Dedup,
+        index: Index,
     ) -> Writer {
         let checkpoint_at_bytes = shared.config.log.checkpoint_bytes;
         let checkpoint_seq = shared.checkpoint_seq.load(Ordering::Acquire);
@@ -114,6 +131,8 @@ impl Writer {
             appender,
             applier,
             dedup,
+            index,
+            untold: Vec::new(),
             frame: FrameBuilder::default(),
             clock: Clock::default(),
             due: Due::at_start(),
@@ -131,13 +150,12 @@ impl Writer {
         loop {
             let wait = self.due.first().saturating_duration_since(Instant::now());
             match self.queue.recv_timeout(wait) {
-                Ok(Command::Job { job, bytes }) => {
-                    self.shared.queue.popped(job.items.len(), bytes);
-                    if self.batch(job) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(command) => {
+                    if self.batch(command) {
                         break;
                     }
                 }
-                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.do_due();
@@ -145,8 +163,8 @@ impl Writer {
         self.stop();
     }
 
-    /// Does a batch that begins with this job; whether the writer was told to stop.
-    fn batch(&mut self, first: Job) -> bool {
+    /// Does a batch that begins with this command; whether the writer was told to stop.
+    fn batch(&mut self, first: Command) -> bool {
         let mut batch = Batch::default();
         let mut waiting = Vec::new();
         let mut ops = 0;
@@ -155,20 +173,26 @@ impl Writer {
         let mut next = Some(first);
         let first_seq = self.appender.next_seq();
         self.frame.begin(first_seq);
-        while let Some(job) = next.take() {
-            ops += job.items.len();
-            waiting.push(self.job(&mut batch, job, now_ms));
+        while let Some(command) = next.take() {
+            match command {
+                Command::Job { job, bytes } => {
+                    self.shared.queue.popped(job.items.len(), bytes);
+                    ops += job.items.len();
+                    waiting.push(self.job(&mut batch, job, now_ms));
+                }
+                Command::Session(job) => {
+                    ops += 1;
+                    waiting.push(self.session(&mut batch, job, now_ms));
+                }
+                Command::Stop => {
+                    stop = true;
+                    break;
+                }
+            }
             if ops >= BATCH_OPS_MAX || self.appender.next_seq() > first_seq {
                 break;
             }
-            match self.queue.try_recv() {
-                Ok(Command::Job { job, bytes }) => {
-                    self.shared.queue.popped(job.items.len(), bytes);
-                    next = Some(job);
-                }
-                Ok(Command::Stop) => stop = true,
-                Err(_) => {}
-            }
+            next = self.queue.try_recv().ok();
         }
         match self.commit(batch, now_ms) {
             Ok(()) => self.answer(waiting),
@@ -190,11 +214,62 @@ impl Writer {
                 })
         });
         let results = results.collect();
-        Waiting {
+        Waiting::Job {
             namespace: job.namespace,
             results,
             reply: job.reply,
         }
+    }
+
+    fn session(&mut self, batch: &mut Batch, job: SessionJob, now_ms: u64) -> Waiting {
+        let result = self.change_session(batch, &job, now_ms);
+        Waiting::Session {
+            result,
+            reply: job.reply,
+        }
+    }
+
+    fn change_session(
+        &mut self,
+        batch: &mut Batch,
+        job: &SessionJob,
+        now_ms: u64,
+    ) -> Result<Option<Session>, StoreError> {
+        if let Some(error) = &batch.failed {
+            return Err(error.clone());
+        }
+        self.shared.gate.check()?;
+        let source = Accepted {
+            view: &self.shared.view,
+            pending: &batch.pending,
+        };
+        let mut draft = Draft::new(&source, &job.namespace);
+        let sessions_max = self.shared.config.limits.sessions;
+        let (namespace, change) = (&job.namespace, &job.change);
+        let session = session::change(
+            &mut draft,
+            &self.index,
+            namespace,
+            change,
+            now_ms,
+            sessions_max,
+        )?;
+        let revision = draft.revision;
+        let changes = draft.into_changes().collect();
+        batch.needs_sync = true;
+        let id: Arc<str> = match (&session, change) {
+            (Some(session), _) => session.id.clone(),
+            (None, session::SessionChange::End { id, .. }) => id.clone(),
+            (None, _) => "".into(),
+        };
+        let origin = CommitOrigin {
+            origin: Origin::Session,
+            session: &id,
+            writer: None,
+            once: &[],
+        };
+        self.accept(batch, namespace, revision, changes, &origin, &[], now_ms);
+        Ok(session)
     }
 
     fn item(
@@ -217,7 +292,7 @@ impl Writer {
             Counters::add(&self.shared.counters.repeats, 1);
             // The first time may have been answered before its sync.
             batch.needs_sync |= self.due.sync.is_some();
-            return Ok(answer);
+            return self.answer_again(batch, job, item, answer, now_ms);
         }
         self.shared.gate.check()?;
         if item
@@ -230,9 +305,9 @@ impl Writer {
         let result = self.evaluate(batch, job, item, now_ms);
         if let Some(writer) = &item.writer {
             match &result {
-                Ok(answer) => self.dedup.insert(writer, answer.clone()),
+                Ok(answer) => self.dedup.insert(writer, without_record(answer)),
                 // A refusal is an answer too: a copy of the write that comes late must not be applied after it.
-                Err(error) if is_final(error.reason()) => {
+                Err(error) if is_final(error.reason(), &item.op) => {
                     let kind = Some(Kind::Error(error.clone()));
                     self.dedup.insert(writer, OpResult { kind });
                 }
@@ -242,6 +317,34 @@ impl Writer {
         result
     }
 
+    /// The answer to a write that was done before. A claim's owner gets the record as it is now; whoever is not the owner
+    /// any more is told so, not that he is.
+    fn answer_again(
+        &mut self,
+        batch: &mut Batch,
+        job: &Job,
+        item: &WriteItem,
+        answer: OpResult,
+        now_ms: u64,
+    ) -> Result<OpResult, StoreError> {
+        let (Some(Kind::Claim(_)), Some(op::Kind::Claim(claim))) = (&answer.kind, &item.op.kind)
+        else {
+            return match answer.kind {
+                Some(Kind::Error(error)) => Err(error),
+                _ => Ok(answer),
+            };
+        };
+        let key = claim.key.as_ref();
+        let key = key.map(|key| keys::record(&job.namespace, &key.collection, &key.key));
+        let owner = key.and_then(|key| self.index.claim(&key));
+        if owner.is_some_and(|owner| *owner.session == *job.session) {
+            return self.evaluate(batch, job, item, now_ms);
+        }
+        let message =
+            "the claim was granted, and the record released or taken since: claim it again";
+        Err(StoreError::new(Reason::NotOwner, message))
+    }
+
     fn evaluate(
         &mut self,
         batch: &mut Batch,
@@ -249,16 +352,33 @@ impl Writer {
         item: &WriteItem,
         now_ms: u64,
     ) -> Result<OpResult, StoreError> {
+        if !job.session.is_empty() {
+            self.index
+                .check_fence(&job.namespace, &job.session, job.fence)?;
+        }
         let source = Accepted {
             view: &self.shared.view,
             pending: &batch.pending,
         };
         let mut draft = Draft::new(&source, &job.namespace);
+        if let Some(once) = &item.once
+            && let Some(answer) =
+                (self.dedup.once).check(&job.namespace, once, draft.revision - 1)?
+        {
+            Counters::add(&self.shared.counters.repeats, 1);
+            batch.needs_sync |= self.due.sync.is_some();
+            return Ok(answer);
+        }
         let rules = Rules {
             namespace: &job.namespace,
             values: self.shared.validator.values(),
             answer_bytes: self.shared.config.limits.answer_bytes(),
             now_ms,
+            caller: Caller {
+                session: &job.session,
+            },
+            index: &self.index,
+            config: &self.shared.config,
         };
         let mut result = rules.evaluate(&mut draft, &item.op)?;
         let revision = draft.revision;
@@ -276,6 +396,7 @@ impl Writer {
             origin: Origin::Client,
             session: &job.session,
             writer: item.writer.as_ref(),
+            once: item.once.as_ref().map_or(&[], |once| &once.name),
         };
         self.accept(
             batch,
@@ -286,6 +407,9 @@ impl Writer {
             &reply,
             now_ms,
         );
+        if let Some(once) = &item.once {
+            (self.dedup.once).insert(&job.namespace, &once.name, revision, result.clone());
+        }
         Ok(result)
     }
 
@@ -326,7 +450,10 @@ impl Writer {
         now_ms: u64,
     ) {
         let gained = |c: &Changed| i64::from(c.after.is_some()) - i64::from(c.before.is_some());
-        let records_delta = changes.iter().map(|(_, c)| gained(c)).sum();
+        let clients = changes
+            .iter()
+            .filter(|(key, _)| keys::split_system(key).is_none());
+        let records_delta = clients.map(|(_, c)| gained(c)).sum();
         let entry = Entry {
             namespace,
             revision,
@@ -346,8 +473,25 @@ impl Writer {
                 .filter_map(|(key, c)| log_change(key, c))
                 .collect(),
             reply,
+            once: origin.once,
         };
         self.frame.push(|out| entry.encode(out));
+        if self.shared.feed.is_wanted() {
+            let clients = changes
+                .iter()
+                .filter(|(key, _)| keys::split_system(key).is_none());
+            self.untold.push(Arc::new(feed::Commit {
+                seq: self.appender.next_seq() + u64::from(self.frame.count()) - 1,
+                namespace: namespace.clone(),
+                revision,
+                time_ms: now_ms,
+                origin: origin.origin,
+                session: origin.session.into(),
+                changes: clients
+                    .map(|(key, c)| (key.clone(), c.after.clone()))
+                    .collect(),
+            }));
+        }
         let known = batch.pending.namespaces.get(namespace).copied();
         let mut state = known.unwrap_or_else(|| self.shared.view.read().namespace(namespace));
         state.revision = revision;
@@ -355,6 +499,15 @@ impl Writer {
         batch.pending.namespaces.insert(namespace.clone(), state);
         for (key, changed) in changes {
             self.schedule_expiry(batch, &key, &changed);
+            match self.index.apply(&key, changed.after.as_ref()) {
+                Ok(None) => {}
+                Ok(Some(notice)) => {
+                    batch.notices.push(notice);
+                    batch.indexed.push((key.clone(), changed.after.clone()));
+                }
+                // It was encoded a moment ago.
+                Err(error) => self.shared.gate.fail(error),
+            }
             batch.pending.records.insert(key, changed.after);
         }
         batch.commits += 1;
@@ -414,12 +567,41 @@ impl Writer {
             let last_seq = self.appender.next_seq() - 1;
             let namespaces = batch.pending.namespaces;
             self.shared.view.publish(changes, namespaces, last_seq);
+            self.publish_index(batch.indexed, batch.notices);
             Counters::add(&self.shared.counters.commits, batch.commits);
             self.due
                 .freeze
                 .get_or_insert_with(|| Instant::now() + FREEZE_AFTER);
         }
+        self.tell_watches();
         Ok(())
+    }
+
+    fn publish_index(&self, indexed: Vec<(Bytes, Option<Record>)>, notices: Vec<Notice>) {
+        if indexed.is_empty() {
+            return;
+        }
+        let mut index = self.shared.index.write();
+        for (key, after) in indexed {
+            if let Err(error) = index.apply(&key, after.as_ref()) {
+                self.shared.gate.fail(error);
+            }
+        }
+        drop(index);
+        for notice in notices {
+            // Without a service nobody listens.
+            let _ = self.shared.notices.send(notice);
+        }
+    }
+
+    /// Watches hear of commits that are durable and readable.
+    fn tell_watches(&mut self) {
+        if self.due.sync.is_none() {
+            let commits = std::mem::take(&mut self.untold);
+            self.shared
+                .feed
+                .publish(commits, self.appender.synced_seq());
+        }
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
@@ -448,14 +630,17 @@ impl Writer {
 
     fn answer(&self, waiting: Vec<Waiting>) {
         let view = self.shared.view.read();
-        let revision = |job: &Waiting| view.namespace(&job.namespace).revision;
+        let revision = |waiting: &Waiting| match waiting {
+            Waiting::Job { namespace, .. } => view.namespace(namespace).revision,
+            Waiting::Session { .. } => 0,
+        };
         let revisions: Vec<_> = waiting.iter().map(revision).collect();
         drop(view);
-        for (job, revision) in waiting.into_iter().zip(revisions) {
-            (job.reply)(Answers {
-                results: job.results,
-                revision,
-            });
+        for (waiting, revision) in waiting.into_iter().zip(revisions) {
+            match waiting {
+                Waiting::Job { results, reply, .. } => reply(Answers { results, revision }),
+                Waiting::Session { result, reply } => reply(result),
+            }
         }
     }
 
@@ -464,8 +649,11 @@ impl Writer {
         if self.log_failed {
             // A store whose log failed does nothing more to it.
             self.due.sync = None;
-        } else if self.due.sync.is_some_and(|due| due <= now) && self.sync().is_err() {
-            return;
+        } else if self.due.sync.is_some_and(|due| due <= now) {
+            if self.sync().is_err() {
+                return;
+            }
+            self.tell_watches();
         }
         if self.due.expiry().is_some_and(|due_ms| due_ms <= now_ms()) {
             self.expire();
@@ -548,6 +736,7 @@ impl Writer {
                 origin: Origin::Expiry,
                 session: "",
                 writer: None,
+                once: &[],
             };
             self.accept(
                 &mut batch,
@@ -590,14 +779,19 @@ impl Writer {
     fn stop(mut self) {
         // Jobs that came after the stop were not begun.
         while let Ok(command) = self.queue.try_recv() {
-            if let Command::Job { job, .. } = command {
-                let waiting = Waiting {
+            let waiting = match command {
+                Command::Job { job, .. } => Waiting::Job {
                     namespace: job.namespace,
                     results: vec![OpResult::default(); job.items.len()],
                     reply: job.reply,
-                };
-                refuse(vec![waiting], &stopped());
-            }
+                },
+                Command::Session(job) => Waiting::Session {
+                    result: Ok(None),
+                    reply: job.reply,
+                },
+                Command::Stop => continue,
+            };
+            refuse(vec![waiting], &stopped());
         }
         let sound = !self.log_failed && self.sync().is_ok();
         if sound {
@@ -616,6 +810,7 @@ struct CommitOrigin<'a> {
     origin: Origin,
     session: &'a str,
     writer: Option<&'a WriterKey>,
+    once: &'a [u8],
 }
 
 fn log_change<'a>(key: &'a Bytes, changed: &'a Changed) -> Option<Change<'a>> {
@@ -628,23 +823,34 @@ fn log_change<'a>(key: &'a Bytes, changed: &'a Changed) -> Option<Change<'a>> {
 }
 
 fn refuse(waiting: Vec<Waiting>, error: &StoreError) {
-    for job in waiting {
-        let result = OpResult {
-            kind: Some(Kind::Error(error.clone())),
-        };
-        (job.reply)(Answers {
-            results: vec![result; job.results.len()],
-            revision: 0,
-        });
+    for waiting in waiting {
+        match waiting {
+            Waiting::Job { results, reply, .. } => {
+                let result = OpResult {
+                    kind: Some(Kind::Error(error.clone())),
+                };
+                reply(Answers {
+                    results: vec![result; results.len()],
+                    revision: 0,
+                });
+            }
+            Waiting::Session { reply, .. } => reply(Err(error.clone())),
+        }
     }
 }
 
-/// Whether a refusal stands: the same write sent again must be refused again.
-fn is_final(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::VersionConflict | Reason::BoundViolation | Reason::Invalid | Reason::TooLarge
-    )
+/// Whether a refusal stands: the same write sent again must be refused again. A claim that waits is sent again and again.
+fn is_final(reason: Reason, op: &Op) -> bool {
+    match reason {
+        Reason::VersionConflict
+        | Reason::BoundViolation
+        | Reason::Invalid
+        | Reason::TooLarge
+        | Reason::Fenced
+        | Reason::SessionExpired => true,
+        Reason::NotOwner => !matches!(op.kind, Some(op::Kind::Claim(_))),
+        _ => false,
+    }
 }
 
 fn check_size(changes: &[(Bytes, Changed)], reply: &[u8]) -> Result<(), StoreError> {

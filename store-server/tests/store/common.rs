@@ -64,6 +64,7 @@ pub fn value(text: &str) -> Bytes {
 pub fn get(name: &str) -> Op {
     op(op::Kind::Get(GetOp {
         key: key("c", name.to_owned()),
+        with_claim: false,
     }))
 }
 

@@ -29,6 +29,7 @@ fn item(sequence: u64, first_incomplete: u64, op: Op) -> WriteItem {
             sequence,
             first_incomplete,
         }),
+        once: None,
         durability: Durability::Unspecified,
         deadline: None,
     }
@@ -40,6 +41,7 @@ fn submit(store: &Store, items: Vec<WriteItem>) -> Vec<OpResult> {
     store.submit(Job {
         namespace: Arc::from(NAMESPACE),
         session: Arc::from(""),
+        fence: 0,
         items,
         reply: Box::new(move |answers| drop(sender.send(answers))),
     });

@@ -246,7 +246,10 @@ impl Pair {
         match action {
             Action::Do(write) => self.same(&self.model.write_op(write)),
             Action::Txn(choice) => self.same(&self.model.txn_op(choice)),
-            Action::Get(name) => self.same(&op(op::Kind::Get(GetOp { key: key(*name) }))),
+            Action::Get(name) => self.same(&op(op::Kind::Get(GetOp {
+                key: key(*name),
+                with_claim: false,
+            }))),
             Action::BatchGet(names) => {
                 let keys = names.iter().filter_map(|name| key(*name)).collect();
                 self.same(&op(op::Kind::BatchGet(BatchGetOp { keys })));
@@ -314,7 +317,10 @@ impl Pair {
             ..PutOp::default()
         }));
         self.same(&put);
-        let get = op(op::Kind::Get(GetOp { key: key(name) }));
+        let get = op(op::Kind::Get(GetOp {
+            key: key(name),
+            with_claim: false,
+        }));
         while self.store.execute(NAMESPACE, get.clone()).unwrap() != missing() {}
         let delete = op(op::Kind::Delete(DeleteOp {
             key: key(name),
@@ -383,6 +389,7 @@ impl Model {
         let result = match op.kind.as_ref().unwrap() {
             op::Kind::BatchGet(batch) => {
                 let results = batch.keys.iter().map(|key| GetResult {
+                    claim: None,
                     record: self.get(key).cloned(),
                 });
                 return Ok(op_result::Kind::BatchGet(
@@ -443,6 +450,7 @@ impl Model {
     ) -> Result<op_result::Kind, Refusal> {
         Ok(match kind {
             op::Kind::Get(get) => op_result::Kind::Get(GetResult {
+                claim: None,
                 record: self.get(get.key.as_ref().unwrap()).cloned(),
             }),
             op::Kind::Put(put) => {
@@ -644,7 +652,10 @@ impl Model {
                 key: key(*name),
                 guards: self.predicates(*name, guard),
             }),
-            Write::Get { name } => op::Kind::Get(GetOp { key: key(*name) }),
+            Write::Get { name } => op::Kind::Get(GetOp {
+                key: key(*name),
+                with_claim: false,
+            }),
         })
     }
 
@@ -716,7 +727,7 @@ fn n_of(record: &Record) -> i64 {
 }
 
 fn missing() -> op_result::Kind {
-    op_result::Kind::Get(GetResult { record: None })
+    op_result::Kind::Get(GetResult::default())
 }
 
 /// Whether a record expires, but not when: that depends on the clock.
@@ -728,6 +739,7 @@ fn record_without_time(mut record: Record) -> Record {
 fn without_times(kind: op_result::Kind) -> op_result::Kind {
     use op_result::Kind;
     let get = |result: GetResult| GetResult {
+        claim: None,
         record: result.record.map(record_without_time),
     };
     match kind {

@@ -40,7 +40,7 @@ pub struct Options {
 pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     let client = options.port.connect()?;
     let key = Some(options.record.clone().into());
-    let answer = call(&client, op::Kind::Get(GetOp { key }))?;
+    let answer = call(&client, op::Kind::Get(GetOp { key, with_claim: false }))?;
     let op_result::Kind::Get(result) = answer else {
         return Err(unexpected(&answer));
     };

@@ -178,6 +178,7 @@ impl Script {
                     written: Some(written),
                 }],
                 reply: &[],
+                once: &[],
             };
             frame.push(|out| entry.encode(out));
         }

@@ -153,6 +153,7 @@ impl Script {
         self.store()?.submit(Job {
             namespace: Arc::from(NAMESPACE),
             session: Arc::from(""),
+            fence: 0,
             items: vec![WriteItem {
                 op: parse_op(rest)?,
                 writer: Some(WriterKey {
@@ -160,6 +161,7 @@ impl Script {
                     sequence: sequence.parse()?,
                     first_incomplete: first_incomplete.parse()?,
                 }),
+                once: None,
                 durability: Durability::Unspecified,
                 deadline: None,
             }],
@@ -288,7 +290,10 @@ fn parse_op(text: &str) -> Result<Op, Box<dyn Error>> {
             key: named(),
             guards: options.guards,
         }),
-        "get" => op::Kind::Get(GetOp { key: named() }),
+        "get" => op::Kind::Get(GetOp {
+            key: named(),
+            with_claim: false,
+        }),
         "batch" => op::Kind::BatchGet(BatchGetOp {
             keys: rest
                 .split_whitespace()

@@ -1,0 +1,288 @@
+//! What the store knows of sessions, claims and timers without looking into the view.
+//!
+//! All of it stands in records of the reserved collections, so log, checkpoint and replay carry it; this is an index of
+//! them. There are two: the writer's own, which is ahead by the batch it evaluates, and the shared one, which is as durable
+//! as the view. Both change only by [`Index::apply`].
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use stillpoint_proto::v1::{Reason, StoreError};
+
+use super::{
+    keys::{self, System},
+    record::Record,
+    session::{self, Session},
+    timer::Timer,
+};
+
+/// Sessions, claims and timers.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// By namespace, then by identity.
+    sessions: HashMap<Arc<str>, HashMap<Box<str>, Arc<Session>>>,
+    /// By view key of the record.
+    claims: HashMap<Bytes, Claim>,
+    /// View keys of the records that a session owns, by its id.
+    claimed_by: HashMap<Arc<str>, HashSet<Bytes>>,
+    /// When each timer is due, by view key of its record.
+    due_of: HashMap<Bytes, Due>,
+    /// The same in the order of time.
+    due: BTreeSet<(u64, Bytes)>,
+}
+
+/// Who owns a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The session's id.
+    pub session: Arc<str>,
+    /// The revision that made it the owner.
+    pub revision: u64,
+}
+
+/// When a timer is due, and where it fires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// In milliseconds since 1970.
+    pub due_ms: u64,
+    /// View key of the record whose owner it fires at.
+    pub owner: Option<Bytes>,
+}
+
+/// A change of the index, for those who wait for one.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// A session was opened, taken over, released or ended.
+    Session {
+        /// Its namespace.
+        namespace: Arc<str>,
+        /// How it was.
+        before: Option<Arc<Session>>,
+        /// How it is; none: it is over.
+        after: Option<Arc<Session>>,
+    },
+    /// A record has another owner.
+    Claim {
+        /// View key of the record.
+        key: Bytes,
+        /// The session that owned it.
+        before: Option<Arc<str>>,
+        /// The session that owns it.
+        after: Option<Arc<str>>,
+    },
+    /// A timer was set, moved on or removed.
+    Timer {
+        /// View key of its record.
+        key: Bytes,
+    },
+}
+
+impl Index {
+    /// Takes in a change of the view. `None`: it is none of a reserved collection that counts here. Fails if the record
+    /// cannot be understood.
+    pub fn apply(&mut self, key: &Bytes, after: Option<&Record>) -> Result<Option<Notice>, String> {
+        let Some((namespace, system, name)) = keys::split_system(key) else {
+            return Ok(None);
+        };
+        Ok(match system {
+            System::Session => Some(self.apply_session(namespace, name, after)?),
+            System::Claim => Some(self.apply_claim(namespace, name, after)?),
+            System::Timer => Some(self.apply_timer(namespace, key, after)?),
+            System::Cursor => None,
+        })
+    }
+
+    fn apply_session(
+        &mut self,
+        namespace: &str,
+        identity: &[u8],
+        after: Option<&Record>,
+    ) -> Result<Notice, String> {
+        let identity = std::str::from_utf8(identity).map_err(|e| e.to_string())?;
+        let namespace: Arc<str> = match self.sessions.get_key_value(namespace) {
+            Some((known, _)) => known.clone(),
+            None => namespace.into(),
+        };
+        let sessions = self.sessions.entry(namespace.clone()).or_default();
+        let after = match after {
+            Some(record) => Some(Arc::new(Session::decode(record)?)),
+            None => None,
+        };
+        let before = match &after {
+            Some(session) => sessions.insert(identity.into(), session.clone()),
+            None => sessions.remove(identity),
+        };
+        Ok(Notice::Session {
+            namespace,
+            before,
+            after,
+        })
+    }
+
+    fn apply_claim(
+        &mut self,
+        namespace: &str,
+        name: &[u8],
+        after: Option<&Record>,
+    ) -> Result<Notice, String> {
+        let key = keys::claimed_record(namespace, name);
+        let before = self.claims.remove(&key).map(|claim| claim.session);
+        if let Some(session) = &before
+            && let Some(keys) = self.claimed_by.get_mut(session)
+        {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.claimed_by.remove(session);
+            }
+        }
+        let mut owner = None;
+        if let Some(record) = after {
+            let session = session::decode_owner(record)?;
+            let session = match self.claimed_by.get_key_value(&*session) {
+                Some((known, _)) => known.clone(),
+                None => session,
+            };
+            let revision = record.mod_rev;
+            self.claimed_by
+                .entry(session.clone())
+                .or_default()
+                .insert(key.clone());
+            self.claims.insert(
+                key.clone(),
+                Claim {
+                    session: session.clone(),
+                    revision,
+                },
+            );
+            owner = Some(session);
+        }
+        Ok(Notice::Claim {
+            key,
+            before,
+            after: owner,
+        })
+    }
+
+    fn apply_timer(
+        &mut self,
+        namespace: &str,
+        key: &Bytes,
+        after: Option<&Record>,
+    ) -> Result<Notice, String> {
+        if let Some(before) = self.due_of.remove(key) {
+            self.due.remove(&(before.due_ms, key.clone()));
+        }
+        if let Some(record) = after {
+            let timer = Timer::decode(record)?;
+            let owner = timer.owner.as_ref();
+            let due = Due {
+                due_ms: timer.due_ms,
+                owner: owner.map(|owner| keys::record(namespace, &owner.collection, &owner.key)),
+            };
+            self.due.insert((due.due_ms, key.clone()));
+            self.due_of.insert(key.clone(), due);
+        }
+        Ok(Notice::Timer { key: key.clone() })
+    }
+
+    /// A session by its id.
+    pub fn session(&self, namespace: &str, id: &str) -> Option<&Arc<Session>> {
+        let (identity, _) = id.rsplit_once('/')?;
+        let session = self.sessions.get(namespace)?.get(identity)?;
+        (*session.id == *id).then_some(session)
+    }
+
+    /// A session by its identity.
+    pub fn session_of(&self, namespace: &str, identity: &str) -> Option<&Arc<Session>> {
+        self.sessions.get(namespace)?.get(identity)
+    }
+
+    /// All sessions, with their namespaces.
+    pub fn sessions(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Session>)> {
+        let namespaces = self.sessions.iter();
+        namespaces
+            .flat_map(|(namespace, all)| all.values().map(move |session| (namespace, session)))
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.sessions.values().map(HashMap::len).sum()
+    }
+
+    /// Whether a session is the caller's to write with. One that is over, or has a successor, is not.
+    pub fn check_fence(
+        &self,
+        namespace: &str,
+        id: &str,
+        fence: u64,
+    ) -> Result<&Arc<Session>, StoreError> {
+        let Some(session) = self.session(namespace, id) else {
+            let message = format!(
+                "session {id} is over: it was closed, or silent for longer than its ttl; open a new one"
+            );
+            return Err(StoreError::new(Reason::SessionExpired, message));
+        };
+        if session.fence != fence {
+            let message = format!(
+                "{} has a successor: its fence is {}, this process has fence {fence} and can write no more",
+                session.identity(),
+                session.fence
+            );
+            let mut error = StoreError::new(Reason::Fenced, message);
+            error.holder = session.holder();
+            return Err(error);
+        }
+        Ok(session)
+    }
+
+    /// Who owns the record with this view key.
+    pub fn claim(&self, key: &[u8]) -> Option<&Claim> {
+        self.claims.get(key)
+    }
+
+    /// A claim's fencing token: it grows with each owner, and with each holder of the owner's session.
+    pub fn token(&self, namespace: &str, claim: &Claim) -> u64 {
+        let fence = self
+            .session(namespace, &claim.session)
+            .map_or(0, |s| s.fence);
+        claim.revision.max(fence)
+    }
+
+    /// View keys of the records that a session owns.
+    pub fn claims_of(&self, session: &str) -> impl Iterator<Item = &Bytes> {
+        self.claimed_by.get(session).into_iter().flatten()
+    }
+
+    /// How many records a session owns.
+    pub fn claim_count_of(&self, session: &str) -> usize {
+        self.claimed_by.get(session).map_or(0, HashSet::len)
+    }
+
+    /// How many records are owned.
+    pub fn claim_count(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// View keys of timers that are due at `now_ms` or before, and when each is, the earliest first.
+    pub fn timers_due(&self, now_ms: u64) -> impl Iterator<Item = (&Bytes, &Due)> {
+        let due = self
+            .due
+            .iter()
+            .take_while(move |(due_ms, _)| *due_ms <= now_ms);
+        due.filter_map(|(_, key)| self.due_of.get_key_value(key))
+    }
+
+    /// When the first timer after `now_ms` is due.
+    pub fn next_timer_ms(&self, now_ms: u64) -> Option<u64> {
+        let after = (now_ms.saturating_add(1), Bytes::new());
+        self.due.range(after..).next().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// How many timers are set.
+    pub fn timer_count(&self) -> usize {
+        self.due.len()
+    }
+}
