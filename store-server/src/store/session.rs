@@ -48,6 +48,8 @@ pub struct Session {
     pub code_version: String,
     /// Name of its client program.
     pub client_name: String,
+    /// The store's incarnation that opened it. It does not outlive that: a restored store may give its fence again.
+    pub incarnation: u64,
 }
 
 impl Session {
@@ -124,19 +126,28 @@ pub struct Open {
     pub client_name: String,
 }
 
+/// What a change is made under.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Server time, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// The store's incarnation.
+    pub incarnation: u64,
+    /// Most sessions.
+    pub sessions_max: usize,
+}
+
 /// Makes a change in a draft; gives the session as it is after it, none if it is over.
 pub fn change(
     draft: &mut Draft<'_>,
     index: &Index,
     namespace: &str,
     change: &SessionChange,
-    now_ms: u64,
-    sessions_max: usize,
+    terms: &Terms,
 ) -> Result<Option<Session>, StoreError> {
     match change {
         SessionChange::Open(open) => {
-            let session =
-                open_session(index, namespace, open, draft.revision, now_ms, sessions_max)?;
+            let session = open_session(index, namespace, open, draft.revision, terms)?;
             put(draft, namespace, &session)?;
             Ok(Some(session))
         }
@@ -177,8 +188,7 @@ fn open_session(
     namespace: &str,
     open: &Open,
     fence: u64,
-    now_ms: u64,
-    sessions_max: usize,
+    terms: &Terms,
 ) -> Result<Session, StoreError> {
     let identity = identity(&open.service, &open.instance);
     let before = index.session_of(namespace, &identity);
@@ -186,14 +196,16 @@ fn open_session(
         let message = format!("{identity} was opened by somebody else meanwhile: try again");
         return Err(StoreError::new(Reason::VersionConflict, message));
     }
-    if before.is_none() && index.session_count() >= sessions_max {
-        let message =
-            format!("{sessions_max} sessions are open, which is the limit (limits.sessions)");
+    if before.is_none() && index.session_count() >= terms.sessions_max {
+        let message = format!(
+            "{} sessions are open, which is the limit (limits.sessions)",
+            terms.sessions_max
+        );
         return Err(StoreError::new(Reason::Quota, message));
     }
     let (id, holders, opened_ms) = match before {
         Some(session) => (session.id.clone(), session.holders, session.opened_ms),
-        None => (new_id(&identity), 0, now_ms),
+        None => (new_id(&identity), 0, terms.now_ms),
     };
     Ok(Session {
         id,
@@ -204,11 +216,12 @@ fn open_session(
         ttl_ms: open.ttl_ms,
         holders: holders + 1,
         opened_ms,
-        held_since_ms: now_ms,
+        held_since_ms: terms.now_ms,
         linger_ms: None,
         labels: open.labels.clone(),
         code_version: open.code_version.clone(),
         client_name: open.client_name.clone(),
+        incarnation: terms.incarnation,
     })
 }
 

@@ -29,7 +29,7 @@ use super::{
     keys,
     record::Record,
     request::{Answers, Job, WriteItem, WriterKey},
-    session::{self, Session},
+    session::{self, Session, SessionChange},
     shared::{Command, Counters, SessionJob, Shared, now_ms, stopped},
 };
 use crate::{
@@ -145,6 +145,7 @@ impl Writer {
 
     /// Runs until it is told to stop. Everything accepted is durable and in the engine then.
     pub fn run(mut self) {
+        self.end_sessions_of_other_incarnations();
         // A disk without room is noticed before the first write, not after it.
         self.do_due();
         loop {
@@ -161,6 +162,33 @@ impl Writer {
             self.do_due();
         }
         self.stop();
+    }
+
+    /// A store that was restored or repaired may give a revision again, and so a fence: no session outlives that.
+    fn end_sessions_of_other_incarnations(&mut self) {
+        let now_ms = self.clock.now_ms();
+        let incarnation = self.shared.dir.identity().incarnation;
+        let others = self.index.sessions();
+        let others = others.filter(|(_, session)| session.incarnation != incarnation);
+        let jobs: Vec<_> = others
+            .map(|(namespace, session)| SessionJob {
+                namespace: namespace.clone(),
+                change: SessionChange::End {
+                    id: session.id.clone(),
+                    fence: session.fence,
+                },
+                reply: Box::new(drop),
+            })
+            .collect();
+        let mut batch = Batch::default();
+        self.frame.begin(self.appender.next_seq());
+        for job in &jobs {
+            if let Err(error) = self.change_session(&mut batch, job, now_ms) {
+                return self.shared.gate.fail(error.message);
+            }
+        }
+        // A failure has closed the gate, and nobody waits for an answer.
+        let _ = self.commit(batch, now_ms);
     }
 
     /// Does a batch that begins with this command; whether the writer was told to stop.
@@ -222,7 +250,8 @@ impl Writer {
     }
 
     fn session(&mut self, batch: &mut Batch, job: SessionJob, now_ms: u64) -> Waiting {
-        let result = self.change_session(batch, &job, now_ms);
+        let taken = self.shared.gate.check();
+        let result = taken.and_then(|()| self.change_session(batch, &job, now_ms));
         Waiting::Session {
             result,
             reply: job.reply,
@@ -238,28 +267,24 @@ impl Writer {
         if let Some(error) = &batch.failed {
             return Err(error.clone());
         }
-        self.shared.gate.check()?;
         let source = Accepted {
             view: &self.shared.view,
             pending: &batch.pending,
         };
         let mut draft = Draft::new(&source, &job.namespace);
-        let sessions_max = self.shared.config.limits.sessions;
         let (namespace, change) = (&job.namespace, &job.change);
-        let session = session::change(
-            &mut draft,
-            &self.index,
-            namespace,
-            change,
+        let terms = session::Terms {
             now_ms,
-            sessions_max,
-        )?;
+            incarnation: self.shared.dir.identity().incarnation,
+            sessions_max: self.shared.config.limits.sessions,
+        };
+        let session = session::change(&mut draft, &self.index, namespace, change, &terms)?;
         let revision = draft.revision;
         let changes = draft.into_changes().collect();
         batch.needs_sync = true;
         let id: Arc<str> = match (&session, change) {
             (Some(session), _) => session.id.clone(),
-            (None, session::SessionChange::End { id, .. }) => id.clone(),
+            (None, SessionChange::End { id, .. }) => id.clone(),
             (None, _) => "".into(),
         };
         let origin = CommitOrigin {
