@@ -12,13 +12,14 @@ use crate::{
     driver::Shared,
     endpoint::{Endpoint, root_cause},
     outbound::Outbound,
+    session,
     wire::Frame,
 };
 
 const PIPELINE: &str = "/stillpoint.v1.StateService/Pipeline";
 
 /// What a message may be larger than its limit, so that it is the sender who is told, by name.
-const MESSAGE_BYTES_SLACK: usize = 1024 * 1024;
+pub(crate) const MESSAGE_BYTES_SLACK: usize = 1024 * 1024;
 
 /// First and longest wait between rounds of attempts.
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
@@ -32,6 +33,20 @@ struct End {
     fatal: Option<StoreError>,
     /// It had carried answers.
     was_useful: bool,
+    /// The store refused to open the session: nothing is left to do.
+    is_refused: bool,
+}
+
+impl End {
+    /// One that trying again may help against.
+    fn of(cause: String) -> Self {
+        End {
+            cause,
+            fatal: None,
+            was_useful: false,
+            is_refused: false,
+        }
+    }
 }
 
 /// Runs as long as the client. Endpoints are tried in turn; a lost one is tried again at once, and after each round without
@@ -43,12 +58,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         let end = serve(&shared, at).await;
         tracing::debug!(endpoint = %shared.endpoints[at], cause = end.cause, "no connection");
-        let closed = {
+        let is_over = {
             let mut ledger = shared.ledger.lock();
             ledger.broke(at, end.cause, end.fatal);
-            ledger.is_closed()
+            end.is_refused || ledger.is_closed()
         };
-        if closed {
+        if is_over {
             return;
         }
         if end.was_useful {
@@ -67,7 +82,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-fn backoff() -> impl Iterator<Item = Duration> {
+pub(crate) fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(BACKOFF_MIN)
         .with_max_delay(BACKOFF_MAX)
@@ -81,19 +96,15 @@ fn backoff() -> impl Iterator<Item = Duration> {
 async fn serve(shared: &Arc<Shared>, at: usize) -> End {
     let endpoint = &shared.endpoints[at];
     let connection = shared.ledger.lock().dialling(at, endpoint.to_string());
-    let timeout = shared.config.connect_timeout;
+    let timeout = patience(shared);
     let opening = tokio::time::timeout(timeout, open(shared, endpoint, connection));
     let mut answers = match opening.await {
         Ok(Ok(answers)) => answers,
         Ok(Err(end)) => return end,
         Err(_) => {
-            return End {
-                cause: format!(
-                    "no answer from {endpoint} within {timeout:?}; is the server overloaded, or something else?"
-                ),
-                fatal: None,
-                was_useful: false,
-            };
+            return End::of(format!(
+                "no answer from {endpoint} within {timeout:?}; is the server overloaded, or something else?"
+            ));
         }
     };
     let mut was_useful = false;
@@ -108,9 +119,8 @@ async fn serve(shared: &Arc<Shared>, at: usize) -> End {
             }
             Ok(None) => {
                 return End {
-                    cause: format!("{endpoint} ended the connection"),
-                    fatal: None,
                     was_useful,
+                    ..End::of(format!("{endpoint} ended the connection"))
                 };
             }
             Err(status) => {
@@ -133,11 +143,10 @@ async fn open(
     let channel = endpoint
         .dial(config.connect_timeout)
         .await
-        .map_err(|cause| End {
-            cause,
-            fatal: None,
-            was_useful: false,
-        })?;
+        .map_err(End::of)?;
+    session::open::open(shared, &channel)
+        .await
+        .map_err(|status| refused(endpoint, &status))?;
     let bytes_max = config.message_bytes_max + MESSAGE_BYTES_SLACK;
     let mut grpc = Grpc::new(channel)
         .max_decoding_message_size(bytes_max)
@@ -164,24 +173,52 @@ async fn open(
     Ok(answers)
 }
 
+/// How long connecting may take, and opening the session where that is still to be done.
+fn patience(shared: &Shared) -> Duration {
+    let timeout = shared.config.connect_timeout;
+    match &shared.config.session {
+        Some(session) if shared.ledger.lock().session.is_none() => timeout + session.wait,
+        _ => timeout,
+    }
+}
+
+/// What it means that the session could not be opened.
+fn refused(endpoint: &Endpoint, status: &Status) -> End {
+    let error = StoreError::from_status(status);
+    match session::open::is_refusal(&error) {
+        true => End {
+            fatal: Some(error),
+            is_refused: true,
+            ..End::of(loss(endpoint, status))
+        },
+        false => End::of(loss(endpoint, status)),
+    }
+}
+
 /// What a status means for the connection.
 fn lost(endpoint: &Endpoint, status: &Status) -> End {
     let error = StoreError::from_status(status);
-    // A transport error says only that it is one; what it wraps says what happened.
-    let text = match std::error::Error::source(status) {
-        Some(source) => root_cause(source),
-        None => error.message.clone(),
-    };
-    let cause = format!("the connection to {endpoint} was lost: {text}");
     let is_fatal =
         matches!(error.reason(), Reason::Invalid) || status.code() == tonic::Code::Unimplemented;
     let fatal = is_fatal.then(|| StoreError {
-        message: format!("{endpoint} refused the connection: {text}"),
+        message: format!("{endpoint} refused the connection: {}", reason(status)),
         ..error
     });
     End {
-        cause,
         fatal,
-        was_useful: false,
+        ..End::of(loss(endpoint, status))
+    }
+}
+
+/// Why a connection was lost, for people.
+pub(crate) fn loss(endpoint: &Endpoint, status: &Status) -> String {
+    format!("the connection to {endpoint} was lost: {}", reason(status))
+}
+
+/// A transport error says only that it is one; what it wraps says what happened.
+fn reason(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(source) => root_cause(source),
+        None => StoreError::from_status(status).message,
     }
 }

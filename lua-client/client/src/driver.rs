@@ -27,6 +27,7 @@ use crate::{
     endpoint::Endpoint,
     error,
     ledger::{Ledger, Want},
+    session,
     spin::{Wait, Waits},
 };
 
@@ -81,7 +82,8 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub shared: Arc<Shared>,
-    connection: AbortHandle,
+    /// End with the client.
+    tasks: Vec<AbortHandle>,
     /// Taken out only when dropped.
     runtime: Option<Arc<Runtime>>,
     background: Background,
@@ -114,11 +116,19 @@ impl Driver {
             ledger: Mutex::new(ledger),
             bell: Condvar::new(),
         });
-        let connection = runtime.spawn(connection::run(shared.clone()));
+        let mut tasks = vec![
+            runtime
+                .spawn(connection::run(shared.clone()))
+                .abort_handle(),
+        ];
+        if shared.config.session.is_some() {
+            let control = runtime.spawn(session::control::run(shared.clone()));
+            tasks.push(control.abort_handle());
+        }
         runtime.spawn(clock::run(shared.clone()));
         Ok(Driver {
             shared,
-            connection: connection.abort_handle(),
+            tasks,
             runtime: Some(Arc::new(runtime)),
             background: Background::default(),
             waits,
@@ -266,9 +276,9 @@ impl Driver {
 
     /// Ends the connection and the background thread, after the ledger was closed.
     pub fn close(&self) {
-        // A turn to end the stream of frames, then one to drop the connection.
+        // A turn to end the stream of frames, then one to drop the connections.
         self.turn();
-        self.connection.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
         self.turn();
         self.background.stop(&self.shared);
     }

@@ -47,6 +47,7 @@ mod session;
 mod signal;
 mod sigpipe;
 mod spin;
+mod task;
 mod watch;
 mod wire;
 

@@ -51,7 +51,7 @@ impl Client {
         let outcome = driver.drive(Want::Link, Wait::Long, until, |ledger| {
             match &ledger.session.as_ref()?.closing {
                 Closing::Done(outcome) => Some(outcome.clone()),
-                Closing::No | Closing::Asked(_) => None,
+                Closing::No | Closing::Asked { .. } | Closing::Sent { .. } => None,
             }
         });
         outcome.unwrap_or_else(|| Err(late("closing the session was not answered")))

@@ -35,14 +35,38 @@ pub(crate) struct Held {
 pub(crate) enum Closing {
     /// Nobody asked for it.
     No,
-    /// Asked for, and not answered.
-    Asked(v1::CloseSessionRequest),
+    /// Asked for, and not sent on this control stream.
+    Asked {
+        request: v1::CloseSessionRequest,
+        /// It was sent on one before, and may have been done.
+        unknown: bool,
+    },
+    /// Sent, and not answered.
+    Sent {
+        request: v1::CloseSessionRequest,
+        unknown: bool,
+    },
     /// Answered.
     Done(Result<(), StoreError>),
 }
 
+impl Closing {
+    /// What to send, if it is to be sent.
+    pub fn send(&mut self) -> Option<v1::CloseSessionRequest> {
+        let Closing::Asked { request, unknown } = self else {
+            return None;
+        };
+        let (request, unknown) = (std::mem::take(request), *unknown);
+        *self = Closing::Sent {
+            request: request.clone(),
+            unknown,
+        };
+        Some(request)
+    }
+}
+
 impl Held {
-    /// What it is called in every request. Without a state that is alive, too: the store then refuses to write.
+    /// What every request says of the session. Of one that is lost, too: it is for the store to refuse what comes under it.
     pub fn context(&self, namespace: &str) -> v1::RequestContext {
         v1::RequestContext {
             namespace: namespace.into(),
@@ -53,7 +77,7 @@ impl Held {
     }
 
     /// The next heartbeat.
-    pub fn heartbeat(&self, now: Instant) -> v1::AttachRequest {
+    pub fn beat(&self, now: Instant) -> v1::AttachRequest {
         let age = self.unsaved_since.map_or(Duration::ZERO, |at| now - at);
         v1::AttachRequest {
             context: None,
@@ -120,6 +144,12 @@ impl Ledger {
         if let Some(held) = self.session.as_mut().filter(|s| s.info.state.is_alive()) {
             held.info.state = SessionState::Detached;
             held.cause = cause;
+            if let Closing::Sent { request, .. } = &mut held.closing {
+                held.closing = Closing::Asked {
+                    request: std::mem::take(request),
+                    unknown: true,
+                };
+            }
             self.wake_waiters();
         }
     }
@@ -129,11 +159,18 @@ impl Ledger {
         let Some(held) = self.session.as_mut().filter(|s| s.info.state.is_alive()) else {
             return;
         };
-        held.info.state = SessionState::Fenced;
         held.cause.clone_from(&fenced.message);
-        if let Closing::Asked(_) = held.closing {
-            held.closing = Closing::Done(Err(held.fenced()));
+        match held.closing {
+            // It is over because we closed it; the answer to that was lost.
+            Closing::Asked { unknown: true, .. } | Closing::Sent { unknown: true, .. } => {
+                return self.session_closed(Ok(()));
+            }
+            Closing::Asked { .. } | Closing::Sent { .. } => {
+                held.closing = Closing::Done(Err(held.fenced()));
+            }
+            Closing::No | Closing::Done(_) => {}
         }
+        held.info.state = SessionState::Fenced;
         self.tell(Event::Fenced(fenced));
         self.attend();
         self.wake_waiters();
@@ -145,7 +182,10 @@ impl Ledger {
             return;
         };
         held.closing = match held.info.state {
-            SessionState::Attached | SessionState::Detached => Closing::Asked(request),
+            SessionState::Attached | SessionState::Detached => Closing::Asked {
+                request,
+                unknown: false,
+            },
             SessionState::Fenced => Closing::Done(Err(held.fenced())),
             SessionState::Closed => Closing::Done(Ok(())),
         };

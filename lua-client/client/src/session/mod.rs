@@ -1,4 +1,10 @@
 //! The session: the identity that this process writes under, until a successor takes it over.
+//!
+//! - `open`: once, before the first operation.
+//! - `control`: heartbeats and notices, on a connection of its own.
+
+pub(crate) mod control;
+pub(crate) mod open;
 
 use std::time::Duration;
 
