@@ -7,10 +7,15 @@ use uuid::Uuid;
 /// Name of the file in the data directory.
 pub const FILE: &str = "store.toml";
 
-/// The format this program writes.
+/// The format this program writes. It reads all before it, too: what differs is told by the data itself.
 ///
 /// 1: the first one.
-pub const CURRENT: u32 = 1;
+///
+/// 2: a log entry may have a field more at its end, `once`, the name that a write has for whoever repeats it, and may be
+/// made by the change of a session. Sessions, claims, timers and cursors of watches are records of the collections
+/// `@session`, `@claim`, `@timer` and `@cursor`, in log, checkpoint and view; they do not count as records. A program
+/// that knows format 1 only would apply named writes twice and let anybody write what a session owns.
+pub const CURRENT: u32 = 2;
 
 /// Who a store is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +52,14 @@ impl Identity {
             store_id: Uuid::new_v4(),
             incarnation: 1,
         }
+    }
+
+    /// The same store in the format this program writes; `None` if it has that already.
+    pub fn in_current_format(&self) -> Option<Identity> {
+        (self.format < CURRENT).then(|| Identity {
+            format: CURRENT,
+            ..self.clone()
+        })
     }
 
     /// Reads the file's text.
@@ -98,7 +111,23 @@ mod tests {
         let error = Identity::parse(text).expect_err("too new");
         assert_eq!(
             error.to_string(),
-            "the data has format 99, this program knows formats up to 1: use a newer stillpoint"
+            "the data has format 99, this program knows formats up to 2: use a newer stillpoint"
         );
+    }
+
+    #[test]
+    fn an_older_format_is_read_and_raised_and_nothing_else_of_the_identity_changes() {
+        let text = Identity::new()
+            .to_text()
+            .replace("format = 2", "format = 1");
+        let old = Identity::parse(&text).expect("parses");
+        assert_eq!(old.format, 1);
+        let raised = old.in_current_format().expect("it is older");
+        assert_eq!(raised.format, CURRENT);
+        assert_eq!(
+            (raised.store_id, raised.incarnation),
+            (old.store_id, old.incarnation)
+        );
+        assert_eq!(raised.in_current_format(), None);
     }
 }

@@ -105,3 +105,71 @@ impl<'a> Entry<'a> {
         rmp_serde::from_slice(bytes).map_err(|e| e.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry<'a>() -> Entry<'a> {
+        Entry {
+            namespace: "world",
+            revision: 7,
+            incarnation: 1,
+            time_ms: 1_800_000_000_000,
+            origin: Origin::Client,
+            principal: "",
+            session: "",
+            writer: Some(Writer {
+                id: b"writer",
+                sequence: 3,
+                first_incomplete: 2,
+            }),
+            records_delta: 1,
+            changes: vec![Change {
+                collection: "player",
+                key: b"42",
+                written: Some(Written {
+                    create_rev: 7,
+                    version: 1,
+                    schema: 0,
+                    expires_at_ms: 0,
+                    value: &[0x80],
+                }),
+            }],
+            reply: b"reply",
+            once: b"",
+        }
+    }
+
+    /// The entry as format 1 wrote it: without the field at the end.
+    fn in_format_1(entry: &Entry<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes);
+        assert_eq!(bytes.first(), Some(&0x9c), "an array of 12");
+        assert_eq!(
+            bytes.split_off(bytes.len() - 2),
+            [0xc4, 0],
+            "an empty `once`"
+        );
+        bytes[0] = 0x9b;
+        bytes
+    }
+
+    #[test]
+    fn an_entry_of_format_1_is_one_without_a_name() {
+        let bytes = in_format_1(&entry());
+        assert_eq!(Entry::decode(&bytes), Ok(entry()));
+    }
+
+    #[test]
+    fn an_entry_with_a_name_comes_back_as_it_was() {
+        let named = Entry {
+            origin: Origin::Session,
+            once: b"trade-77",
+            ..entry()
+        };
+        let mut bytes = Vec::new();
+        named.encode(&mut bytes);
+        assert_eq!(Entry::decode(&bytes), Ok(named));
+    }
+}

@@ -112,6 +112,22 @@ impl DataDir {
         write_identity(&self.root, &identity).map_err(io_error(&self.root))
     }
 
+    /// Notes that this program's format may be written from now on, so that an older program refuses the directory.
+    /// Durable when it returns.
+    pub fn raise_format(&mut self) -> Result<(), DataDirError> {
+        if let Some(raised) = self.identity.in_current_format() {
+            write_identity(&self.root, &raised).map_err(io_error(&self.root))?;
+            let (from, to) = (self.identity.format, raised.format);
+            tracing::info!(
+                from,
+                to,
+                "the data directory has a newer format now: older programs refuse it"
+            );
+            self.identity = raised;
+        }
+        Ok(())
+    }
+
     /// Who this store is.
     pub fn identity(&self) -> &Identity {
         &self.identity

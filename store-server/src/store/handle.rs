@@ -67,8 +67,10 @@ pub struct Status {
 impl Store {
     /// Opens the store in `config.data_dir`, making it if there is none, and recovers it.
     pub fn open(config: Config) -> Result<Store, OpenError> {
-        let dir = DataDir::open_or_create(&config.data_dir)?;
+        let mut dir = DataDir::open_or_create(&config.data_dir)?;
         let opened = open::open(&dir, &config, OldView::Use)?;
+        // Not before it is open: what this program cannot recover stays as the older one knows it.
+        dir.raise_format()?;
         let store_id = dir.identity().store_id.into_bytes();
         let (log, segments) = (opened.log, config.log.segment_bytes);
         let appender = Appender::create(
@@ -197,7 +199,8 @@ impl Store {
         });
     }
 
-    /// Sessions, claims and timers. Hold it shortly: commits of them wait for it.
+    /// Sessions, claims and timers. Hold it shortly: commits of them wait for it. Who needs a [`reader`](Self::reader)
+    /// too takes that first: the other way round, two callers and two writers can wait for each other in a circle.
     pub fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.shared.index.read()
     }
@@ -249,8 +252,9 @@ impl Store {
         let shared = &self.shared;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let segments = shared.segments.snapshot();
-        let index = shared.index.read();
+        // In this order: see `index`.
         let snapshot = shared.view.read();
+        let index = shared.index.read();
         let mut namespaces: Vec<_> = snapshot
             .namespaces()
             .map(|(name, ns)| v1::NamespaceStatus {
