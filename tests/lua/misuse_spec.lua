@@ -71,7 +71,7 @@ end)
 
 test("unknown options are misuse, and the known ones are named", function(store)
   local players = store:collection "player"
-  local write = "deadline, durability, if_absent, if_exists, if_rev, if_version, lane"
+  local write = "deadline, durability, if_absent, if_exists, if_rev, if_version, lane, once"
   misuse("unknown option 'if_ref': use " .. write .. ", schema, ttl, where", function()
     players:put("1", {}, { if_ref = 1 })
   end)
@@ -87,13 +87,14 @@ test("unknown options are misuse, and the known ones are named", function(store)
   misuse("unknown option 'end': use deadline, keys_only, lane, limit, prefix, reverse, start, stop", function()
     players:scan { ["end"] = "x" }
   end)
-  misuse("unknown option 'retries': use deadline", function()
+  misuse("unknown option 'retries': use deadline, once", function()
     store:txn(print, { retries = 5 })
   end)
   misuse("unknown option 'if_rev': use deadline, durability, ttl", function()
     players:update("1", print, { if_rev = 1 })
   end)
-  local known = "client_name, deadline, driver, instance, namespace, patience, service"
+  local known = "client_name, code_version, deadline, driver, instance, labels, namespace, patience, resume_token, "
+    .. "service, session_wait, takeover, ttl"
   misuse("unknown option 'url': use " .. known, function()
     stillpoint.connect { url = "unix:./x.sock" }
   end)

@@ -8,7 +8,6 @@
 -- A future that nobody keeps is no trouble: its operation is done, the answer dropped.
 
 local Future = require "stillpoint.future"
-local Scheduler = require "stillpoint.scheduler"
 local check = require "stillpoint.check"
 local lane_of = require "stillpoint.lane"
 local requests = require "stillpoint.requests"
@@ -117,7 +116,7 @@ end
 
 -- Those that take several steps run in a coroutine of the store's driver.
 local function spawn(link, run, ...)
-  link.driver = link.driver or Scheduler.new(link.core)
+  link:drive()
   return Future.spawn(link, false, run, link, ...)
 end
 

@@ -105,6 +105,34 @@ function is.guards(value)
   return next(value) == nil or value[1] ~= nil
 end
 
+function is.delay(value)
+  return type(value) == "number" and value >= 0 and value < math.huge
+end
+
+function is.once(value)
+  return type(value) == "string" and value:find "^%d+:." ~= nil
+end
+
+function is.record(value)
+  return type(value) == "table" and type(value[1]) == "string" and type(value[2]) == "string" and #value == 2
+end
+
+function is.missed(value)
+  return value == "once" or value == "all" or value == "skip"
+end
+
+function is.labels(value)
+  if type(value) ~= "table" then
+    return false
+  end
+  for name, label in pairs(value) do
+    if type(name) ~= "string" or type(label) ~= "string" then
+      return false
+    end
+  end
+  return true
+end
+
 function is.any()
   return true
 end
@@ -115,6 +143,11 @@ local EXPECTED = {
   seconds = "a number of seconds above 0",
   durability = "'applied' or 'synced'",
   guards = "a list of { path, op, value }",
+  delay = "a number of seconds, 0 or more",
+  once = "a token of store:once",
+  record = "{ collection, key }",
+  missed = "'once', 'all' or 'skip'",
+  labels = "a table of strings by name",
 }
 
 ---@param allowed table<string, string>
@@ -128,6 +161,16 @@ local function names(allowed)
   end
   table.sort(list)
   return table.concat(list, ", ")
+end
+
+---Checks the type of an event.
+---@param name any
+---@param types table<string, boolean>
+---@param level integer
+function check.event(name, types, level)
+  if not types[name] then
+    error(("unknown event '%s': use %s"):format(tostring(name), names(types)), level)
+  end
 end
 
 ---Checks a table of options.

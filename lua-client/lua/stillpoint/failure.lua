@@ -9,6 +9,7 @@ local core = require "stillpoint_core"
 ---@field maybe_applied boolean The write may have been applied all the same.
 ---@field retry_after number|nil Seconds to wait before a retry, where the store gives a hint.
 ---@field key {collection: string, key: string}|nil The record concerned.
+---@field holder string|nil For `not_owner`: who owns the record, or holds the session; for `fenced`: who holds it now.
 ---@field current stillpoint.Record|nil For `version_conflict`: the record as it stands; nil: it is missing.
 
 local failure = {}

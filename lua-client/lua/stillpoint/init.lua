@@ -38,9 +38,15 @@ local DEFAULT_DEADLINE = 2.0
 ---@field [integer] string Endpoints, tried in order: `unix:PATH`, `http://host:port`. STILLPOINT_URL unless given, or
 ---  `unix:./stillpoint-data/stillpoint.sock`.
 ---@field namespace string|nil Of all records; "default" unless given.
----@field service string|nil What this process is an instance of, e.g. "battle".
----@field instance string|nil Which one, e.g. "battle-3".
----@field client_name string|nil For the operator's eye.
+---@field service string|nil What this process is an instance of, e.g. "battle". With `instance` it has a session.
+---@field instance string|nil Which one, e.g. "battle-3": its identity, which the process after it takes over.
+---@field takeover boolean|nil Take the session from a process that still holds it.
+---@field resume_token string|nil The same with that process's own token, see `store:session`.
+---@field session_wait number|nil Seconds to wait for a process that still holds the session; 0 unless given.
+---@field ttl number|nil Seconds that the session lives without a word from this process; the server's unless given.
+---@field labels table<string, string>|nil For the operator, and to select instances by.
+---@field code_version string|nil For the operator's eye.
+---@field client_name string|nil The same.
 ---@field deadline number|nil Seconds that a call may take, in every phase; 2 unless given.
 ---@field patience number|nil Seconds to keep trying while no store answers, e.g. as it starts; 0 unless given.
 ---@field driver stillpoint.Driver|nil See `store:use`.
@@ -48,6 +54,12 @@ local CONNECT = {
   namespace = "string",
   service = "string",
   instance = "string",
+  takeover = "boolean",
+  resume_token = "string",
+  session_wait = "delay",
+  ttl = "seconds",
+  labels = "labels",
+  code_version = "string",
   client_name = "string",
   deadline = "seconds",
   patience = "seconds",
@@ -58,6 +70,12 @@ local CONNECT = {
 ---@field namespace string|nil
 ---@field service string|nil
 ---@field instance string|nil
+---@field takeover boolean|nil
+---@field resume_token string|nil
+---@field session_wait number|nil
+---@field ttl number|nil
+---@field labels table<string, string>|nil
+---@field code_version string|nil
 ---@field client_name string|nil
 ---@field deadline number|nil
 ---@field now nil|fun(): number The clock by which records expire, in seconds; `os.time` unless given.
@@ -65,6 +83,12 @@ local MEMORY = {
   namespace = "string",
   service = "string",
   instance = "string",
+  takeover = "boolean",
+  resume_token = "string",
+  session_wait = "delay",
+  ttl = "seconds",
+  labels = "labels",
+  code_version = "string",
   client_name = "string",
   deadline = "seconds",
   now = "function",
@@ -84,6 +108,14 @@ local function split(opts)
   return endpoints, named
 end
 
+-- A session needs both names. Called directly by public functions only.
+local function check_identity(opts)
+  if (opts.service == nil) ~= (opts.instance == nil) then
+    local missing = opts.service and "instance" or "service"
+    error(("option '%s' is missing: a session is named by 'service' and 'instance'"):format(missing), 3)
+  end
+end
+
 ---Connects to a store. One connection per process is enough; it is multiplexed, and comes back by itself.
 ---@param opts? stillpoint.ConnectOptions
 ---@return stillpoint.Store|nil store
@@ -95,6 +127,7 @@ function stillpoint.connect(opts)
   check.type("table", opts, "options", 3)
   local endpoints, named = split(opts)
   check.options(named, CONNECT, 3)
+  check_identity(named)
   if #endpoints == 0 then
     endpoints[1] = os.getenv "STILLPOINT_URL" or DEFAULT_ENDPOINT
   end
@@ -109,6 +142,12 @@ function stillpoint.connect(opts)
     namespace = namespace,
     service = named.service,
     instance = named.instance,
+    takeover = named.takeover,
+    resume_token = named.resume_token,
+    session_wait = named.session_wait,
+    ttl = named.ttl,
+    labels = named.labels,
+    code_version = named.code_version,
     client_name = named.client_name,
     deadline = deadline,
     patience = named.patience,
@@ -131,6 +170,7 @@ end
 function stillpoint.memory(opts)
   if opts ~= nil then
     check.options(opts, MEMORY, 3)
+    check_identity(opts)
   end
   opts = opts or {}
   check.name("namespace", opts.namespace or DEFAULT_NAMESPACE, 3)

@@ -2,8 +2,12 @@
 --
 -- A call from the main program blocks in the core, which then drives the connection itself. A call from a coroutine
 -- that a driver looks after (see stillpoint.driver) is submitted, and the coroutine sleeps on a *ticket*; `poll` hears
--- from the core which operations are done, and settles tickets and futures.
+-- from the core which operations are done, and settles tickets and futures. It also hears what the store tells unasked
+-- (see stillpoint.events). How all of it ends: stillpoint.closing.
 
+local Events = require "stillpoint.events"
+local Mailbox = require "stillpoint.mailbox"
+local Scheduler = require "stillpoint.scheduler"
 local failure = require "stillpoint.failure"
 local protect = require "stillpoint.protect"
 
@@ -25,6 +29,16 @@ local protect = require "stillpoint.protect"
 ---@field submitted integer How many futures there were.
 ---@field seed integer Of random pauses.
 ---@field searched number When `settle_lost` last looked, by the core's clock.
+---@field events stillpoint.Events Who hears of what the store tells unasked.
+---@field mailbox stillpoint.Mailbox Runs the handlers.
+---@field documents table<string, table> Claimed documents by collection .. "\0" .. key; weak.
+---@field on_poll table<table, any> Whose `_tick` each poll calls; weak. It may answer in how many seconds it wants the
+---  next one.
+---@field tick_at number|nil When the next is wanted, by the core's clock.
+---@field watches table<integer, stillpoint.Watch> By the core's number; weak.
+---@field listeners table<stillpoint.Watch, boolean> Open watches with a callback: these live on.
+---@field listens boolean Counts in `pending`, so that an event loop has events heard.
+---@field stopped boolean `run` is to return.
 local Link = {}
 Link.__index = Link
 
@@ -54,7 +68,7 @@ end
 ---@param deadline number
 ---@return stillpoint.Link
 function Link.new(core, handle, deadline)
-  return setmetatable({
+  local link = setmetatable({
     core = core,
     handle = handle,
     deadline = deadline,
@@ -66,7 +80,23 @@ function Link.new(core, handle, deadline)
     searched = core.now(),
     -- Processes must not pause alike, and not every Lua seeds math.random.
     seed = (math.floor(core.now() * 1e6) + tonumber(tostring({}):match "(%x+)$", 16)) % 2147483646 + 1,
+    documents = setmetatable({}, { __mode = "v" }),
+    on_poll = setmetatable({}, { __mode = "k" }),
+    watches = setmetatable({}, { __mode = "v" }),
+    listeners = {},
+    listens = false,
+    stopped = false,
   }, Link)
+  link.mailbox = Mailbox.new(link)
+  link.events = Events.new(link)
+  return link
+end
+
+---Runs the user's handler for an event, in one of the next polls.
+---@param kind string
+---@param ev table
+function Link:emit(kind, ev)
+  self.events:emit(kind, ev)
 end
 
 ---Runs one operation to its end.
@@ -224,29 +254,104 @@ function Link:release(future)
   end
 end
 
----Hears which operations are done: runs callbacks, resumes coroutines.
+---Hears which operations are done and what the store tells: runs callbacks and handlers, resumes coroutines.
 ---@param seconds number How long to wait for the first.
 ---@return integer # How many things happened.
 function Link:poll(seconds)
-  local driver = self.driver
+  local driver, core, mailbox = self.driver, self.core, self.mailbox
   if driver and driver.patience then
     seconds = driver:patience(seconds)
   end
-  local count = self.core.poll(self.handle, math.min(seconds, WAIT_MAX))
+  if self.tick_at then
+    seconds = math.min(seconds, math.max(self.tick_at - core.now(), 0))
+  end
+  local count = core.poll(self.handle, mailbox:is_waiting() and 0 or math.min(seconds, WAIT_MAX))
   for _ = 1, count do
-    local id = self.handle and self.core.next(self.handle)
+    local id = self.handle and core.next(self.handle)
     if not id then
       break
     end
     self:settle(id)
   end
+  for _ = 1, count do
+    local ev = self.handle and core.event(self.handle)
+    if not ev then
+      break
+    end
+    self.events:hear(ev)
+  end
   if count == 0 and self.pending > 0 then
     self:settle_lost()
   end
+  local raised = self:tick()
+  raised = protect.attempt(raised, mailbox.run, mailbox)
+  protect.reraise(raised)
+  -- The driver may have come with the first handler.
+  driver = self.driver
   if driver and driver.run_ready then
     count = count + driver:run_ready()
   end
   return count
+end
+
+---Calls those who asked to be called by each poll.
+---@return any[]|nil raised
+function Link:tick()
+  self.tick_at = nil
+  if not self.handle or next(self.on_poll) == nil then
+    return nil
+  end
+  local now, objects, raised = self.core.now(), {}, nil
+  for object in pairs(self.on_poll) do
+    objects[#objects + 1] = object
+  end
+  for _, object in ipairs(objects) do
+    raised = protect.attempt(raised, function()
+      local again = object:_tick()
+      if again then
+        self.tick_at = math.min(self.tick_at or math.huge, now + again)
+      end
+    end)
+  end
+  return raised
+end
+
+---Has an event loop look after the descriptor as long as there is something to be told, though nothing is waited for.
+---To be called whenever that may have changed. (`run` of the built-in driver goes on as Events:holds says.)
+function Link:listen()
+  local driver = self.driver
+  local wanted = self.handle ~= nil
+    and driver ~= nil
+    and not driver.run_ready
+    and (self.events:is_attached() or next(self.listeners) ~= nil)
+  if wanted and not self.listens then
+    self.listens = true
+    self.pending = self.pending + 1
+    driver:watch(self)
+  elseif self.listens and not wanted then
+    self.listens = false
+    self.pending = self.pending - 1
+    self:rest()
+  end
+end
+
+---Calls a function later, in a coroutine.
+---@param seconds number
+---@param fn function
+function Link:later(seconds, fn)
+  self:drive():spawn(function()
+    self:sleep(seconds)
+    if self.handle then
+      fn()
+    end
+  end)
+end
+
+---The driver; the built-in one, unless the store already has one.
+---@return stillpoint.Driver
+function Link:drive()
+  self.driver = self.driver or Scheduler.new(self.core)
+  return self.driver
 end
 
 ---@param id integer
@@ -293,95 +398,16 @@ function Link:settle_lost()
   end
 end
 
----Polls until no coroutine and no callback waits any more.
+---Polls until no coroutine and no callback waits any more, and nothing is to be told to a handler either.
 function Link:run()
-  local driver = self.driver
-  while self.handle and (self.pending > 0 or driver and driver.ready and driver:ready()) do
+  self.stopped = false
+  while self.handle and not self.stopped do
+    local driver = self.driver
+    if self.pending == 0 and not (driver and driver.ready and driver:ready()) and not self.events:holds() then
+      return
+    end
     self:poll(RUN_WAIT_MAX)
   end
-end
-
--- Waits for the answers to come, as long as there is time. Here and below, what callbacks and coroutines raise must not
--- leave the store half closed; the first error comes out at the end.
-local function drain(link, ends)
-  local now = link.core.now
-  local futures, raised = {}, nil
-  for _, future in pairs(link.futures) do
-    futures[#futures + 1] = future
-  end
-  for _, future in ipairs(futures) do
-    if link.handle then
-      raised = protect.attempt(raised, future.wait_blocking, future, math.max(ends - now(), 0))
-    end
-  end
-  while link.handle and next(link.tickets) and now() < ends do
-    raised = protect.attempt(raised, link.poll, link, ends - now())
-  end
-  return raised
-end
-
--- Has all operations under way fail. Coroutines are woken before a callback can do anything.
-local function give_up(link, raised)
-  local tickets, futures = link.tickets, link.futures
-  link.tickets, link.futures = {}, {}
-  for _, ticket in pairs(tickets) do
-    raised = protect.attempt(raised, link.wake, link, ticket)
-  end
-  for _, future in pairs(futures) do
-    raised = protect.attempt(raised, future.give_up, future)
-  end
-  return raised
-end
-
--- Lets the woken coroutines of the built-in driver go on; one that raises ends a round, so there are several.
-local function run_woken(driver, raised)
-  repeat
-    local failed = protect.attempt(nil, driver.run_ready, driver)
-    raised = raised or failed
-  until not failed
-  return raised
-end
-
--- Settles the coroutines of the built-in driver: nobody resumes them any more.
-local function end_coroutines(link, raised)
-  raised = run_woken(link.driver, raised)
-  local futures = {}
-  for future in pairs(link.kept) do
-    futures[#futures + 1] = future
-  end
-  for _, future in ipairs(futures) do
-    raised = protect.attempt(raised, future.give_up, future)
-  end
-  return run_woken(link.driver, raised)
-end
-
----Waits for what is in flight, then closes. What is not done by then fails with `unavailable`, a coroutine of the
----built-in driver, too.
----@param seconds number
----@return true|nil ok
----@return stillpoint.Error|nil err
-function Link:close(seconds)
-  local now = self.core.now
-  local ends = now() + seconds
-  local raised
-  if self.handle then
-    raised = drain(self, ends)
-  end
-  local handle, driver = self.handle, self.driver
-  local ok, err = true, nil
-  if handle then
-    if driver then
-      driver:unwatch(self)
-    end
-    ok, err = self.core.close(handle, math.max(ends - now(), 0))
-    self.handle = nil
-    raised = give_up(self, raised)
-    if driver and driver.run_ready then
-      raised = end_coroutines(self, raised)
-    end
-  end
-  protect.reraise(raised)
-  return ok, err
 end
 
 return Link

@@ -19,6 +19,7 @@ local READ = { deadline = "seconds", lane = "integer" }
 ---@field if_exists boolean|nil Only if it exists.
 ---@field where any[]|nil Only if each `{ path, op, value }` holds; op: `== ~= < <= > >= exists missing`.
 ---@field durability "applied"|"synced"|nil When the write is answered; as the collection is configured unless given.
+---@field once string|nil A token of `store:once`, which names this write: whoever repeats it gets the first answer.
 
 ---@param more table<string, string>
 ---@return table<string, string>
@@ -32,6 +33,7 @@ local function write_options(more)
     if_exists = "boolean",
     where = "guards",
     durability = "durability",
+    once = "once",
   }
   for name, expected in pairs(more) do
     options[name] = expected
@@ -78,6 +80,30 @@ local SCAN = {
   lane = "integer",
 }
 
+---What a token of `store:once` says, for the core.
+---@param token string|nil
+---@return {name: string, since: integer}|nil
+function requests.once(token)
+  if token == nil then
+    return nil
+  end
+  local since, name = token:match "^(%d+):(.+)$"
+  return { name = name, since = tonumber(since) }
+end
+
+-- The options for the core.
+local function for_core(opts)
+  if opts == nil or opts.once == nil then
+    return opts
+  end
+  local copy = {}
+  for name, value in pairs(opts) do
+    copy[name] = value
+  end
+  copy.once = requests.once(opts.once)
+  return copy
+end
+
 function requests.get(link, collection, key, opts)
   check.key(key, LEVEL)
   if opts ~= nil then
@@ -94,7 +120,7 @@ function requests.put(link, collection, key, value, opts)
   if opts ~= nil then
     check.options(opts, PUT, LEVEL)
   end
-  return opts and opts.deadline or link.deadline, "put", collection, key, value, opts
+  return opts and opts.deadline or link.deadline, "put", collection, key, value, for_core(opts)
 end
 
 function requests.delete(link, collection, key, opts)
@@ -102,7 +128,7 @@ function requests.delete(link, collection, key, opts)
   if opts ~= nil then
     check.options(opts, DELETE, LEVEL)
   end
-  return opts and opts.deadline or link.deadline, "delete", collection, key, opts
+  return opts and opts.deadline or link.deadline, "delete", collection, key, for_core(opts)
 end
 
 local BOUNDS = { min = "any", max = "any" }
@@ -119,7 +145,7 @@ function requests.patch(link, collection, key, steps, opts)
   if opts ~= nil then
     check.options(opts, PATCH, LEVEL)
   end
-  return opts and opts.deadline or link.deadline, "patch", collection, key, steps, opts
+  return opts and opts.deadline or link.deadline, "patch", collection, key, steps, for_core(opts)
 end
 
 function requests.add(link, collection, key, path, delta, opts)
@@ -137,7 +163,8 @@ function requests.add(link, collection, key, path, delta, opts)
       bounds = { min = opts.min, max = opts.max }
     end
   end
-  return opts and opts.deadline or link.deadline, "patch", collection, key, { { "add", path, delta, bounds } }, opts
+  local deadline = opts and opts.deadline or link.deadline
+  return deadline, "patch", collection, key, { { "add", path, delta, bounds } }, for_core(opts)
 end
 
 function requests.scan(link, collection, opts)

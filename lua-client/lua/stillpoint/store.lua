@@ -5,10 +5,25 @@ local Batch = require "stillpoint.batch"
 local Collection = require "stillpoint.collection"
 local Future = require "stillpoint.future"
 local Link = require "stillpoint.link"
-local Scheduler = require "stillpoint.scheduler"
+local Timers = require "stillpoint.timers"
+local Watch = require "stillpoint.watch"
 local check = require "stillpoint.check"
+local closing = require "stillpoint.closing"
 local driver = require "stillpoint.driver"
+local results = require "stillpoint.results"
 local txn = require "stillpoint.txn"
+
+---@class stillpoint.Session
+---@field id string A successor gets the same one.
+---@field service string
+---@field instance string
+---@field fence integer Greater than that of every process before: to be sent along to what is used beside the store.
+---@field resume_token string Lets a successor take the session over from this living process. A secret.
+---@field ttl number Seconds that the session lives without a word from its process.
+---@field succeeded boolean Whether there was a session to take over.
+---@field claims integer Records it owned when it was opened.
+---@field gap number Seconds that the process before had been silent when it was taken over.
+---@field state "attached"|"detached"|"fenced"|"closed" "detached": the connection is lost, and coming back.
 
 ---@class stillpoint.Store
 ---@field async stillpoint.Async The verbs as futures.
@@ -33,12 +48,6 @@ local function open_link(store)
   if not link.handle then
     error("the store is closed", 3)
   end
-  return link
-end
-
--- The built-in driver, unless the store already has it.
-local function scheduled(link)
-  link.driver = link.driver or Scheduler.new(link.core)
   return link
 end
 
@@ -80,10 +89,13 @@ end
 ---@return stillpoint.Future # For what it returns.
 function Store:go(fn, ...)
   check.callable(fn, "fn", 3)
-  return Future.spawn(scheduled(open_link(self)), true, fn, ...)
+  local link = open_link(self)
+  link:drive()
+  return Future.spawn(link, true, fn, ...)
 end
 
----Has calls wait in the coroutines of an event loop; see stillpoint.driver.
+---Has calls wait in the coroutines of an event loop; see stillpoint.driver. Handlers and callbacks are then run by that
+---loop, which a session keeps from ending until the store is closed.
 ---@param loop stillpoint.Driver E.g. `require "stillpoint.driver.luv"`.
 ---@return stillpoint.Store self
 function Store:use(loop)
@@ -99,6 +111,7 @@ function Store:use(loop)
     error("this store has no descriptor that an event loop could watch: leave the driver out", 2)
   end
   link.driver = loop
+  link:listen()
   return self
 end
 
@@ -110,7 +123,8 @@ function Store:fd()
   return (link.core.fd(link.handle))
 end
 
----Runs the callbacks of futures that are done, and resumes coroutines.
+---Runs the callbacks of futures that are done and the handlers of events, and resumes coroutines. What one of them
+---raises comes out of here; the others are run all the same, at the latest by the next poll.
 ---@param seconds? number How long to wait for the first; 0 unless given.
 ---@return integer # How many things happened.
 function Store:poll(seconds)
@@ -120,13 +134,19 @@ function Store:poll(seconds)
   return open_link(self):poll(seconds or 0)
 end
 
----Polls until every coroutine of `go` has ended and every callback has run.
+---Polls until every coroutine of `go` has ended and every callback has run; while a watch with a callback is open, or a
+---session has a handler for timers, until these are closed, the session is over, the store is closed, or `stop`.
 function Store:run()
   local link = open_link(self)
   if link.driver and not link.driver.run_ready then
     error(("this store is driven by %s: run that loop"):format(link.driver.name or "another driver"), 2)
   end
   link:run()
+end
+
+---Has `run` return, once what is happening has happened. Without a `run` it does nothing.
+function Store:stop()
+  open_link(self).stopped = true
 end
 
 ---Pauses: in a coroutine, others run meanwhile; else the program blocks.
@@ -143,15 +163,118 @@ function Store:info()
   return (link.core.info(link.handle))
 end
 
----Waits for what is in flight, then closes. Every later use raises; closing again is fine.
----@param seconds? number How long to wait; the store's deadline unless given.
+---Who this process is to the store; nil: connected without `service` and `instance`.
+---@return stillpoint.Session|nil
+function Store:session()
+  local link = open_link(self)
+  return (link.core.session(link.handle))
+end
+
+---Has a function called when something happens; run by `poll`, `run` and the event loop, see stillpoint.events. nil takes
+---the handler away. Types:
+---
+---    release_wanted   somebody waits for a document that this session claimed
+---    claim_lost       a claimed document was taken away
+---    refused          a change of a claimed document was refused, and taken back
+---    fenced           the session has a successor, or is over: this process can write no more
+---    timer            a timer fires; a handler that returns has handled it (see `ev:finish`, `tx:finish`)
+---    reconnected      the connection was lost, and is back
+---    restored         the store was restored from a backup: what is known of it may never have been
+---    shutting_down    the store stops, and will be back
+---@param kind string
+---@param fn nil|fun(ev: stillpoint.Event)
+function Store:on(kind, fn)
+  local link = open_link(self)
+  check.event(kind, link.events.TYPES, 3)
+  if fn ~= nil then
+    check.callable(fn, "handler", 3)
+  end
+  link.events:set(kind, fn)
+end
+
+---Watches all collections; see `Collection:watch`.
+---@param opts? stillpoint.WatchOptions
+---@param fn? fun(ev: stillpoint.WatchEvent)
+---@return stillpoint.Watch|nil watch
+---@return stillpoint.Error|nil err
+function Store:watch(opts, fn)
+  local watch, err = Watch.open(open_link(self), nil, opts, fn, 4)
+  if fn then
+    return watch, err
+  end
+  -- The fourth is what a `for` of Lua 5.4 closes when it is left.
+  return watch, nil, nil, watch
+end
+
+---Sets a timer, in place of one of the same name. It is kept in the store, and fires at an instance of this session's
+---service: `store:on("timer", fn)`. Within a transaction: `tx:timer`.
+---@param name string
+---@param opts stillpoint.TimerOptions
+---@return number|nil due In seconds since 1970.
+---@return stillpoint.Error|nil err
+function Store:timer(name, opts)
+  local link = open_link(self)
+  return results.value(link:call(Timers.set(link, name, opts)))
+end
+
+---@param name string
+---@param opts? stillpoint.TimerCancelOptions
+---@return boolean|nil existed
+---@return stillpoint.Error|nil err
+function Store:cancel_timer(name, opts)
+  local link = open_link(self)
+  return results.value(link:call(Timers.cancel(link, name, opts)))
+end
+
+---A token that names one write for ever, to be given as the option `once`: however often and by whomever the write is
+---sent, it is applied once, and each gets the first answer. Make it before the first attempt, and keep it with the job
+---that it is for. The store remembers for a bounded time: after that a repeat fails with `compacted`.
+---@param name string 1 to 128 bytes; names this write alone in the namespace, e.g. "trade-77".
+---@return string
+function Store:once(name)
+  check.type("string", name, "name", 3)
+  local link = open_link(self)
+  return ("%.0f:%s"):format(tonumber(tostring(link.core.info(link.handle).revision)), name)
+end
+
+---@class stillpoint.CloseOptions
+---@field keep_claims boolean|nil Leave the session with its claims to a successor, which takes it over at once.
+---@field linger number|nil Seconds that it is kept for one; its ttl unless given.
+---@field deadline number|nil Seconds for all of it; the store's unless given.
+local CLOSE = { keep_claims = "boolean", linger = "seconds", deadline = "seconds" }
+
+---Has claimed documents saved, waits for what is in flight, ends the session (its claims are free then, unless kept for a
+---successor), closes. Every later use raises; closing again is fine.
+---@param how? number|stillpoint.CloseOptions Seconds to wait, or options; the store's deadline unless given.
 ---@return true|nil ok
 ---@return stillpoint.Error|nil err
-function Store:close(seconds)
+function Store:close(how)
+  if type(how) == "table" then
+    check.options(how, CLOSE, 3)
+  elseif how ~= nil then
+    check.seconds(how, "seconds", 3)
+    how = { deadline = how }
+  end
+  local link = self._link
+  return closing.close(link, how and how.deadline or link.deadline, how or {})
+end
+
+---Hands over: has claimed documents saved, leaves the session with its claims to a successor, closes. After it the
+---process may end. If not all could be saved in time, nothing is closed.
+---@param seconds? number How long it may take; the store's deadline unless given.
+---@return true|nil ok
+---@return stillpoint.Error|nil err
+function Store:drain(seconds)
   if seconds ~= nil then
     check.seconds(seconds, "seconds", 3)
   end
-  return self._link:close(seconds or self._link.deadline)
+  local link = open_link(self)
+  local ends = link.core.now() + (seconds or link.deadline)
+  local ok, err = closing.save(link, ends - link.core.now())
+  if not ok then
+    return nil, err
+  end
+  return closing.close(link, math.max(ends - link.core.now(), 0), { keep_claims = true })
 end
 
 function Store:__tostring()
@@ -160,7 +283,7 @@ end
 
 -- `local store <close> = ...` (Lua 5.4). A store that is merely dropped is closed by the core, when its handle goes.
 function Store:__close()
-  self._link:close(self._link.deadline)
+  closing.close(self._link, self._link.deadline, {})
 end
 
 return Store

@@ -7,6 +7,7 @@
 -- While the function runs, its reads may be from different revisions, and it may come to a wrong conclusion. So before
 -- anything that it concludes is reported (an abort, an error, a result without writes), the guards alone are sent.
 
+local Timers = require "stillpoint.timers"
 local check = require "stillpoint.check"
 local core = require "stillpoint_core"
 local document = require "stillpoint.document"
@@ -20,7 +21,9 @@ local txn = {}
 
 ---@class stillpoint.TxnOptions
 ---@field deadline number|nil Seconds for all attempts together; the store's unless given.
-local OPTIONS = { deadline = "seconds" }
+---@field once string|nil A token of `store:once`, which names the transaction: where it was done already, by whomever,
+---  nothing is written; `store:txn` then returns true, with what `fn` returned unless that failed or aborted.
+local OPTIONS = { deadline = "seconds", once = "once" }
 
 ---Raised to leave the function early; what for stands in the Tx.
 local LEAVE = setmetatable({}, {
@@ -37,6 +40,7 @@ local LEAVE = setmetatable({}, {
 ---@field _fetched table<string, table<string, stillpoint.Record|false>> Read in advance, not yet asked for.
 ---@field _writes table<string, table<string, table>> By collection and key: what was written here.
 ---@field _ops any[][] For the core, in order; values as bytes.
+---@field _finished stillpoint.Firing[] Firings of timers that it consumes.
 ---@field _outcome stillpoint.Error|nil Why it ends without a commit.
 ---@field _broken boolean|nil A read failed, so there is nothing to validate.
 ---@field _stale boolean|nil It failed because the record had changed.
@@ -124,6 +128,13 @@ local function written(tx, collection, key, write)
   return value
 end
 
+-- The transaction as a whole is what a token names.
+local function no_once(opts)
+  if opts and opts.once then
+    error("option 'once': it names the whole transaction; give it to store:txn", 3)
+  end
+end
+
 -- Keeps a value as it is now. Whether it is larger or deeper than the store allows turns out when it is sent.
 local function snapshot(tx, value)
   local bytes, message = core.encode(value, nil, document.NESTING_MAX)
@@ -175,6 +186,7 @@ function Tx:put(collection, key, value, opts)
   usable(self, 3)
   check.name("collection", collection, 3)
   requests.put(self._link, collection, key, value, opts)
+  no_once(opts)
   local bytes = snapshot(self, value)
   slot(self._writes, collection)[key] = { base = bytes, patches = {} }
   table.insert(self._ops, { "put", collection, key, bytes, opts })
@@ -189,6 +201,7 @@ function Tx:patch(collection, key, steps, opts)
   usable(self, 3)
   check.name("collection", collection, 3)
   requests.patch(self._link, collection, key, steps, opts)
+  no_once(opts)
   local bytes = snapshot(self, steps)
   local writes = slot(self._writes, collection)
   local write = writes[key] or { patches = {} }
@@ -204,8 +217,43 @@ function Tx:delete(collection, key, opts)
   usable(self, 3)
   check.name("collection", collection, 3)
   requests.delete(self._link, collection, key, opts)
+  no_once(opts)
   slot(self._writes, collection)[key] = { base = false, patches = {} }
   table.insert(self._ops, { "delete", collection, key, opts })
+end
+
+---Sets a timer with the rest; see `Store:timer`.
+---@param name string
+---@param opts stillpoint.TimerOptions
+function Tx:timer(name, opts)
+  usable(self, 3)
+  local _, _, _, request = Timers.set(self._link, name, opts)
+  no_once(opts)
+  if request.payload ~= nil then
+    request.payload = snapshot(self, request.payload)
+  end
+  table.insert(self._ops, { "set_timer", name, request })
+end
+
+---@param name string
+---@param opts? stillpoint.TimerCancelOptions
+function Tx:cancel_timer(name, opts)
+  usable(self, 3)
+  local _, _, _, request = Timers.cancel(self._link, name, opts)
+  no_once(opts)
+  table.insert(self._ops, { "cancel_timer", name, request })
+end
+
+---Consumes a firing of a timer, so that what else the transaction does is done once for it. If it was consumed already,
+---or the timer was set anew or cancelled, the transaction fails with `version_conflict`.
+---@param ev stillpoint.Firing As the handler got it.
+function Tx:finish(ev)
+  usable(self, 3)
+  if not Timers.is_firing(ev) then
+    error("ev: the event of a timer expected", 2)
+  end
+  table.insert(self._finished, ev)
+  table.insert(self._ops, { "finish_timer", ev.name, { service = ev.service, due_ms = ev.due_ms } })
 end
 
 ---Ends the transaction without a change; does not return. `store:txn` then returns nil and an error with reason
@@ -225,6 +273,7 @@ local function begin(link, ends, fetched)
     _fetched = fetched or {},
     _writes = {},
     _ops = {},
+    _finished = {},
     _over = false,
   }, Tx)
 end
@@ -238,30 +287,51 @@ local function guards(tx)
   return list
 end
 
+-- The values that were kept as bytes.
+local decoded = {}
+
+function decoded.put(op)
+  return { op[1], op[2], op[3], core.decode(op[4]), op[5] }
+end
+
+decoded.patch = decoded.put
+
+function decoded.set_timer(op)
+  local request = {}
+  for name, value in pairs(op[3]) do
+    request[name] = value
+  end
+  if request.payload ~= nil then
+    request.payload = core.decode(request.payload)
+  end
+  return { op[1], op[2], request }
+end
+
 local function operations(tx)
   local list = {}
   for i, op in ipairs(tx._ops) do
-    if op[1] == "delete" then
-      list[i] = op
-    else
-      list[i] = { op[1], op[2], op[3], core.decode(op[4]), op[5] }
-    end
+    local decode = decoded[op[1]]
+    list[i] = decode and decode(op) or op
   end
   return list
 end
 
 -- Sends guards and writes, or only the guards. A single read is consistent by itself.
-local function send(tx, ops)
-  if #ops == 0 and #tx._read_list <= 2 then
+---@return boolean ok
+---@return stillpoint.Error|nil err
+---@return boolean|nil known The transaction had been done before: the token named it.
+local function send(tx, ops, once)
+  if #ops == 0 and #tx._read_list <= 2 and not once then
     return true
   end
   local link = tx._link
   local left = math.max(tx._ends - link.core.now(), 0)
-  local ok, err = link:call(left, "txn", guards(tx), ops)
+  local ok, result, _, first = link:call(left, "txn", guards(tx), ops, nil, once and { once = once })
   if ok then
-    return true
+    -- What wrote nothing has no results, and is not remembered.
+    return true, nil, #ops == 0 and #first > 0
   end
-  return false, err
+  return false, result
 end
 
 -- How many operations write a record.
@@ -283,15 +353,18 @@ local function is_stale(tx, err)
     return false
   end
   local key = err.key
-  if tx._stale or not key then
+  if tx._stale then
     return true
   end
-  local reads = tx._reads[key.collection]
-  local seen = reads and reads[key.key]
-  if seen == nil then
-    return false
-  elseif writes_of(tx, key.collection, key.key) < 2 then
-    return seen.rev ~= (err.current and err.current.rev or 0)
+  -- Without a record it is about a timer.
+  if key then
+    local reads = tx._reads[key.collection]
+    local seen = reads and reads[key.key]
+    if seen == nil then
+      return false
+    elseif writes_of(tx, key.collection, key.key) < 2 then
+      return seen.rev ~= (err.current and err.current.rev or 0)
+    end
   end
   local left = math.max(tx._ends - tx._link.core.now(), 0)
   local ok, why = tx._link:call(left, "txn", guards(tx), {})
@@ -334,6 +407,7 @@ end
 ---@return any ... What `fn` returned, or the error.
 function txn.run(link, fn, opts)
   local ends = link.core.now() + (opts and opts.deadline or link.deadline)
+  local once = requests.once(opts and opts.once)
   local attempt, fetched, conflict = 0, nil, nil
   while true do
     local tx = begin(link, ends, fetched)
@@ -341,12 +415,17 @@ function txn.run(link, fn, opts)
     tx._over = true
     local commits = outcome[1] and not tx._outcome
     local failed = tx._outcome
-    local ok, err = false, failed
+    local ok, err, known = false, failed, nil
     if not tx._broken then
-      ok, err = send(tx, commits and operations(tx) or {})
+      ok, err, known = send(tx, commits and operations(tx) or {}, once)
     end
     if ok and commits then
+      for _, firing in ipairs(tx._finished) do
+        firing.finished = true
+      end
       return true, unpack(outcome, 2, outcome.n)
+    elseif known then
+      return true
     elseif ok and failed then
       return nil, failed
     elseif ok then
