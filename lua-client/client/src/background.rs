@@ -14,7 +14,7 @@ use std::{
 
 use tokio::runtime::Runtime;
 
-use crate::{driver::Shared, ledger::Ledger};
+use crate::{ledger::Ledger, shared::Shared};
 
 /// How long a connection with work on it may stay undriven.
 const UNDRIVEN_MAX: Duration = Duration::from_millis(20);

@@ -5,7 +5,7 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Instant};
 
-use crate::driver::Shared;
+use crate::shared::Shared;
 
 /// Runs as long as the client.
 pub(crate) async fn run(shared: Arc<Shared>) {

@@ -9,10 +9,10 @@ use tonic::{Request, Status, Streaming, client::Grpc};
 use tonic_prost::ProstCodec;
 
 use crate::{
-    driver::Shared,
     endpoint::{Endpoint, root_cause},
     outbound::Outbound,
     session,
+    shared::Shared,
     wire::Frame,
 };
 

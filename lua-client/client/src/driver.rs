@@ -13,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::{Condvar, Mutex};
 use stillpoint_proto::v1::{self, StoreError};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -21,62 +20,17 @@ use tokio::{
 };
 
 use crate::{
-    Config, SessionConfig,
+    Config,
     background::Background,
     clock, connection,
     endpoint::Endpoint,
     error,
     ledger::{Ledger, Want},
     session,
+    shared::Shared,
     spin::{Wait, Waits},
+    watch,
 };
-
-/// What the runtime's tasks and the callers share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub config: Config,
-    pub endpoints: Vec<Endpoint>,
-    /// Under which this client numbers its writes.
-    writer_id: [u8; 16],
-    pub ledger: Mutex<Ledger>,
-    /// Rings the background thread.
-    pub bell: Condvar,
-}
-
-impl Shared {
-    /// Namespace, session and fence, as every request names them.
-    pub fn context(&self) -> v1::RequestContext {
-        let namespace = &self.config.namespace;
-        match &self.ledger.lock().session {
-            Some(held) => held.context(namespace),
-            None => v1::RequestContext {
-                namespace: namespace.clone(),
-                ..Default::default()
-            },
-        }
-    }
-
-    /// The first frame of each connection.
-    pub fn opening(&self) -> v1::PipelineOpen {
-        let config = &self.config;
-        let client_name = match &config.session {
-            Some(SessionConfig {
-                service, instance, ..
-            }) => format!("{service}/{instance} {}", config.client_name),
-            None => config.client_name.clone(),
-        };
-        v1::PipelineOpen {
-            context: Some(v1::RequestContext {
-                idempotency_key: Some(v1::IdempotencyKey {
-                    writer_id: self.writer_id.to_vec().into(),
-                    ..Default::default()
-                }),
-                ..self.context()
-            }),
-            client_name: client_name.trim_end().to_string(),
-        }
-    }
-}
 
 /// A runtime, the tasks on it, and the means to drive it.
 #[derive(Debug)]
@@ -109,13 +63,7 @@ impl Driver {
             .map_err(|e| error::internal("cannot set up the client's event loop", &e))?;
         let ledger = Ledger::new(&config, generation << GENERATION_SHIFT);
         let waits = Waits::new(config.spin_max);
-        let shared = Arc::new(Shared {
-            config,
-            endpoints,
-            writer_id: rand::random(),
-            ledger: Mutex::new(ledger),
-            bell: Condvar::new(),
-        });
+        let shared = Arc::new(Shared::new(config, endpoints, ledger));
         let mut tasks = vec![
             runtime
                 .spawn(connection::run(shared.clone()))
@@ -253,7 +201,7 @@ impl Driver {
         }
     }
 
-    /// Begins a watch.
+    /// Begins a watch and returns its id.
     pub fn watch(&self, request: v1::WatchRequest) -> Result<u64, StoreError> {
         let mut ledger = self.shared.ledger.lock();
         if ledger.is_closed() {
@@ -262,16 +210,21 @@ impl Driver {
         let id = ledger.watches.open();
         ledger.events.want();
         ledger.attend();
-        drop(ledger);
-        let _ = request;
+        let task = watch::run(self.shared.clone(), id, request);
+        let task = self.runtime().spawn(task).abort_handle();
+        ledger.watches.set_task(id, task);
         self.background
-            .call_in(self.shared.ledger.lock(), &self.shared, self.runtime());
+            .call_in(ledger, &self.shared, self.runtime());
         Ok(id)
     }
 
-    /// Ends a watch.
+    /// Ends a watch; the last one takes their connection with it.
     pub fn unwatch(&self, id: u64) {
-        self.shared.ledger.lock().unwatch(id);
+        let mut ledger = self.shared.ledger.lock();
+        ledger.unwatch(id);
+        if ledger.watches.is_empty() {
+            self.shared.line.hang_up();
+        }
     }
 
     /// Ends the connection and the background thread, after the ledger was closed.
@@ -279,6 +232,7 @@ impl Driver {
         // A turn to end the stream of frames, then one to drop the connections.
         self.turn();
         self.tasks.iter().for_each(AbortHandle::abort);
+        self.shared.line.hang_up();
         self.turn();
         self.background.stop(&self.shared);
     }

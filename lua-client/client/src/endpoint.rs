@@ -8,8 +8,25 @@ use tokio::net::{TcpStream, UnixStream};
 use tonic::transport::Channel;
 use tower::service_fn;
 
-/// HTTP/2 flow control windows: large, so that a full pipeline never waits for them.
-const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// HTTP/2 flow control windows.
+#[derive(Clone, Copy, Debug)]
+struct Windows {
+    stream_bytes: u32,
+    connection_bytes: u32,
+}
+
+/// Large, so that a full pipeline never waits for them.
+const WINDOWS: Windows = Windows {
+    stream_bytes: 16 * 1024 * 1024,
+    connection_bytes: 16 * 1024 * 1024,
+};
+
+/// What a watch may have on the way while its taker is busy counts against its connection, too: with these, eight thousand
+/// watches that nobody takes from leave room for the others.
+const WATCH_WINDOWS: Windows = Windows {
+    stream_bytes: 256 * 1024,
+    connection_bytes: i32::MAX as u32,
+};
 
 /// Largest HTTP/2 frame accepted: a whole answer in few of them.
 const HTTP2_FRAME_BYTES: u32 = 256 * 1024;
@@ -56,15 +73,27 @@ impl Endpoint {
 
     /// Connects. The error says why not, and what to do.
     pub async fn dial(&self, timeout: Duration) -> Result<Channel, String> {
+        self.dial_with(WINDOWS, timeout).await
+    }
+
+    /// Connects, for many streams of which none is to hold up another.
+    pub async fn dial_for_watches(&self, timeout: Duration) -> Result<Channel, String> {
+        self.dial_with(WATCH_WINDOWS, timeout).await
+    }
+
+    async fn dial_with(&self, windows: Windows, timeout: Duration) -> Result<Channel, String> {
         let dialled = async {
             match self {
-                Endpoint::Unix(path) => self.channel(UnixStream::connect(path).await).await,
+                Endpoint::Unix(path) => {
+                    let stream = UnixStream::connect(path).await;
+                    self.channel(stream, windows).await
+                }
                 Endpoint::Tcp(address) => {
                     let stream = TcpStream::connect(address).await;
                     if let Ok(stream) = &stream {
                         stream.set_nodelay(true).map_err(|e| self.refused(&e))?;
                     }
-                    self.channel(stream).await
+                    self.channel(stream, windows).await
                 }
             }
         };
@@ -78,7 +107,7 @@ impl Endpoint {
     }
 
     /// Wraps a connected stream.
-    async fn channel<S>(&self, stream: io::Result<S>) -> Result<Channel, String>
+    async fn channel<S>(&self, stream: io::Result<S>, windows: Windows) -> Result<Channel, String>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
@@ -90,8 +119,8 @@ impl Endpoint {
             std::future::ready(once.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
         });
         let mut endpoint = tonic::transport::Endpoint::from_static("http://stillpoint.invalid")
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_stream_window_size(windows.stream_bytes)
+            .initial_connection_window_size(windows.connection_bytes)
             .max_frame_size(HTTP2_FRAME_BYTES);
         if let Endpoint::Tcp(_) = self {
             endpoint = endpoint

@@ -44,10 +44,10 @@ mod fork;
 mod ledger;
 mod outbound;
 mod session;
+mod shared;
 mod signal;
 mod sigpipe;
 mod spin;
-mod task;
 mod watch;
 mod wire;
 

@@ -10,7 +10,7 @@ use std::{
 use stillpoint_proto::v1;
 use tokio_stream::Stream;
 
-use crate::{driver::Shared, wire::Frame};
+use crate::{shared::Shared, wire::Frame};
 
 /// The frames of one connection: the opening, then whatever has queued up each time the connection can take more. Ends
 /// when its connection is no longer the ledger's, so that the streams of a broken one take nothing.

@@ -23,9 +23,9 @@ use tonic::{Status, Streaming, transport::Channel};
 use crate::{
     Event,
     connection::{MESSAGE_BYTES_SLACK, backoff, loss},
-    driver::Shared,
     endpoint::Endpoint,
     ledger::{Ledger, Want},
+    shared::Shared,
 };
 
 /// How a control stream ended.

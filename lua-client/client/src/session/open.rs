@@ -5,7 +5,7 @@ use stillpoint_proto::v1::{
 };
 use tonic::{Status, transport::Channel};
 
-use crate::{driver::Shared, ledger::millis};
+use crate::{ledger::millis, shared::Shared};
 
 /// Opens the session if there is to be one and there is none yet. It stays the same over all connections.
 pub(crate) async fn open(shared: &Shared, channel: &Channel) -> Result<(), Status> {
