@@ -3,6 +3,8 @@
 -- Operational failures are returned as `nil, err`; misuse (wrong argument types, unknown options, use after close) is
 -- raised at the caller.
 
+local Watch = require "stillpoint.watch"
+local owned = require "stillpoint.owned"
 local requests = require "stillpoint.requests"
 local results = require "stillpoint.results"
 local scan = require "stillpoint.scan"
@@ -135,6 +137,47 @@ end
 function Collection:scan_page(opts)
   local link = self._link
   return results.page(link:call(requests.scan(link, self.name, opts)))
+end
+
+---Makes this session the owner of a record, which need not exist: then it is a lock. Until it is released only this
+---session writes it; reading costs no more than a Lua table. See stillpoint.owned. Claiming what is owned gives the
+---same handle.
+---@param key string
+---@param opts? stillpoint.ClaimOptions
+---@return stillpoint.Owned|nil doc
+---@return stillpoint.Error|nil err With reason `not_owner`: `err.holder` has it.
+function Collection:claim(key, opts)
+  local link = self._link
+  owned.check(link, key, opts)
+  return owned.claim(link, self.name, key, opts)
+end
+
+---@class stillpoint.Owner
+---@field service string
+---@field instance string
+---@field session string
+---@field token integer Greater than that of every owner before.
+
+---Who owns a record.
+---@param key string
+---@param opts? stillpoint.ReadOptions
+---@return stillpoint.Owner|nil owner nil: nobody, or `err`.
+---@return stillpoint.Error|nil err
+function Collection:owner(key, opts)
+  local link = self._link
+  local deadline = requests.get(link, self.name, key, opts)
+  return results.value(link:call(deadline, "owner", self.name, key))
+end
+
+---Tells what changes in the collection: `for ev in players:watch { prefix = "guild/" } do`, or with a function that is
+---called by `poll` and `run`. See stillpoint.watch.
+---@param opts? stillpoint.WatchOptions
+---@param fn? fun(ev: stillpoint.WatchEvent)
+---@return stillpoint.Watch|nil watch nil: with a function, `err`.
+---@return stillpoint.Error|nil err
+function Collection:watch(opts, fn)
+  local watch, err = Watch.open(self._link, self.name, opts, fn, 4)
+  return watch, err
 end
 
 function Collection:__tostring()

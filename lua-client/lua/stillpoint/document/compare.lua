@@ -1,12 +1,9 @@
 -- What kind a value is, whether two are equal, which is less: as the store sees values.
 
 local core = require "stillpoint_core"
+local number = require "stillpoint.document.number"
 
 local compare = {}
-
-local math_type = math.type or function(number)
-  return number % 1 == 0 and "integer" or "float"
-end
 
 local SCALARS = { boolean = "a boolean", string = "a string", cdata = "an integer", userdata = "nil" }
 
@@ -15,7 +12,7 @@ local SCALARS = { boolean = "a boolean", string = "a string", cdata = "an intege
 function compare.kind(value)
   local what = type(value)
   if what == "number" then
-    return math_type(value) == "integer" and "an integer" or "a float"
+    return number.is_integer(value) and "an integer" or "a float"
   elseif what ~= "table" then
     return SCALARS[what] or what
   end
@@ -29,6 +26,11 @@ function compare.kind(value)
   return is_array and "an array" or "a map"
 end
 
+local function is_number(value)
+  local kind = compare.kind(value)
+  return kind == "an integer" or kind == "a float"
+end
+
 ---Numbers by value, containers by content.
 ---@param a any
 ---@param b any
@@ -37,7 +39,9 @@ function compare.equal(a, b)
   if a == b or (a ~= a and b ~= b) then
     return true
   end
-  if type(a) ~= "table" or type(b) ~= "table" or compare.kind(a) ~= compare.kind(b) then
+  if is_number(a) and is_number(b) then
+    return number.compare(a, b) == 0
+  elseif type(a) ~= "table" or type(b) ~= "table" or compare.kind(a) ~= compare.kind(b) then
     return false
   end
   for key, item in pairs(a) do
@@ -53,14 +57,13 @@ function compare.equal(a, b)
   return true
 end
 
-local function is_number(value)
-  local kind = compare.kind(value)
-  return kind == "an integer" or kind == "a float"
-end
-
--- Whether two values have an order: numbers with numbers, strings with strings.
-local function ordered(a, b)
-  return type(a) == "string" and type(b) == "string" or is_number(a) and is_number(b)
+-- The order of two values, as `number.compare` tells it; only numbers with numbers and strings with strings have one.
+local function order(a, b)
+  if is_number(a) and is_number(b) then
+    return number.compare(a, b)
+  elseif type(a) == "string" and type(b) == "string" then
+    return a < b and -1 or a > b and 1 or 0
+  end
 end
 
 local HOLDS = {
@@ -69,16 +72,16 @@ local HOLDS = {
     return not compare.equal(a, b)
   end,
   ["<"] = function(a, b)
-    return ordered(a, b) and a < b
+    return order(a, b) == -1
   end,
   ["<="] = function(a, b)
-    return ordered(a, b) and a <= b
+    return (order(a, b) or 1) < 1
   end,
   [">"] = function(a, b)
-    return ordered(a, b) and a > b
+    return order(a, b) == 1
   end,
   [">="] = function(a, b)
-    return ordered(a, b) and a >= b
+    return (order(a, b) or -1) > -1
   end,
   exists = function()
     return true

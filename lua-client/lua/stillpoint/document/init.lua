@@ -3,6 +3,7 @@
 local compare = require "stillpoint.document.compare"
 local core = require "stillpoint_core"
 local failure = require "stillpoint.failure"
+local number = require "stillpoint.document.number"
 local path = require "stillpoint.document.path"
 
 local document = {}
@@ -11,6 +12,7 @@ local kind = compare.kind
 
 ---What a step finds.
 ---@class stillpoint.document.Place
+---@field box stillpoint.document.Box
 ---@field container table What it stands in.
 ---@field key any Where in it.
 ---@field value any nil: it is missing.
@@ -21,25 +23,20 @@ local function invalid(message, ...)
   error(failure.new("invalid", message:format(...)), 0)
 end
 
----@return string
-local function number_text(number)
-  return kind(number) == "an integer" and type(number) == "number" and ("%.0f"):format(number) or tostring(number)
-end
-
-local function no_position(segments, depth, number, count)
+local function no_position(segments, depth, position, count)
   local name = path.name(segments, depth)
-  return ("%s has no element %d: it has %d, numbered from 1"):format(name, number, count)
+  return ("%s has no element %d: it has %d, numbered from 1"):format(name, position, count)
 end
 
 -- The position that a number selects; it may be the one after the last.
-local function position_of(number, count)
-  local position = number < 0 and count + number + 1 or number
+local function position_of(given, count)
+  local position = given < 0 and count + given + 1 or given
   return position >= 1 and position <= count + 1 and position or nil
 end
 
 -- Follows a path; answers with a place, or nil and why it cannot be followed.
 local function follow(box, segments)
-  local place = { container = box, key = "value", value = box.value, depth = 0 }
+  local place = { box = box, container = box, key = "value", value = box.value, depth = 0 }
   for depth, segment in ipairs(segments) do
     local value = place.value
     local what = kind(value)
@@ -83,32 +80,74 @@ end
 ---Levels of nesting at most, as for the core. What the store allows is checked when the whole is written.
 document.NESTING_MAX = 512
 
-local function copy(value)
+-- What a step brings in is copied, so that nobody shares it with the document.
+local function copy(box, value)
+  local what = type(value)
+  if what == "number" or what == "boolean" then
+    box.bytes = box.bytes + 9
+    return value
+  elseif what == "string" then
+    box.bytes = box.bytes + #value
+    return value
+  end
   local bytes, message = core.encode(value, nil, document.NESTING_MAX)
   if not bytes then
     error(failure.unfit(message), 0)
   end
+  box.bytes = box.bytes + #bytes
   return core.decode(bytes)
 end
 
-local function enter(map, key, value)
+-- All changes go through these two, which note how to take them back.
+
+local function assign(box, container, key, value)
+  local n = #box.journal
+  box.journal[n + 1] = { container, key, container[key], getmetatable(container) }
+  container[key] = value
+end
+
+local function take_out(box, array, position)
+  local mt = getmetatable(array)
+  local element = table.remove(array, position)
+  box.journal[#box.journal + 1] = { array, position, element, mt, taken = true }
+  if #array == 0 then
+    setmetatable(array, core.array_mt)
+  end
+  return element
+end
+
+local function take_back(box)
+  for i = #box.journal, 1, -1 do
+    local entry = box.journal[i]
+    local container, key, before = entry[1], entry[2], entry[3]
+    if entry.taken then
+      table.insert(container, key, before)
+    else
+      container[key] = before
+    end
+    if container ~= box then
+      setmetatable(container, entry[4])
+    end
+  end
+end
+
+local function enter(box, map, key, value)
+  assign(box, map, key, value)
   if type(key) == "number" then
     setmetatable(map, core.map_mt)
   end
-  map[key] = value
 end
 
 -- Makes a value stand at a place, with the maps on the way.
 local function put(place, segments, value)
   for i = #segments, place.depth + 1, -1 do
-    local map = {}
-    enter(map, segments[i], value)
-    value = map
+    local map = { [segments[i]] = value }
+    value = type(segments[i]) == "number" and setmetatable(map, core.map_mt) or map
   end
   if place.is_map then
-    enter(place.container, place.key, value)
+    enter(place.box, place.container, place.key, value)
   else
-    place.container[place.key] = value
+    assign(place.box, place.container, place.key, value)
   end
 end
 
@@ -120,14 +159,6 @@ local function array_at(place, segments)
   return place.value
 end
 
-local function take_out(array, position)
-  local element = table.remove(array, position)
-  if #array == 0 then
-    setmetatable(array, core.array_mt)
-  end
-  return element
-end
-
 local function position_of_equal(array, value)
   for i, element in ipairs(array) do
     if compare.equal(element, value) then
@@ -137,31 +168,21 @@ local function position_of_equal(array, value)
 end
 
 local function sum_of(old, delta)
-  if type(old) ~= "number" or type(delta) ~= "number" then
-    invalid("adding %s to %s: memory() adds only what a Lua number holds", tostring(delta), tostring(old))
-  end
-  local sum = old + delta
-  local why
-  if math.type and math.type(sum) == "integer" then
-    local overflow = (old >= 0) == (delta >= 0) and (sum >= 0) ~= (old >= 0)
-    why = overflow and "the sum does not fit into 64 bits"
-  else
-    why = (sum ~= sum or sum == math.huge or sum == -math.huge) and "the sum is not a finite number"
-  end
-  if why then
-    invalid("adding %s to %s: %s", number_text(delta), number_text(old), why)
+  local sum, why = number.sum(old, delta)
+  if sum == nil then
+    invalid("adding %s to %s: %s", number.text(delta), number.text(old), why)
   end
   return sum
 end
 
 local function check_bound(name, side, bound, beyond, delta, sum)
-  if bound ~= nil and beyond then
+  if number.compare(sum, bound) == beyond then
     local message = ("adding %s would make it %s, %s its %s of %s"):format(
-      number_text(delta),
-      number_text(sum),
+      number.text(delta),
+      number.text(sum),
       side,
       name,
-      number_text(bound)
+      number.text(bound)
     )
     error(failure.new("bound_violation", message), 0)
   end
@@ -180,7 +201,8 @@ end
 local steps = {}
 
 function steps.set(box, segments, step)
-  put(find(box, segments), segments, copy(step[3]))
+  local value = copy(box, step[3])
+  put(find(box, segments), segments, value)
   return core.null
 end
 
@@ -196,7 +218,7 @@ function steps.unset(box, segments)
   elseif not place.is_map then
     invalid "an array's elements are removed with remove_at"
   end
-  place.container[place.key] = nil
+  assign(box, place.container, place.key, nil)
   return true
 end
 
@@ -215,11 +237,11 @@ function steps.add(box, segments, step)
   local sum = sum_of(old, delta)
   if bounds.min ~= nil then
     check_number("min", bounds.min)
-    check_bound("min", "below", bounds.min, sum < bounds.min, delta, sum)
+    check_bound("min", "below", bounds.min, -1, delta, sum)
   end
   if bounds.max ~= nil then
     check_number("max", bounds.max)
-    check_bound("max", "above", bounds.max, sum > bounds.max, delta, sum)
+    check_bound("max", "above", bounds.max, 1, delta, sum)
   end
   put(place, segments, sum)
   return sum
@@ -235,7 +257,7 @@ function steps.append(box, segments, step)
     array = array_at(place, segments)
   end
   for i = 3, #step do
-    array[#array + 1] = copy(step[i])
+    assign(box, array, #array + 1, copy(box, step[i]))
   end
   return #array
 end
@@ -248,16 +270,16 @@ function steps.remove_at(box, segments, step)
   if place.value == nil then
     invalid("%s", explain_missing(place, segments))
   end
-  local array, number = array_at(place, segments), step[3]
-  local position = position_of(number, #array)
+  local array, given = array_at(place, segments), step[3]
+  local position = position_of(given, #array)
   if not position or position > #array then
-    invalid("%s", no_position(segments, #segments, number, #array))
+    invalid("%s", no_position(segments, #segments, given, #array))
   end
-  return take_out(array, position)
+  return take_out(box, array, position)
 end
 
 function steps.insert(box, segments, step)
-  local place, value = find(box, segments), copy(step[3])
+  local place, value = find(box, segments), copy(box, step[3])
   if place.value == nil then
     put(place, segments, { value })
     return true
@@ -266,12 +288,12 @@ function steps.insert(box, segments, step)
   if position_of_equal(array, value) then
     return false
   end
-  array[#array + 1] = value
+  assign(box, array, #array + 1, value)
   return true
 end
 
 function steps.remove(box, segments, step)
-  local place, value = find(box, segments), copy(step[3])
+  local place, value = find(box, segments), copy(box, step[3])
   if place.value == nil then
     if not place.is_map then
       invalid("%s", explain_missing(place, segments))
@@ -283,24 +305,24 @@ function steps.remove(box, segments, step)
   if not position then
     return false
   end
-  take_out(array, position)
+  take_out(box, array, position)
   return true
 end
 
-local function run_step(box, number, step)
+local function run_step(box, i, step)
   local verb = type(step) == "table" and step[1]
   local run = steps[verb]
   if not run then
-    invalid("step %d: unknown step %q", number, tostring(verb))
+    invalid("step %d: unknown step %q", i, tostring(verb))
   end
   local segments, err = path.parse(step[2])
   if not segments then
-    invalid("step %d (%s): %s", number, verb, err.message)
+    invalid("step %d (%s): %s", i, verb, err.message)
   end
   local ok, result = pcall(run, box, segments, step)
   if not ok then
     if type(result) == "table" and result.reason then
-      local title = ("step %d (%s %s): "):format(number, verb, path.name(segments, #segments))
+      local title = ("step %d (%s %s): "):format(i, verb, path.name(segments, #segments))
       result = failure.new(result.reason, title .. result.message)
     end
     error(result, 0)
@@ -308,25 +330,42 @@ local function run_step(box, number, step)
   return result
 end
 
----Does all steps of a patch, or none that anybody sees.
+---A document that is being changed.
+---@class stillpoint.document.Box
+---@field value any
+---@field journal any[][] What was where before each change: container, key, value, metatable.
+---@field bytes integer About how much the patch brought in.
+
+---Does all steps of a patch on a document, in place, or none.
 ---@param value any The document; is changed.
 ---@param patch any[][]
 ---@return boolean ok
 ---@return any value The document after the patch; or the error.
 ---@return any[]|nil results One per step.
+---@return stillpoint.document.Box|nil box For `undo`, before anything else changes the document.
 function document.patch(value, patch)
-  local box, results = { value = value }, {}
+  local box, results = { value = value, journal = {}, bytes = 0 }, {}
   local ok, err = pcall(function()
     for i, step in ipairs(patch) do
       results[i] = run_step(box, i, step)
     end
   end)
   if ok then
-    return true, box.value, results
-  elseif type(err) ~= "table" then
+    return true, box.value, results, box
+  end
+  take_back(box)
+  if type(err) ~= "table" then
     error(err, 0)
   end
   return false, err
+end
+
+---Takes a patch back.
+---@param box stillpoint.document.Box
+---@return any value The document as it was.
+function document.undo(box)
+  take_back(box)
+  return box.value
 end
 
 ---The value at a place; nil: it is missing, or cannot be reached.
