@@ -78,7 +78,8 @@ local CONNECT = {
 ---@field code_version string|nil
 ---@field client_name string|nil
 ---@field deadline number|nil
----@field now nil|fun(): number The clock by which records expire, in seconds; `os.time` unless given.
+---@field now nil|fun(): number The clock by which records expire and timers fire, in seconds; `os.time` unless given.
+---@field share stillpoint.Store|nil Another such store whose records this one has, too: as two processes of a server.
 local MEMORY = {
   namespace = "string",
   service = "string",
@@ -92,6 +93,7 @@ local MEMORY = {
   client_name = "string",
   deadline = "seconds",
   now = "function",
+  share = "table",
 }
 
 -- Splits `{ "unix:...", deadline = 1 }` into endpoints and options.
@@ -166,7 +168,8 @@ end
 ---limits that a server has unless set otherwise. It differs in one thing: `add` counts as this Lua does, and refuses
 ---integers that this Lua has to wrap (see `int64`); so does a transaction that reads what it added, on a server, too.
 ---@param opts? stillpoint.MemoryOptions
----@return stillpoint.Store
+---@return stillpoint.Store|nil store
+---@return stillpoint.Error|nil err Only with `share`: another store holds the session.
 function stillpoint.memory(opts)
   if opts ~= nil then
     check.options(opts, MEMORY, 3)
@@ -174,7 +177,15 @@ function stillpoint.memory(opts)
   end
   opts = opts or {}
   check.name("namespace", opts.namespace or DEFAULT_NAMESPACE, 3)
-  return Store.new(memory, memory.new(opts), opts.deadline or DEFAULT_DEADLINE)
+  local share = opts.share and opts.share._link
+  if share and not (share.core == memory and share.handle) then
+    error("option 'share': an open store of stillpoint.memory expected", 2)
+  end
+  local handle, err = memory.new(opts)
+  if not handle then
+    return nil, err
+  end
+  return Store.new(memory, handle, opts.deadline or DEFAULT_DEADLINE)
 end
 
 return stillpoint
