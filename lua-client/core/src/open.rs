@@ -4,7 +4,7 @@ use std::{ffi::CStr, os::raw::c_int};
 
 use crate::{
     codec::{int64, verbs as codec},
-    connection::{clock, handle, verbs as connection},
+    connection::{clock, event, handle, session, verbs as connection, watch},
     context::{
         ARRAY_MT, CDATA_MAKE, CONTEXT, Context, ERROR_MT, EXT_MT, HANDLE_MT, INT64_MT, MAP_MT,
         Marks, PUSHER,
@@ -17,7 +17,7 @@ use crate::{
 const SLOTS: c_int = 40;
 
 /// The module's functions.
-const FUNCTIONS: [(&CStr, lua::lua_CFunction); 16] = [
+const FUNCTIONS: [(&CStr, lua::lua_CFunction); 23] = [
     (c"encode", codec::encode),
     (c"decode", codec::decode),
     (c"int64", int64::new),
@@ -32,6 +32,13 @@ const FUNCTIONS: [(&CStr, lua::lua_CFunction); 16] = [
     (c"next", connection::next),
     (c"poll", connection::poll),
     (c"forget", connection::forget),
+    (c"session", session::session),
+    (c"end_session", session::end_session),
+    (c"unsaved", session::unsaved),
+    (c"event", event::event),
+    (c"watch", watch::watch),
+    (c"watch_next", watch::watch_next),
+    (c"unwatch", watch::unwatch),
     (c"now", clock::now),
     (c"sleep", clock::sleep),
 ];
@@ -78,7 +85,7 @@ unsafe fn open(lua: *mut lua_State) -> c_int {
     if lua::lua_checkstack(lua, SLOTS) == 0 {
         return 0;
     }
-    lua::lua_createtable(lua, 0, 32);
+    lua::lua_createtable(lua, 0, 40);
     let module = lua::lua_gettop(lua);
     push_upvalues(lua);
     for (name, upvalue) in METATABLES {

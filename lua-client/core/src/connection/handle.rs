@@ -1,7 +1,8 @@
 //! The connection as a Lua value: a userdata with the metatable behind `HANDLE_MT`.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::HashSet,
     os::raw::c_int,
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -21,12 +22,29 @@ pub(crate) struct Handle {
     pub(crate) client: Client,
     /// The server's limits as they were last looked at: looking takes a lock.
     limits: Cell<Limits>,
+    /// Operations submitted that ask for the owner of a record: their results look like those of any get.
+    owners: RefCell<HashSet<u64>>,
 }
 
 impl Handle {
     pub(crate) fn new(client: Client) -> Self {
         let limits = Cell::new(limits_of(&client));
-        Handle { client, limits }
+        Handle {
+            client,
+            limits,
+            owners: RefCell::default(),
+        }
+    }
+
+    /// Notes that an operation asks for an owner.
+    pub(crate) fn note_owner(&self, id: u64) {
+        self.owners.borrow_mut().insert(id);
+    }
+
+    /// Whether an operation, which is over, asked for an owner.
+    pub(crate) fn was_owner(&self, id: u64) -> bool {
+        let mut owners = self.owners.borrow_mut();
+        !owners.is_empty() && owners.remove(&id)
     }
 
     /// What values are checked against. The server checks again.

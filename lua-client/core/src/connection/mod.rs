@@ -2,10 +2,14 @@
 //!
 //! # Layout
 //!
-//! - [`handle`]: the connection as a Lua value.
-//! - [`verbs`]: the functions.
+//! - [`handle`]: the connection as a Lua value; [`config`]: what it is told.
+//! - [`verbs`]: the functions on operations; [`session`], [`event`], [`watch`]: the others.
 //! - [`clock`]: time for the Lua layer.
 
 pub(crate) mod clock;
+mod config;
+pub(crate) mod event;
 pub(crate) mod handle;
+pub(crate) mod session;
 pub(crate) mod verbs;
+pub(crate) mod watch;

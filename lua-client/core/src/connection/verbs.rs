@@ -1,7 +1,8 @@
 //! The functions on connections. The interface:
 //!
 //! ```text
-//! connect { endpoints=, namespace=, service=, instance=, client_name=, deadline=, patience= } → handle | nil, err
+//! connect { endpoints=, namespace=, client_name=, deadline=, patience=, service=, instance=, takeover=, resume_token=,
+//!           ttl=, session_wait=, labels=, code_version= } → handle | nil, err
 //! close(handle, seconds) → true | nil, err          waits for what is in flight
 //! info(handle) → table                              limits, server_version, revision, incarnation, store_id, connected
 //! fd(handle) → integer | nil, err                   readable while `next` has something
@@ -10,66 +11,42 @@
 //! wait(handle, id, seconds) → true, results... | false, err | nil (not yet)       drives the connection
 //! take(handle, id) → the same, without driving
 //! next(handle) → id | nil                           a submitted operation that is done, each once
-//! poll(handle, seconds) → integer                   drives; how many `next` would tell
+//! poll(handle, seconds) → integer                   drives; how many `next` and `event` would tell
 //! forget(handle, id)                                its outcome will not be taken
 //! ```
+//!
+//! Those of sessions and watches stand in `session`, `event` and `watch`.
 
 // The client's outcomes carry a large error; they are handed on, not kept.
 #![allow(clippy::result_large_err)]
 
-use std::{cell::Cell, os::raw::c_int, time::Duration};
+use std::{cell::Cell, os::raw::c_int};
 
-use stillpoint_client::{CallOptions, Client, Config, Info, Outcome, v1};
+use stillpoint_client::{CallOptions, Client, Info, Outcome, v1};
 
 use crate::{
     codec::int64::Integer,
-    connection::handle::{self, Handle, NewHandle},
+    connection::{
+        config,
+        handle::{self, Handle, NewHandle},
+    },
     entry::{Call, Fault, Push, enter},
     lua::{self, lua_State},
     op::{
         self, failure,
-        reader::{Reader, Reject, misuse},
+        reader::{Reader, Reject},
     },
 };
-
-/// The longest that `connect` keeps trying: a time that a clock can still add up.
-const PATIENCE_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// `core.connect(options)`
 pub(crate) unsafe extern "C-unwind" fn connect(lua: *mut lua_State) -> c_int {
     enter(lua, |call| {
-        refused(read_config(call).and_then(|config| {
+        refused(config::read(call).and_then(|config| {
             let client =
                 Client::connect(config).map_err(|error| Reject::Refused(Box::new(error)))?;
             Ok(NewHandle(Cell::new(Some(Handle::new(client)))))
         }))
     })
-}
-
-fn read_config(call: &Call) -> Result<Config, Reject> {
-    let mut reader = Reader::new(call, Default::default());
-    let mut config = Config::new("", "");
-    config.endpoints.clear();
-    reader.each_field(1, "connect", |reader, name, at| {
-        match name {
-            b"endpoints" => reader.each_item(at, "endpoints", |reader, _, at| {
-                config.endpoints.push(reader.text(at, "endpoint")?);
-                Ok(())
-            })?,
-            b"namespace" => config.namespace = reader.text(at, "namespace")?,
-            b"service" => config.service = Some(reader.text(at, "service")?),
-            b"instance" => config.instance = Some(reader.text(at, "instance")?),
-            b"client_name" => config.client_name = reader.text(at, "client_name")?,
-            b"deadline" => config.deadline = reader.seconds(at, "deadline")?,
-            b"patience" => {
-                config.connect_patience = reader.seconds(at, "patience")?.min(PATIENCE_MAX)
-            }
-            _ => return Err(misuse("connect", "only known options")),
-        }
-        Ok(())
-    })?;
-    config.connect_timeout = config.connect_timeout.min(config.deadline);
-    Ok(config)
 }
 
 /// `core.close(handle, seconds)`
@@ -114,12 +91,16 @@ pub(crate) unsafe extern "C-unwind" fn fd(lua: *mut lua_State) -> c_int {
 /// `core.call(handle, deadline, op, ...)`
 pub(crate) unsafe extern "C-unwind" fn call(lua: *mut lua_State) -> c_int {
     enter(lua, |call| {
-        let outcome = with_op(call, 3, |handle, op, options| {
-            handle.client.call(op, options)
+        let finished = with_op(call, 3, |handle, op, options| Finished {
+            is_owner: op::is_owner(&op),
+            outcome: handle.client.call(op, options),
         });
-        match outcome {
-            Ok(outcome) => Ok(Finished(outcome)),
-            Err(Reject::Refused(error)) => Ok(Finished(Err(*error))),
+        match finished {
+            Ok(finished) => Ok(finished),
+            Err(Reject::Refused(error)) => Ok(Finished {
+                is_owner: false,
+                outcome: Err(*error),
+            }),
             Err(Reject::Fault(fault)) => Err(fault),
         }
     })
@@ -132,7 +113,12 @@ pub(crate) unsafe extern "C-unwind" fn submit(lua: *mut lua_State) -> c_int {
             .count(3, "lane")
             .and_then(|lane| {
                 with_op(call, 4, |handle, op, options| {
-                    handle.client.submit(op, CallOptions { lane, ..options })
+                    let is_owner = op::is_owner(&op);
+                    let id = handle.client.submit(op, CallOptions { lane, ..options })?;
+                    if is_owner {
+                        handle.note_owner(id);
+                    }
+                    Ok(id)
                 })
             });
         refused(submitted.and_then(|submitted| match submitted {
@@ -151,7 +137,7 @@ pub(crate) unsafe extern "C-unwind" fn wait(lua: *mut lua_State) -> c_int {
                 true => handle.client.wait(id, timeout),
                 false => Some(Err(unknown(id))),
             };
-            Ok(outcome.map(Finished))
+            Ok(outcome.map(|outcome| Finished::of(handle, id, outcome)))
         })?)
     })
 }
@@ -165,7 +151,7 @@ pub(crate) unsafe extern "C-unwind" fn take(lua: *mut lua_State) -> c_int {
                 true => handle.client.take(id),
                 false => Some(Err(unknown(id))),
             };
-            Ok(outcome.map(Finished))
+            Ok(outcome.map(|outcome| Finished::of(handle, id, outcome)))
         })?)
     })
 }
@@ -193,7 +179,9 @@ pub(crate) unsafe extern "C-unwind" fn poll(lua: *mut lua_State) -> c_int {
 pub(crate) unsafe extern "C-unwind" fn forget(lua: *mut lua_State) -> c_int {
     enter(lua, |call| {
         Ok(with_reader(call, |handle, reader| {
-            handle.client.forget(reader.count(2, "id")?);
+            let id = reader.count(2, "id")?;
+            handle.client.forget(id);
+            handle.was_owner(id);
             Ok(())
         })?)
     })
@@ -214,7 +202,7 @@ fn unknown(id: u64) -> v1::StoreError {
 }
 
 /// Runs a verb on the handle that is the first argument.
-fn with_reader<T>(
+pub(super) fn with_reader<T>(
     call: &Call,
     verb: impl FnOnce(&Handle, &mut Reader<'_>) -> Result<T, Reject>,
 ) -> Result<T, Reject> {
@@ -246,6 +234,7 @@ fn with_op<T>(
     let options = CallOptions {
         deadline,
         durability: reader.durability,
+        once: reader.once,
         ..Default::default()
     };
     Ok(run(handle, op?, options))
@@ -256,7 +245,9 @@ fn is_over_limit(reject: &Reject) -> bool {
 }
 
 /// For verbs that answer `nil, err`.
-fn refused<T>(outcome: Result<T, Reject>) -> Result<Result<T, Box<v1::StoreError>>, Fault> {
+pub(super) fn refused<T>(
+    outcome: Result<T, Reject>,
+) -> Result<Result<T, Box<v1::StoreError>>, Fault> {
     match outcome {
         Ok(results) => Ok(Ok(results)),
         Err(Reject::Refused(error)) => Ok(Err(error)),
@@ -265,14 +256,25 @@ fn refused<T>(outcome: Result<T, Reject>) -> Result<Result<T, Box<v1::StoreError
 }
 
 /// Pushed as `true, results...` or `false, err`.
-struct Finished(Outcome);
+struct Finished {
+    outcome: Outcome,
+    /// It asked for the owner of a record, see [`op::is_owner`].
+    is_owner: bool,
+}
+
+impl Finished {
+    fn of(handle: &Handle, id: u64, outcome: Outcome) -> Self {
+        let is_owner = handle.was_owner(id);
+        Finished { outcome, is_owner }
+    }
+}
 
 impl Push for Finished {
     unsafe fn push(&self, lua: *mut lua_State) -> c_int {
-        match &self.0 {
+        match &self.outcome {
             Ok(reply) => {
                 lua::lua_pushboolean(lua, 1);
-                match op::push(lua, &reply.kind) {
+                match op::push(lua, &reply.kind, self.is_owner) {
                     Ok(count) => return 1 + count,
                     Err(malformed) => {
                         lua::lua_settop(lua, 0);

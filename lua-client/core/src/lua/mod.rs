@@ -97,6 +97,17 @@ pub(crate) unsafe fn push_bytes(lua: *mut lua_State, bytes: &[u8]) {
     mlua::ffi::lua_pushlstring(lua, data, len);
 }
 
+/// Sets a field of the table on top to a string. Raising.
+pub(crate) unsafe fn set_text(lua: *mut lua_State, name: &std::ffi::CStr, text: &[u8]) {
+    push_bytes(lua, text);
+    lua_setfield(lua, -2, name.as_ptr());
+}
+
+/// Pushes milliseconds as a number of seconds, with fractions. Quiet.
+pub(crate) unsafe fn push_seconds(lua: *mut lua_State, milliseconds: u64) {
+    lua_pushnumber(lua, milliseconds as f64 / 1000.0)
+}
+
 /// Length of the string, or a border of the table, at `index`. Quiet.
 #[allow(clippy::unnecessary_cast)] // Lua 5.4 and 5.5 return a `u64`.
 pub(crate) unsafe fn raw_len(lua: *mut lua_State, index: c_int) -> usize {

@@ -1,5 +1,5 @@
-//! An error as Lua gets it: `{ reason=, message=, retryable=, maybe_applied=, retry_after=, key=, current= }` with the
-//! metatable `core.error_mt`.
+//! An error as Lua gets it: `{ reason=, message=, retryable=, maybe_applied=, retry_after=, key=, current=, holder= }` with
+//! the metatable `core.error_mt`.
 
 use stillpoint_client::v1::{Reason, StoreError};
 
@@ -28,6 +28,9 @@ pub(crate) unsafe fn push(lua: *mut lua_State, error: &StoreError) {
         lua::lua_setfield(lua, -2, c"key".as_ptr());
         lua::lua_setfield(lua, -2, c"key".as_ptr());
     }
+    if !error.holder.is_empty() {
+        lua::set_text(lua, c"holder", error.holder.as_bytes());
+    }
     if let Some(current) = &error.current {
         let top = lua::lua_gettop(lua);
         match record::push(lua, current) {
@@ -47,7 +50,7 @@ pub(crate) unsafe fn push_malformed(lua: *mut lua_State, malformed: Malformed) {
 
 /// Pushes what every error has, without the message.
 unsafe fn begin(lua: *mut lua_State, reason: Reason, retryable: bool, maybe_applied: bool) {
-    lua::lua_createtable(lua, 0, 7);
+    lua::lua_createtable(lua, 0, 8);
     push_lower_case(lua, reason.name());
     lua::lua_setfield(lua, -2, c"reason".as_ptr());
     lua::lua_pushboolean(lua, retryable.into());

@@ -1,8 +1,11 @@
-//! What writes have in common: guards and durability.
+//! What writes have in common: guards, durability, a name for ever.
 
 use std::os::raw::c_int;
 
-use stillpoint_client::v1::{Comparison, Durability, FieldPredicate, Predicate, predicate::Test};
+use bytes::Bytes;
+use stillpoint_client::v1::{
+    Comparison, Durability, FieldPredicate, OnceKey, Predicate, predicate::Test,
+};
 
 use crate::{
     codec::refusal::quoted,
@@ -15,8 +18,8 @@ use crate::{
     },
 };
 
-/// Reads the options at `at`, if there are any: guards into `guards`, durability into the reader; the others are offered
-/// to `own`, which says whether it knows them.
+/// Reads the options at `at`, if there are any: guards into `guards`, durability and `once` into the reader; the others are
+/// offered to `own`, which says whether it knows them.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     at: c_int,
@@ -39,9 +42,8 @@ pub(super) fn read(
                 guard(Test::Field(read_field(reader, first)?));
                 Ok(())
             })?,
-            b"durability" => {
-                reader.durability = reader.durability.max(read_durability(reader, at)?)
-            }
+            b"durability" => read_durability(reader, at)?,
+            b"once" => read_once(reader, at)?,
             // Said to be false, or for the Lua layer.
             b"if_absent" | b"if_exists" | b"deadline" | b"lane" => {}
             _ => {
@@ -56,6 +58,21 @@ pub(super) fn read(
         }
         Ok(())
     })
+}
+
+/// `{ name = string, since = integer }`: names the write for ever.
+pub(super) fn read_once(reader: &mut Reader<'_>, at: c_int) -> Result<(), Reject> {
+    let mut once = OnceKey::default();
+    reader.each_field(at, "once", |reader, name, at| {
+        match name {
+            b"name" => once.name = Bytes::copy_from_slice(reader.bytes(at, "name")?),
+            b"since" => once.since_revision = reader.count(at, "since")?,
+            _ => return Err(misuse("once", "only name and since")),
+        }
+        Ok(())
+    })?;
+    reader.once = Some(once);
+    Ok(())
 }
 
 /// A comparison of a place with a value: path, operator, value from `first` on.
@@ -93,11 +110,13 @@ pub(super) fn read_field(reader: &mut Reader<'_>, first: c_int) -> Result<FieldP
     })
 }
 
-/// In a transaction the strictest counts.
-fn read_durability(reader: &Reader<'_>, at: c_int) -> Result<Durability, Reject> {
-    match reader.bytes(at, "durability")? {
-        b"applied" => Ok(Durability::Applied),
-        b"synced" => Ok(Durability::Synced),
-        _ => Err(misuse("durability", "\"applied\" or \"synced\"")),
-    }
+/// When the write is answered. In a transaction the strictest counts.
+pub(super) fn read_durability(reader: &mut Reader<'_>, at: c_int) -> Result<(), Reject> {
+    let said = match reader.bytes(at, "durability")? {
+        b"applied" => Durability::Applied,
+        b"synced" => Durability::Synced,
+        _ => return Err(misuse("durability", "\"applied\" or \"synced\"")),
+    };
+    reader.durability = reader.durability.max(said);
+    Ok(())
 }

@@ -6,7 +6,7 @@
 use std::{os::raw::c_int, time::Duration};
 
 use bytes::Bytes;
-use stillpoint_client::v1::{Durability, Reason, RecordKey, StoreError};
+use stillpoint_client::v1::{Durability, OnceKey, Reason, RecordKey, StoreError};
 
 use crate::{
     codec::{
@@ -78,6 +78,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) limits: Limits,
     /// What the options said of durability.
     pub(crate) durability: Durability,
+    /// What the options said the write is named.
+    pub(crate) once: Option<OnceKey>,
 }
 
 impl<'a> Reader<'a> {
@@ -86,6 +88,7 @@ impl<'a> Reader<'a> {
             call,
             limits,
             durability: Durability::Unspecified,
+            once: None,
         }
     }
 
@@ -171,12 +174,29 @@ impl<'a> Reader<'a> {
         Ok(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
     }
 
+    /// A number of seconds as milliseconds, rounded up.
+    pub(crate) fn milliseconds(&self, at: c_int, what: &str) -> Result<u64, Reject> {
+        let time = self.seconds(at, what)?;
+        Ok(u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+    }
+
     /// A lifetime in milliseconds, at least one.
     pub(crate) fn lifetime_ms(&self, at: c_int) -> Result<u64, Reject> {
-        let lifetime = self.seconds(at, "ttl")?;
-        Ok(u64::try_from(lifetime.as_nanos().div_ceil(1_000_000))
-            .unwrap_or(u64::MAX)
-            .max(1))
+        Ok(self.milliseconds(at, "ttl")?.max(1))
+    }
+
+    /// Bytes in hexadecimal.
+    pub(crate) fn hex(&self, at: c_int, what: &str) -> Result<Bytes, Reject> {
+        let digits = self.bytes(at, what)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+        let pair = |pair: &[u8]| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        };
+        let bytes: Option<Vec<u8>> = digits.chunks(2).map(pair).collect();
+        bytes
+            .map(Bytes::from)
+            .ok_or_else(|| Reject::invalid(format!("{what}: pairs of hexadecimal digits expected")))
     }
 
     /// A boolean.

@@ -15,6 +15,11 @@ use crate::{
 /// Pushes the record as a table. Raising.
 pub(crate) unsafe fn push(lua: *mut lua_State, record: &Record) -> Result<(), Malformed> {
     lua::lua_createtable(lua, 0, 6);
+    set_fields(lua, record)
+}
+
+/// Sets the record's fields in the table on top. Raising.
+pub(crate) unsafe fn set_fields(lua: *mut lua_State, record: &Record) -> Result<(), Malformed> {
     // A scan of keys only leaves the value out.
     if !record.value.is_empty() {
         decode(lua, &record.value)?;
@@ -27,7 +32,7 @@ pub(crate) unsafe fn push(lua: *mut lua_State, record: &Record) -> Result<(), Ma
     lua::push_integer(lua, record.schema.into());
     lua::lua_setfield(lua, -2, c"schema".as_ptr());
     if record.expires_at_ms > 0 {
-        push_expiry(lua, record);
+        lua::push_seconds(lua, record.expires_at_ms);
         lua::lua_setfield(lua, -2, c"expires_at".as_ptr());
     }
     Ok(())
@@ -56,11 +61,6 @@ pub(super) unsafe fn push_spread(lua: *mut lua_State, record: &Record) -> Result
     if record.expires_at_ms == 0 {
         return Ok(4);
     }
-    push_expiry(lua, record);
+    lua::push_seconds(lua, record.expires_at_ms);
     Ok(5)
-}
-
-/// Seconds since 1970, with fractions.
-unsafe fn push_expiry(lua: *mut lua_State, record: &Record) {
-    lua::lua_pushnumber(lua, record.expires_at_ms as f64 / 1000.0);
 }

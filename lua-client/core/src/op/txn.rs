@@ -1,8 +1,8 @@
-//! `"txn", guards, then_ops, else_ops` → `succeeded, revision, results`.
+//! `"txn", guards, then_ops, else_ops, { once=, durability= }` → `succeeded, revision, results`.
 //!
 //! Guards: `{ collection, key, "rev" | "version" | "exists", x }` or `{ collection, key, "field", path, op, value }`.
-//! Operations: `{ "get" | "put" | "patch" | "delete", arguments... }`. A result is a table with the names of that
-//! operation's results; of a get the record, or false.
+//! Operations: `{ "get" | "put" | "patch" | "delete" | "set_timer" | "cancel_timer" | "finish_timer", arguments... }`. A
+//! result is a table with the names of that operation's results; of a get the record, or false.
 
 use std::os::raw::c_int;
 
@@ -16,7 +16,7 @@ use crate::{
     lua::{self, lua_State},
     op::{
         options, patch,
-        reader::{Reader, Reject},
+        reader::{Reader, Reject, misuse},
         record,
     },
 };
@@ -37,6 +37,17 @@ pub(super) fn read(reader: &mut Reader<'_>, first: c_int) -> Result<TxnOp, Rejec
     op.then = read_ops(reader, first + 1)?;
     if !reader.is_absent(first + 2) {
         op.otherwise = read_ops(reader, first + 2)?;
+    }
+    if !reader.is_absent(first + 3) {
+        reader.each_field(
+            first + 3,
+            "transaction options",
+            |reader, name, at| match name {
+                b"once" => options::read_once(reader, at),
+                b"durability" => options::read_durability(reader, at),
+                _ => Err(misuse("transaction options", "only once and durability")),
+            },
+        )?;
     }
     Ok(op)
 }
@@ -71,7 +82,16 @@ fn read_ops(reader: &mut Reader<'_>, table: c_int) -> Result<Vec<v1::Op>, Reject
     reader.each_item(table, "operations", |reader, _, at| {
         let first = reader.spread(at, 1, OP_ELEMENTS, "operation")?;
         let name = reader.bytes(first, "operation")?;
-        if !matches!(name, b"get" | b"put" | b"patch" | b"delete") {
+        if !matches!(
+            name,
+            b"get"
+                | b"put"
+                | b"patch"
+                | b"delete"
+                | b"set_timer"
+                | b"cancel_timer"
+                | b"finish_timer"
+        ) {
             let message = format!(
                 "stillpoint_core: {} is no operation of a transaction",
                 quoted(name)
@@ -113,6 +133,23 @@ unsafe fn push_result(lua: *mut lua_State, result: &OpResult) -> Result<(), Malf
             if result.existed {
                 int64::push(lua, result.revision.into());
                 lua::lua_setfield(lua, -2, c"rev".as_ptr());
+            }
+        }
+        Some(op_result::Kind::SetTimer(result)) => {
+            lua::lua_createtable(lua, 0, 1);
+            lua::push_seconds(lua, result.due_ms);
+            lua::lua_setfield(lua, -2, c"due".as_ptr());
+        }
+        Some(op_result::Kind::CancelTimer(result)) => {
+            lua::lua_createtable(lua, 0, 1);
+            lua::lua_pushboolean(lua, result.existed.into());
+            lua::lua_setfield(lua, -2, c"existed".as_ptr());
+        }
+        Some(op_result::Kind::FinishTimer(result)) => {
+            lua::lua_createtable(lua, 0, 1);
+            if result.next_due_ms > 0 {
+                lua::push_seconds(lua, result.next_due_ms);
+                lua::lua_setfield(lua, -2, c"next_due".as_ptr());
             }
         }
         _ => lua::lua_pushboolean(lua, 0),
