@@ -39,6 +39,12 @@ pub trait Model {
         op: &Self::Op,
         answer: Option<&Self::Answer>,
     ) -> Option<Self::State>;
+
+    /// What to try first: of the calls that may come next, those of the least rank are. A hint, on which only the time
+    /// depends that the search takes.
+    fn rank(&self, _op: &Self::Op, _answer: &Self::Answer) -> u64 {
+        0
+    }
 }
 
 /// One call of a history.
@@ -62,7 +68,7 @@ pub enum Verdict<S> {
         steps: u64,
     },
     /// It is not.
-    Refused(Furthest<S>),
+    Refused(Box<Furthest<S>>),
     /// More calls were tried than allowed.
     Undecided,
 }
@@ -89,7 +95,8 @@ pub fn check<M: Model>(
     while search.done.count < search.answered {
         let Some(next) = search.next() else {
             if !search.back() {
-                return Verdict::Refused(search.furthest.expect("the beginning was noted"));
+                let furthest = search.furthest.expect("the beginning was noted");
+                return Verdict::Refused(Box::new(furthest));
             }
             continue;
         };
@@ -214,8 +221,14 @@ impl<'a, M: Model> Search<'a, M> {
         let without = (self.answered..self.calls.len())
             .filter(|&call| !self.done.contains(call) && invoked(call) <= horizon);
         frame.candidates.extend(without);
-        // What was answered first has most likely happened first.
-        with_answer.sort_by_key(|&call| std::cmp::Reverse(answered(call)));
+        // Of equal ones, what was answered first has most likely happened first.
+        let rank = |call: usize| {
+            let Call { op, answered, .. } = &self.history[self.calls[call]];
+            answered
+                .as_ref()
+                .map(|(at, answer)| (self.model.rank(op, answer), *at))
+        };
+        with_answer.sort_by_key(|&call| std::cmp::Reverse(rank(call)));
         frame.candidates.extend(&with_answer);
         with_answer
     }
