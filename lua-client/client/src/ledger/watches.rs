@@ -157,3 +157,81 @@ fn is_bookmark(heard: &Heard) -> bool {
 fn bytes_of(heard: &Heard) -> usize {
     size_of::<WatchResponse>() + heard.as_ref().map_or(0, Message::encoded_len)
 }
+
+#[cfg(test)]
+mod tests {
+    use stillpoint_proto::v1::{WatchBookmark, WatchStarted};
+
+    use super::*;
+    use crate::Config;
+
+    fn ledger(watch_bytes_max: usize) -> Ledger {
+        let config = Config {
+            watch_bytes_max,
+            ..Config::new("unix:s", "world1")
+        };
+        let mut ledger = Ledger::new(&config, 0);
+        ledger.events.want();
+        ledger
+    }
+
+    fn bookmark(position: &'static str) -> Heard {
+        Ok(WatchResponse {
+            position: position.into(),
+            kind: Some(Kind::Bookmark(WatchBookmark {})),
+            ..Default::default()
+        })
+    }
+
+    fn started() -> Heard {
+        Ok(WatchResponse {
+            kind: Some(Kind::Started(WatchStarted {})),
+            ..Default::default()
+        })
+    }
+
+    #[test]
+    fn of_bookmarks_that_wait_only_the_newest_is_kept() {
+        let mut ledger = ledger(1000);
+        let id = ledger.watches.open();
+        for heard in [bookmark("a"), bookmark("bb"), started(), bookmark("c")] {
+            ledger.watch_heard(id, heard);
+        }
+        assert_eq!(ledger.watch_take(id), Some(bookmark("bb")));
+        assert_eq!(ledger.watch_take(id), Some(started()));
+        assert_eq!(ledger.watch_take(id), Some(bookmark("c")));
+        assert_eq!(ledger.watch_take(id), None);
+        assert_eq!(ledger.watches.open[&id].bytes, 0);
+    }
+
+    #[test]
+    fn a_full_watch_has_room_again_once_something_was_taken() {
+        let mut ledger = ledger(1);
+        let id = ledger.watches.open();
+        let task = Waker::noop();
+        assert!(ledger.watches.has_room(id, task));
+        ledger.watch_heard(id, started());
+        assert!(!ledger.watches.has_room(id, task));
+        ledger.watch_take(id);
+        assert!(ledger.watches.has_room(id, task));
+    }
+
+    #[test]
+    fn an_event_says_once_that_there_is_something_until_all_was_taken() {
+        let mut ledger = ledger(1000);
+        let id = ledger.watches.open();
+        ledger.watch_heard(id, started());
+        ledger.watch_heard(id, started());
+        assert_eq!(ledger.news(), 1);
+        assert_eq!(ledger.next_event(), Some(Event::Watch(id)));
+        ledger.watch_take(id);
+        ledger.watch_heard(id, started());
+        assert_eq!(ledger.news(), 0, "not all was taken");
+        ledger.watch_take(id);
+        ledger.watch_take(id);
+        ledger.watch_heard(id, started());
+        assert_eq!(ledger.news(), 1);
+        ledger.unwatch(id);
+        assert_eq!(ledger.news(), 0);
+    }
+}

@@ -1,8 +1,12 @@
 //! A small store for the tests: a map in memory behind `StateService.Pipeline`, which answers repeats from a table and
-//! can be told to fail at any point.
+//! can be told to fail at any point; sessions; and watches that the test itself tells what happened.
 
 #![allow(dead_code)] // Each test file uses a part of it.
 #![allow(clippy::result_large_err)] // As in the client.
+
+mod sessions;
+mod watched;
+pub mod watches;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -12,9 +16,11 @@ use std::{
     time::Duration,
 };
 
-use stillpoint_client::{CallOptions, Client, Config, v1};
+use stillpoint_client::{CallOptions, Client, Config, SessionConfig, v1};
 use stillpoint_proto::v1::{
-    op::Kind, op_result, state_service_server as server, state_service_server::StateServiceServer,
+    op::Kind, op_result, session_service_server::SessionServiceServer,
+    state_service_server as server, state_service_server::StateServiceServer,
+    watch_service_server::WatchServiceServer,
 };
 use tokio::{net::UnixListener, sync::mpsc, sync::watch};
 use tokio_stream::{
@@ -22,6 +28,9 @@ use tokio_stream::{
     wrappers::{ReceiverStream, UnixListenerStream},
 };
 use tonic::{Request, Response, Status, Streaming};
+
+pub use self::watched::LONG;
+use self::{sessions::Sessions, watches::Watches};
 
 /// Where a connection is broken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +52,8 @@ pub enum Fault {
 pub struct Store {
     inner: Mutex<Inner>,
     changed: Condvar,
+    pub sessions: Sessions,
+    pub watches: Watches,
 }
 
 struct Inner {
@@ -141,6 +152,10 @@ impl Store {
     /// How many writes were applied, each counted as often as it was.
     pub fn revision(&self) -> u64 {
         self.with(|inner| inner.revision)
+    }
+
+    fn header(&self) -> v1::ResponseHeader {
+        self.with(|inner| header(inner))
     }
 
     /// Waits until as many items have arrived.
@@ -246,6 +261,8 @@ impl Server {
         runtime.spawn(
             tonic::transport::Server::builder()
                 .add_service(service)
+                .add_service(SessionServiceServer::new(sessions::Service(store.clone())))
+                .add_service(WatchServiceServer::new(watches::Service(store.clone())))
                 .serve_with_incoming(UnixListenerStream::new(listener)),
         );
         Server {
@@ -263,6 +280,19 @@ impl Server {
             connect_timeout: Duration::from_secs(20),
             ..Config::new(&self.endpoint, "world1")
         }
+    }
+
+    /// With a session.
+    pub fn session_config(&self) -> Config {
+        Config {
+            session: Some(SessionConfig::new("battle", "battle-3")),
+            client_name: "lua".into(),
+            ..self.config()
+        }
+    }
+
+    pub fn connect_session(&self) -> Client {
+        Client::connect(self.session_config()).unwrap()
     }
 
     pub fn connect(&self) -> Client {
@@ -471,12 +501,16 @@ fn response(
 ) -> v1::PipelineResponse {
     v1::PipelineResponse {
         opened,
-        header: Some(v1::ResponseHeader {
-            store_id: bytes::Bytes::from_static(&[7; 16]),
-            incarnation: inner.incarnation,
-            revision: inner.revision,
-        }),
+        header: Some(header(inner)),
         results,
+    }
+}
+
+fn header(inner: &Inner) -> v1::ResponseHeader {
+    v1::ResponseHeader {
+        store_id: bytes::Bytes::from_static(&[7; 16]),
+        incarnation: inner.incarnation,
+        revision: inner.revision,
     }
 }
 
@@ -525,5 +559,14 @@ pub fn value(outcome: stillpoint_client::Outcome) -> Option<Vec<u8>> {
     match outcome.unwrap().kind {
         op_result::Kind::Get(get) => get.record.map(|record| record.value.to_vec()),
         other => panic!("not the answer to a get: {other:?}"),
+    }
+}
+
+/// Drives until this holds.
+pub fn drive_until(client: &Client, what: &str, mut holds: impl FnMut() -> bool) {
+    let late = std::time::Instant::now() + LONG;
+    while !holds() {
+        assert!(std::time::Instant::now() < late, "{what} never came");
+        client.poll(Duration::from_millis(1));
     }
 }
