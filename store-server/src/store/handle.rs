@@ -23,6 +23,7 @@ use super::{
     keys,
     open::{self, OldView, OpenError},
     read::{self, PageLimits},
+    record::Record,
     request::{Answers, Job, WriteItem},
     session::{Session, SessionChange},
     shared::{Counters, Gate, Queue, SessionJob, Shared, now_ms},
@@ -376,6 +377,12 @@ impl Reader<'_> {
             index: &index,
             config: self.store.config(),
         }
+    /// A record by its key in the view, one of the store's own, too: a timer, a cursor.
+    pub fn record(&self, view_key: &[u8]) -> Result<Option<Record>, StoreError> {
+        let stored = self.snapshot.get(view_key).map_err(read::engine_failed)?;
+        stored.map(|bytes| read::decode(&bytes)).transpose()
+    }
+
         .evaluate(&mut draft, op);
         let mut result = evaluated.unwrap_or_else(|error| OpResult {
             kind: Some(Kind::Error(error)),

@@ -143,6 +143,8 @@ impl Once {
 
 #[cfg(test)]
 mod tests {
+    use stillpoint_proto::v1::{GetResult, Record, op_result::Kind};
+
     use super::*;
 
     fn key(name: &'static str, since_revision: u64) -> OnceKey {
@@ -184,5 +186,34 @@ mod tests {
             .check(&"world".into(), &key("trade", 10), 9)
             .expect_err("the future");
         assert_eq!(error.reason(), Reason::Invalid);
+    }
+
+    #[test]
+    fn beyond_its_bounds_the_table_takes_no_name_until_it_forgets_some() {
+        let mut once = Once::new(Duration::ZERO);
+        let namespace: Arc<str> = "world".into();
+        // One value, shared by all answers.
+        let value = Bytes::from(vec![0; 16 << 20]);
+        let answer = || OpResult {
+            kind: Some(Kind::Get(GetResult {
+                record: Some(Record {
+                    value: value.clone(),
+                    ..Record::default()
+                }),
+                claim: None,
+            })),
+        };
+        for n in 0..BYTES_MAX / value.len() {
+            let name = n.to_string().into();
+            assert!(once.bytes < BYTES_MAX);
+            once.insert(&namespace, &name, 1, answer());
+        }
+        let error = once.check(&namespace, &key("new", 1), 1).expect_err("full");
+        assert_eq!(error.reason(), Reason::Quota);
+        // What it knows it still tells.
+        let known = once.check(&namespace, &key("7", 1), 1).expect("known");
+        assert_eq!(known, Some(answer()));
+        once.forget_old();
+        assert_eq!(once.check(&namespace, &key("new", 1), 1), Ok(None));
     }
 }

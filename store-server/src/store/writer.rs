@@ -386,6 +386,11 @@ impl Writer {
             pending: &batch.pending,
         };
         let mut draft = Draft::new(&source, &job.namespace);
+        if item.once.is_some() && matches!(item.op.kind, Some(op::Kind::Claim(_))) {
+            let message = "a claim cannot be named with `once`: its repeat, by whoever, would be told that it owns the \
+                           record; claim it again instead";
+            return Err(StoreError::new(Reason::Invalid, message));
+        }
         if let Some(once) = &item.once
             && let Some(answer) =
                 (self.dedup.once).check(&job.namespace, once, draft.revision - 1)?
@@ -408,13 +413,17 @@ impl Writer {
         let mut result = rules.evaluate(&mut draft, &item.op)?;
         let revision = draft.revision;
         let changes: Vec<_> = draft.into_changes().collect();
-        if changes.is_empty() {
+        // A write that has a name is a commit even if it changes nothing, since its answer has to be found again.
+        if changes.is_empty() && item.once.is_none() {
             if let Some(Kind::Txn(txn)) = &mut result.kind {
                 txn.revision = revision - 1;
             }
             return Ok(result);
         }
-        let reply = reply_for_log(&result);
+        let reply = match changes.is_empty() {
+            true => result.encode_to_vec(),
+            false => reply_for_log(&result),
+        };
         check_size(&changes, &reply)?;
         batch.needs_sync |= self.durability(item.durability, &changes) == DurabilityKind::Synced;
         let origin = CommitOrigin {
@@ -438,17 +447,25 @@ impl Writer {
         Ok(result)
     }
 
-    /// When a commit may be answered: a call may choose, else the collections decide, the most careful one for all.
+    /// When a commit may be answered: a call may choose, else the collections decide, the most careful one for all. Who
+    /// owns a record is always durable: nobody else may be told the same later.
     fn durability(&self, asked: Durability, changes: &[(Bytes, Changed)]) -> DurabilityKind {
         let config = &self.shared.config;
+        let of_claim = |key: &Bytes| {
+            keys::split_system(key).is_some_and(|(_, system, _)| system == keys::System::Claim)
+        };
+        if changes.iter().any(|(key, _)| of_claim(key)) {
+            return DurabilityKind::Synced;
+        }
         match asked {
             Durability::Applied => DurabilityKind::Applied,
             Durability::Unspecified if !config.collections.is_empty() => {
-                let applied = changes.iter().all(|(key, _)| {
-                    let settings =
-                        keys::split_record(key).and_then(|(ns, c, _)| config.collection(ns, c));
-                    settings.is_some_and(|c| c.durability == DurabilityKind::Applied)
-                });
+                let applied = !changes.is_empty()
+                    && changes.iter().all(|(key, _)| {
+                        let settings =
+                            keys::split_record(key).and_then(|(ns, c, _)| config.collection(ns, c));
+                        settings.is_some_and(|c| c.durability == DurabilityKind::Applied)
+                    });
                 if applied {
                     DurabilityKind::Applied
                 } else {

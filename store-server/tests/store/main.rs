@@ -5,8 +5,10 @@
 //! - `model`: random histories on each engine, against a plain map.
 //! - `readers`: batches, pages and transactions that read while a writer moves gold about see one revision each.
 //! - `dedup`: repeats of writes, also after a restart.
-//! - `fixture`: a data directory of format 1, kept in this repository, opens for ever.
+//! - `sessions`, `claims`, `timers`, `once`: what restarts of logic processes rest on, in all lives of a store (`world`).
+//! - `fixture`: data directories of each format, kept in this repository, open for ever.
 
+mod claims;
 mod common;
 mod damage;
 mod dedup;
@@ -16,4 +18,8 @@ mod listing;
 mod model;
 #[path = "../value/notation.rs"]
 mod notation;
+mod once;
 mod readers;
+mod sessions;
+mod timers;
+mod world;
