@@ -95,7 +95,7 @@ function ownership.ops.claim(records, collection, key, opts)
   opts = opts or {}
   local caller = records.caller
   if not caller then
-    refuse("invalid", "a claim needs a session: connect with service and instance", collection, key)
+    refuse("invalid", "a claim belongs to a session: connect with a service and an instance", collection, key)
   end
   -- Checks the key, too.
   records:find(collection, key)

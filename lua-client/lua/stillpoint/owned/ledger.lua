@@ -14,7 +14,8 @@
 ---@field bytes integer About how much memory unsaved changes take.
 ---@field queues table<number, table> By seconds of autosave: those that gather, soonest first.
 ---@field attention stillpoint.Changes[] Those with a refusal that nobody was told of.
----@field dropped stillpoint.Changes[] Those whose handle was collected.
+---@field dropped stillpoint.Changes[] Those to be released without a handle.
+---@field releasing table<stillpoint.Changes, boolean> Those being released.
 ---@field told_at number When the store was last told what is unsaved, by the core's clock.
 local Ledger = {}
 Ledger.__index = Ledger
@@ -46,6 +47,7 @@ function Ledger.of(link)
       queues = {},
       attention = {},
       dropped = {},
+      releasing = {},
       told_at = 0,
     }, Ledger)
     link.ledger = ledger
@@ -68,7 +70,7 @@ function Ledger:mark(changes, is_unsaved)
   end
 end
 
----Tells the store what is unsaved, for the operator to see.
+---Tells the store what is unsaved, for its operator.
 function Ledger:tell()
   local link = self.link
   if not link.handle then
@@ -163,8 +165,16 @@ end
 
 ---Gives back what was dropped without having been released.
 function Ledger:reap()
-  while #self.dropped > 0 do
-    table.remove(self.dropped):give_back()
+  local dropped = self.dropped
+  if #dropped == 0 then
+    return
+  end
+  self.dropped = {}
+  for _, changes in ipairs(dropped) do
+    if not changes:give_back() then
+      -- It could not be sent just now.
+      table.insert(self.dropped, changes)
+    end
   end
 end
 
