@@ -10,9 +10,13 @@ use std::{
 };
 
 use futures_util::stream;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use stillpoint_proto::{
     FILE_DESCRIPTOR_SET,
-    v1::{admin_service_server::AdminServiceServer, state_service_server::StateServiceServer},
+    v1::{
+        admin_service_server::AdminServiceServer, session_service_server::SessionServiceServer,
+        state_service_server::StateServiceServer, watch_service_server::WatchServiceServer,
+    },
 };
 use thiserror::Error;
 use tokio::{
@@ -29,7 +33,9 @@ use crate::{
         Gauges,
         admin::AdminApi,
         connection::{Listeners, admit},
+        session::{api::SessionApi, hub::Hub},
         state::StateApi,
+        watch::WatchApi,
     },
     store::{OpenError, Store},
 };
@@ -91,7 +97,9 @@ async fn serve(
     store: &Store,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
+    allow_files();
     let gauges = Arc::new(Gauges::default());
+    let hub = Hub::new(store.clone());
     let (stop, stopping) = watch::channel(false);
     let (socket, admin_socket) = (config.socket_path(), config.admin_socket_path());
     let unix = bind_unix(&socket, None)?;
@@ -107,8 +115,8 @@ async fn serve(
         limit: config.limits.connections as u64,
         gauges: gauges.clone(),
     };
-    let data = serve_data(config, store, listeners, &gauges, stopping.clone());
-    let admin = serve_admin(store, admin, &gauges, stopping);
+    let data = serve_data(config, store, listeners, &gauges, &hub, stopping.clone());
+    let admin = serve_admin(store, admin, &gauges, &hub, stopping);
     tracing::info!(
         data_dir = %config.data_dir.display(),
         socket = %socket.display(),
@@ -116,7 +124,12 @@ async fn serve(
         tcp = address.map(tracing::field::display),
         "serving"
     );
-    let both = async { tokio::try_join!(data, admin).map(drop) };
+    let both = async {
+        tokio::select! {
+            served = async { tokio::try_join!(data, admin).map(drop) } => served,
+            never = hub.run() => match never {},
+        }
+    };
     tokio::pin!(both);
     let served = tokio::select! {
         served = &mut both => served,
@@ -144,6 +157,7 @@ async fn serve_data(
     store: &Store,
     listeners: Listeners,
     gauges: &Arc<Gauges>,
+    hub: &Arc<Hub>,
     stopping: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     let (health_reporter, health) = tonic_health::server::health_reporter();
@@ -151,14 +165,27 @@ async fn serve_data(
         store: store.clone(),
         stopping: stopping.clone(),
         gauges: gauges.clone(),
+        hub: hub.clone(),
     };
+    let sessions = SessionServiceServer::new(SessionApi {
+        hub: hub.clone(),
+        stopping: stopping.clone(),
+    });
+    let watches = WatchApi::new(store.clone(), stopping.clone(), gauges.clone());
     let bytes = config.limits.message_bytes;
     // A frame is closed when it has half a message's bytes, with whatever result exceeded that.
     let state = StateServiceServer::new(api)
         .max_decoding_message_size(bytes)
         .max_encoding_message_size(2 * bytes);
+    let watches = WatchServiceServer::new(watches).max_encoding_message_size(2 * bytes);
     health_reporter
         .set_serving::<StateServiceServer<StateApi>>()
+        .await;
+    health_reporter
+        .set_serving::<SessionServiceServer<SessionApi>>()
+        .await;
+    health_reporter
+        .set_serving::<WatchServiceServer<WatchApi>>()
         .await;
     let incoming = stream::unfold(listeners, |listeners| async {
         Some((listeners.accept().await, listeners))
@@ -177,6 +204,8 @@ async fn serve_data(
         .add_service(health)
         .add_service(reflection())
         .add_service(state)
+        .add_service(sessions)
+        .add_service(watches)
         .serve_with_incoming_shutdown(incoming, stop)
         .await;
     served.map_err(|source| ServeError::Transport {
@@ -189,12 +218,14 @@ async fn serve_admin(
     store: &Store,
     listener: UnixListener,
     gauges: &Arc<Gauges>,
+    hub: &Arc<Hub>,
     stopping: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     let (health_reporter, health) = tonic_health::server::health_reporter();
     let api = AdminApi {
         store: store.clone(),
         gauges: gauges.clone(),
+        hub: hub.clone(),
         since: Instant::now(),
     };
     health_reporter
@@ -210,6 +241,15 @@ async fn serve_admin(
         port: "admin",
         source,
     })
+}
+
+/// A connection is an open file, and so are segments: more of them are often allowed than a process gets unasked.
+fn allow_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 fn reflection() -> tonic_reflection::server::v1::ServerReflectionServer<

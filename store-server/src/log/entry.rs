@@ -100,6 +100,16 @@ impl<'a> Entry<'a> {
         rmp_serde::encode::write(out, self).expect("an entry is always encodable");
     }
 
+    /// Reads only the namespace and the revision of an entry, for those who look for one among many.
+    pub fn peek(bytes: &'a [u8]) -> Result<(&'a str, u64), String> {
+        let mut rest = bytes;
+        rmp::decode::read_array_len(&mut rest).map_err(|e| e.to_string())?;
+        let (namespace, mut rest) =
+            rmp::decode::read_str_from_slice(rest).map_err(|e| e.to_string())?;
+        let revision = rmp::decode::read_int(&mut rest).map_err(|e| e.to_string())?;
+        Ok((namespace, revision))
+    }
+
     /// Reads an entry; `bytes` hold it alone.
     pub fn decode(bytes: &'a [u8]) -> Result<Entry<'a>, String> {
         rmp_serde::from_slice(bytes).map_err(|e| e.to_string())

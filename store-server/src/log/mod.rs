@@ -31,6 +31,7 @@
 //! - [`frame`]: frames and seals, as bytes.
 //! - [`segment`]: one file: its name, its header, reading it frame by frame.
 //! - [`appender`]: the writing end.
+//! - [`reader`]: the reading end, for those who follow it.
 //! - [`recovery`]: what happens at start.
 //! - [`salvage`]: reading what is left of a damaged log.
 //! - [`retention`]: which sealed segments may go.
@@ -38,6 +39,7 @@
 pub mod appender;
 pub mod entry;
 pub mod frame;
+pub mod reader;
 pub mod recovery;
 pub mod retention;
 pub mod salvage;

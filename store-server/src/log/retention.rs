@@ -15,13 +15,24 @@ pub struct Retention {
     pub keep_since_ms: u64,
     /// And never if the newest checkpoint does not cover it.
     pub checkpoint_seq: u64,
+    /// Nor if a watch has not read it yet, all commits up to here being read, while the log has less than
+    /// [`WATCHED_FACTOR`] times `bytes`.
+    pub watched_seq: u64,
 }
+
+/// How much larger than it should be the log may grow for a slow watch. Beyond that the watch gets the state anew.
+const WATCHED_FACTOR: u64 = 2;
 
 impl Retention {
     /// Whether the oldest segment may go, when all have `total_bytes`.
     fn allows(&self, oldest: &SegmentInfo, total_bytes: u64) -> bool {
         let may_go = total_bytes > self.bytes || oldest.newest_ms < self.older_than_ms;
-        may_go && oldest.newest_ms < self.keep_since_ms && oldest.last_seq <= self.checkpoint_seq
+        let is_watched = oldest.last_seq > self.watched_seq
+            && total_bytes <= self.bytes.saturating_mul(WATCHED_FACTOR);
+        may_go
+            && !is_watched
+            && oldest.newest_ms < self.keep_since_ms
+            && oldest.last_seq <= self.checkpoint_seq
     }
 }
 

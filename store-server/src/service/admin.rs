@@ -9,7 +9,10 @@ use stillpoint_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use super::Gauges;
+use super::{
+    Gauges,
+    session::{self, hub::Hub},
+};
 use crate::store::Store;
 
 /// `AdminService` on a store.
@@ -19,6 +22,8 @@ pub struct AdminApi {
     pub store: Store,
     /// What is going on.
     pub gauges: Arc<Gauges>,
+    /// Who is there.
+    pub hub: Arc<Hub>,
     /// When the server began to serve.
     pub since: Instant,
 }
@@ -48,14 +53,17 @@ impl AdminService for AdminApi {
             sessions: status.sessions,
             claims: status.claims,
             timers: status.timers,
-            watches: 0,
+            watches: Gauges::load(&self.gauges.watches),
         }))
     }
 
     async fn list_sessions(
         &self,
-        _: Request<ListSessionsRequest>,
+        request: Request<ListSessionsRequest>,
     ) -> Result<Response<ListSessionsResponse>, Status> {
-        Err(Status::unimplemented("list_sessions"))
+        Ok(Response::new(ListSessionsResponse {
+            header: Some(self.store.header()),
+            sessions: session::list(&self.store, &self.hub, &request.into_inner()),
+        }))
     }
 }

@@ -3,12 +3,16 @@
 //! - [`connection`]: a connection on the data port, and the bound on their number.
 //! - [`state`]: the service `StateService`.
 //! - [`pipeline`]: its `Pipeline` method, the hot path.
+//! - [`session`]: the service `SessionService`, and who is there.
+//! - [`watch`]: the service `WatchService`.
 //! - [`admin`]: the service `AdminService`.
 
 pub mod admin;
 pub mod connection;
 pub mod pipeline;
+pub mod session;
 pub mod state;
+pub mod watch;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +23,8 @@ pub struct Gauges {
     pub connections: AtomicU64,
     /// Operations begun and not yet answered, on Pipelines.
     pub in_flight: AtomicU64,
+    /// Open watches.
+    pub watches: AtomicU64,
 }
 
 impl Gauges {

@@ -7,6 +7,8 @@
 //! A slow reader holds up only itself: an operation keeps its credit until its answer has left, and while many bytes of
 //! answers wait, what the client sent waits too.
 //!
+//! A claim that has to wait for its record's owner waits in a task of its own, which ends with the Pipeline.
+//!
 //! Items of one lane keep their order: the writer keeps that of writes by itself, so only an item behind which a read
 //! must wait is held back here, until the lane's writes before it are answered.
 
@@ -22,10 +24,20 @@ use stillpoint_proto::v1::{
     Durability, OpResult, PipelineItem, PipelineOpen, PipelineOpened, PipelineRequest,
     PipelineResponse, PipelineResult, Reason, ResponseHeader, StoreError, op, op_result,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tonic::{Status, Streaming};
 
-use super::{Gauges, state::StateApi};
+use super::{
+    Gauges,
+    session::{
+        claim::{Claimant, WaitingClaim},
+        hub::Hub,
+    },
+    state::StateApi,
+};
 use crate::store::{
     Reader, Store,
     request::{Answers, Job, WriteItem, WriterKey},
@@ -37,6 +49,9 @@ pub struct Pipeline {
     inbound: Option<Streaming<PipelineRequest>>,
     stopping: watch::Receiver<bool>,
     gauges: Arc<Gauges>,
+    hub: Arc<Hub>,
+    /// Claims that wait.
+    waits: JoinSet<()>,
     caller: Option<Caller>,
     header: ResponseHeader,
     /// Credits in use.
@@ -85,12 +100,17 @@ struct Outgoing {
     has_credit: bool,
 }
 
-/// Which items a job's answers belong to: id and lane.
-type Tags = Vec<(u64, u64)>;
+/// Which item an answer of a job belongs to.
+struct Tag {
+    id: u64,
+    lane: u64,
+    /// What to do if it is a claim that has to wait.
+    wait: Option<Box<WaitingClaim>>,
+}
 
 /// What the writer answers to one job.
 struct Answered {
-    tags: Tags,
+    tags: Vec<Tag>,
     answers: Answers,
 }
 
@@ -104,7 +124,7 @@ enum Event {
 /// The writes of one frame.
 #[derive(Default)]
 struct Writes {
-    tags: Tags,
+    tags: Vec<Tag>,
     items: Vec<WriteItem>,
 }
 
@@ -120,6 +140,8 @@ impl Pipeline {
             inbound: Some(inbound),
             stopping: api.stopping.clone(),
             gauges: api.gauges.clone(),
+            hub: api.hub.clone(),
+            waits: JoinSet::new(),
             caller: None,
             header: api.store.header(),
             in_flight: 0,
@@ -358,8 +380,7 @@ impl Pipeline {
         } else {
             item.durability
         };
-        writes.tags.push((item.id, item.lane));
-        writes.items.push(WriteItem {
+        let mut write = WriteItem {
             op: item.op.unwrap_or_default(),
             writer: (item.sequence > 0).then(|| WriterKey {
                 id: caller.writer_id.clone(),
@@ -369,7 +390,13 @@ impl Pipeline {
             once: item.once,
             durability: Durability::try_from(asked).unwrap_or_default(),
             deadline,
+        };
+        writes.tags.push(Tag {
+            id: item.id,
+            lane: item.lane,
+            wait: WaitingClaim::of(&mut write).map(Box::new),
         });
+        writes.items.push(write);
     }
 
     fn submit(&mut self, writes: Writes) {
@@ -395,7 +422,15 @@ impl Pipeline {
     /// Takes in the answers of a job, and begins what was held back behind its writes.
     fn answered(&mut self, answered: Answered) {
         self.header.revision = self.header.revision.max(answered.answers.revision);
-        for ((id, lane), result) in answered.tags.into_iter().zip(answered.answers.results) {
+        while self.waits.try_join_next().is_some() {}
+        for (tag, result) in answered.tags.into_iter().zip(answered.answers.results) {
+            let Tag { id, lane, wait } = tag;
+            if let Some(wait) = wait
+                && WaitingClaim::has_to_wait(&result)
+            {
+                self.wait(id, lane, *wait);
+                continue;
+            }
             self.push(id, result, true);
             if let Entry::Occupied(mut entry) = self.lanes.entry(lane) {
                 entry.get_mut().writes -= 1;
@@ -407,6 +442,33 @@ impl Pipeline {
                 }
             }
         }
+    }
+
+    /// Has a claim wait. It keeps its credit meanwhile, and its lane's reads wait behind it.
+    fn wait(&mut self, id: u64, lane: u64, claim: WaitingClaim) {
+        let Some(caller) = &self.caller else {
+            return;
+        };
+        let who = Claimant {
+            namespace: caller.namespace.clone(),
+            session: caller.session.clone(),
+            fence: caller.fence,
+        };
+        let (hub, stopping) = (self.hub.clone(), self.stopping.clone());
+        let sender = self.answers.0.clone();
+        self.waits.spawn(async move {
+            let answers = claim.wait(hub, who, stopping).await;
+            let tag = Tag {
+                id,
+                lane,
+                wait: None,
+            };
+            // A connection that is gone wants no answers.
+            let _ = sender.send(Answered {
+                tags: vec![tag],
+                answers,
+            });
+        });
     }
 
     fn push(&mut self, id: u64, result: OpResult, has_credit: bool) {

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Gauges, pipeline::Pipeline};
+use super::{Gauges, pipeline::Pipeline, session::hub::Hub};
 use crate::store::{
     Store,
     request::{Answers, Job, WriteItem, WriterKey},
@@ -29,6 +29,8 @@ pub struct StateApi {
     pub stopping: watch::Receiver<bool>,
     /// What is going on.
     pub gauges: Arc<Gauges>,
+    /// Who is there.
+    pub hub: Arc<Hub>,
 }
 
 impl StateApi {

@@ -18,7 +18,7 @@ use super::{
     datadir::DataDir,
     draft::Draft,
     evaluate::{Caller, Rules},
-    feed::Feed,
+    feed::{Feed, Watch},
     index::{Index, Notice},
     keys,
     open::{self, OldView, OpenError},
@@ -211,6 +211,33 @@ impl Store {
         self.noticed.lock().take()
     }
 
+    /// Where watches hear of commits.
+    pub fn feed(&self) -> &Feed {
+        &self.shared.feed
+    }
+
+    /// A watch that stands at what is readable now; [`seek`](Watch::seek) brings it where the request says.
+    pub fn watch(&self, request: &v1::WatchRequest) -> Result<Watch, StoreError> {
+        let context = request.context.clone().unwrap_or_default();
+        self.check_context(&context)?;
+        let (collection, key) = (request.collection.clone(), request.key.clone());
+        let kind = match (collection.is_empty(), key.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(op::Kind::Scan(v1::ScanOp {
+                collection,
+                ..v1::ScanOp::default()
+            })),
+            (false, false) => Some(op::Kind::Get(v1::GetOp {
+                key: Some(v1::RecordKey { collection, key }),
+                with_claim: false,
+            })),
+        };
+        if kind.is_some() {
+            self.check(&context.namespace, &Op { kind })?;
+        }
+        Watch::new(self.shared.clone(), request)
+    }
+
     /// Does one operation and waits for its answer. For tests and tools; a server reads and submits.
     pub fn execute(&self, namespace: &str, op: Op) -> Result<Kind, StoreError> {
         self.shared.validator.namespace(namespace)?;
@@ -350,6 +377,12 @@ impl Reader<'_> {
         self.snapshot.namespace(namespace).revision
     }
 
+    /// A record by its key in the view, one of the store's own, too: a timer, a cursor.
+    pub fn record(&self, view_key: &[u8]) -> Result<Option<Record>, StoreError> {
+        let stored = self.snapshot.get(view_key).map_err(read::engine_failed)?;
+        stored.map(|bytes| read::decode(&bytes)).transpose()
+    }
+
     fn claim(&self, namespace: &str, key: Option<&v1::RecordKey>) -> Option<v1::Claim> {
         let key = key.map(|key| keys::record(namespace, &key.collection, &key.key))?;
         let index = self.store.index();
@@ -377,12 +410,6 @@ impl Reader<'_> {
             index: &index,
             config: self.store.config(),
         }
-    /// A record by its key in the view, one of the store's own, too: a timer, a cursor.
-    pub fn record(&self, view_key: &[u8]) -> Result<Option<Record>, StoreError> {
-        let stored = self.snapshot.get(view_key).map_err(read::engine_failed)?;
-        stored.map(|bytes| read::decode(&bytes)).transpose()
-    }
-
         .evaluate(&mut draft, op);
         let mut result = evaluated.unwrap_or_else(|error| OpResult {
             kind: Some(Kind::Error(error)),

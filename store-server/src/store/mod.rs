@@ -47,3 +47,4 @@ mod writer;
 pub use datadir::DataDirError;
 pub use handle::{Reader, Status, Store};
 pub use open::OpenError;
+pub use shared::now_ms as wall_clock_ms;

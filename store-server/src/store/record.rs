@@ -65,6 +65,14 @@ impl Record {
         })
     }
 
+    /// The record with a value of its own, which does not keep the whole message in memory that brought it.
+    pub fn detached(&self) -> Record {
+        Record {
+            value: Bytes::copy_from_slice(&self.value),
+            ..self.clone()
+        }
+    }
+
     /// The record of a log entry.
     pub fn from_log(revision: u64, written: &Written<'_>) -> Record {
         Record {

@@ -20,7 +20,7 @@ pub struct Job {
 }
 
 /// One write.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WriteItem {
     /// The operation.
     pub op: Op,

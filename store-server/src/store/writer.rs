@@ -530,7 +530,7 @@ impl Writer {
                 origin: origin.origin,
                 session: origin.session.into(),
                 changes: clients
-                    .map(|(key, c)| (key.clone(), c.after.clone()))
+                    .map(|(key, c)| (key.clone(), c.after.as_ref().map(Record::detached)))
                     .collect(),
             }));
         }
@@ -636,9 +636,11 @@ impl Writer {
         }
     }
 
-    /// Watches hear of commits that are durable and readable.
+    /// Watches hear of commits that are durable and readable. What a failed log has is neither for certain.
     fn tell_watches(&mut self) {
-        if self.due.sync.is_none() {
+        if self.log_failed {
+            self.untold.clear();
+        } else if self.due.sync.is_none() {
             let commits = std::mem::take(&mut self.untold);
             self.shared
                 .feed
@@ -724,6 +726,7 @@ impl Writer {
         if self.shared.gate.has_failed() || self.applier.is_busy() || self.sync().is_err() {
             return;
         }
+        self.tell_watches();
         match self.shared.view.freeze() {
             Some(frozen) => self.applier.start(frozen),
             None => self.due.freeze = None,
@@ -810,6 +813,7 @@ impl Writer {
             older_than_ms: now_ms.saturating_sub(config.retention_secs.saturating_mul(1000)),
             keep_since_ms: now_ms.saturating_sub(self.dedup.window_ms()),
             checkpoint_seq: self.shared.checkpoint_seq.load(Ordering::Acquire),
+            watched_seq: self.shared.feed.read_seq(),
         };
         match log::retention::trim(self.appender.segments(), &retention) {
             Ok(0) => {}

@@ -1,77 +1,66 @@
 //! What was committed, for watches.
+//!
+//! A watch is a [`Position`]; it reads on from there at its own pace, and costs the writer nothing. Where it reads depends
+//! on how far behind it is:
+//!
+//! ```text
+//!     removed │ the log's segments on disk      │ the ring: recent commits, in memory
+//!  ───────────┼─────────────────────────────────┼──────────────────────────────────────▶ told_seq
+//!    resync   │ `Watch::read_log`, in portions  │ `Watch::read_recent`
+//! ```
+//!
+//! Nothing is told before it is durable and readable. The ring is filled only while there are watches, and is bounded; what
+//! is not in it is read from the log, so it need not be whole. A watch whose place was removed from the log gets the
+//! state anew ([`Pages`]).
+//!
+//! # Layout
+//!
+//! - `position`: places in the history, as clients keep them. `commit`: one commit.
+//! - `ring`: recent commits in memory. `revisions`: where in the log a revision is.
+//! - `filter`: what a watch wants to hear of.
+//! - `watch`: one watch, as it reads. `start`: where it begins. `pages`: the state, page by page.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+mod commit;
+mod filter;
+mod pages;
+mod position;
+mod revisions;
+mod ring;
+mod start;
+mod watch;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch as bell};
 
-use super::record::Record;
-use crate::log::Origin;
-
-/// A place in the history of a namespace, where a watch goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The store's incarnation.
-    pub incarnation: u64,
-    /// The namespace's revision.
-    pub revision: u64,
-    /// Sequence number in the log up to which nothing is left to tell.
-    pub seq: u64,
-}
-
-/// What the bytes of a position begin with.
-const POSITION_VERSION: u8 = 1;
-
-impl Position {
-    /// Its bytes.
-    pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(25);
-        out.put_u8(POSITION_VERSION);
-        for number in [self.incarnation, self.revision, self.seq] {
-            out.put_u64(number);
-        }
-        out.freeze()
-    }
-
-    /// Reads its bytes; `None`: they are none.
-    pub fn decode(mut bytes: &[u8]) -> Option<Position> {
-        if bytes.len() != 25 || bytes.get_u8() != POSITION_VERSION {
-            return None;
-        }
-        Some(Position {
-            incarnation: bytes.get_u64(),
-            revision: bytes.get_u64(),
-            seq: bytes.get_u64(),
-        })
-    }
-}
-
-/// One commit.
-#[derive(Debug)]
-pub struct Commit {
-    /// Its sequence number in the log.
-    pub seq: u64,
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// Its revision.
-    pub revision: u64,
-    /// Server time, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// What made it.
-    pub origin: Origin,
-    /// The session that made it; empty for none.
-    pub session: Arc<str>,
-    /// The clients' records that it wrote, by view key; none: deleted.
-    pub changes: Vec<(Bytes, Option<Record>)>,
-}
+pub use self::{
+    commit::Commit,
+    pages::{Page, Pages},
+    position::Position,
+    watch::{Gap, Recent, Tell, Watch},
+};
+use self::{revisions::Revisions, ring::Ring};
 
 /// Where watches hear of commits. Only those that are durable and readable are told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Feed {
     watches: AtomicUsize,
     told_seq: AtomicU64,
+    ring: RwLock<Ring>,
+    /// Tells the herald that there is something new.
+    news: Notify,
+    bell: bell::Sender<()>,
+    /// How far each watch has read.
+    places: Mutex<HashMap<u64, Arc<AtomicU64>>>,
+    next_place: AtomicU64,
+    revisions: Revisions,
 }
 
 impl Feed {
@@ -80,6 +69,12 @@ impl Feed {
         Feed {
             watches: AtomicUsize::new(0),
             told_seq: AtomicU64::new(last_seq),
+            ring: RwLock::default(),
+            news: Notify::new(),
+            bell: bell::Sender::new(()),
+            places: Mutex::default(),
+            next_place: AtomicU64::new(0),
+            revisions: Revisions::default(),
         }
     }
 
@@ -88,9 +83,57 @@ impl Feed {
         self.watches.load(Ordering::Relaxed) > 0
     }
 
-    /// Tells of commits, in order; all up to `seq` are durable and readable.
+    /// Tells of commits, in order; all up to `seq` are durable and readable. Wakes one task only, however many watches
+    /// there are.
     pub fn publish(&self, commits: Vec<Arc<Commit>>, seq: u64) {
-        drop(commits);
+        if !commits.is_empty() {
+            self.ring.write().extend(commits);
+        }
         self.told_seq.store(seq, Ordering::Release);
+        if self.is_wanted() {
+            self.news.notify_one();
+        }
+    }
+
+    /// Wakes the watches whenever there is something new, until it is dropped. Without it they are not woken.
+    pub async fn herald(&self) {
+        loop {
+            self.news.notified().await;
+            self.bell.send_replace(());
+        }
+    }
+
+    /// Rings when there may be something new. Mark it as seen before looking.
+    pub fn bell(&self) -> bell::Receiver<()> {
+        self.bell.subscribe()
+    }
+
+    /// Sequence number up to which everything may be told.
+    pub fn told_seq(&self) -> u64 {
+        self.told_seq.load(Ordering::Acquire)
+    }
+
+    /// Sequence number up to which every watch has read; `u64::MAX`: there is none.
+    pub fn read_seq(&self) -> u64 {
+        let places = self.places.lock();
+        let seqs = places.values().map(|place| place.load(Ordering::Relaxed));
+        seqs.min().unwrap_or(u64::MAX)
+    }
+
+    /// Commits are kept for one watch more.
+    fn enter(&self, seq: u64) -> (u64, Arc<AtomicU64>) {
+        let id = self.next_place.fetch_add(1, Ordering::Relaxed);
+        let place = Arc::new(AtomicU64::new(seq));
+        self.places.lock().insert(id, place.clone());
+        self.watches.fetch_add(1, Ordering::Relaxed);
+        (id, place)
+    }
+
+    /// A watch is over.
+    fn leave(&self, id: u64) {
+        self.places.lock().remove(&id);
+        if self.watches.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.ring.write().clear();
+        }
     }
 }

@@ -1,0 +1,33 @@
+//! Sessions: who is there, who waits for what, and what they are told.
+//!
+//! What must outlive the server stands in the store: sessions, claims, timers. What is here is forgotten when the server
+//! stops, and found out again after the start: which holders are there, who waits for which record, which firing of a timer
+//! was told to whom.
+//!
+//! - [`hub`]: brings the parts together; one task of it hears of what the store has changed.
+//! - `presence`: whether a session's holder is there. `waiters`: who waits for a record. `timers`: what fires where.
+//! - [`open`], [`attach`]: the two calls that wait. [`api`]: the service. [`claim`]: a claim that waits.
+//! - `list`: what the operator is told.
+
+pub mod api;
+pub mod attach;
+pub mod claim;
+pub mod hub;
+mod list;
+pub mod open;
+mod presence;
+mod timers;
+mod waiters;
+
+pub use list::list;
+
+use std::sync::Arc;
+
+/// Names a session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its id.
+    pub id: Arc<str>,
+}
