@@ -44,6 +44,10 @@ pub(crate) struct Driver {
     waits: Waits,
 }
 
+/// How long closing waits for the connections to be gone, and how long it drives at a time.
+const HANG_UP_MAX: Duration = Duration::from_millis(100);
+const TURN: Duration = Duration::from_millis(1);
+
 /// Room for the ids of one process: with some thousand generations they stay below 2^53, which every Lua can count to.
 const GENERATION_SHIFT: u32 = 40;
 
@@ -64,16 +68,13 @@ impl Driver {
         let ledger = Ledger::new(&config, generation << GENERATION_SHIFT);
         let waits = Waits::new(config.spin_max);
         let shared = Arc::new(Shared::new(config, endpoints, ledger));
-        let mut tasks = vec![
-            runtime
-                .spawn(connection::run(shared.clone()))
-                .abort_handle(),
-        ];
+        let connection = runtime.spawn(connection::run(shared.clone()));
+        let clock = runtime.spawn(clock::run(shared.clone()));
+        let mut tasks = vec![connection.abort_handle(), clock.abort_handle()];
         if shared.config.session.is_some() {
             let control = runtime.spawn(session::control::run(shared.clone()));
             tasks.push(control.abort_handle());
         }
-        runtime.spawn(clock::run(shared.clone()));
         Ok(Driver {
             shared,
             tasks,
@@ -229,18 +230,21 @@ impl Driver {
 
     /// Ends the connection and the background thread, after the ledger was closed.
     pub fn close(&self) {
-        // A turn to end the stream of frames, then one to drop the connections.
-        self.turn();
+        // A turn to end the stream of frames.
+        self.turn(Instant::now());
         self.tasks.iter().for_each(AbortHandle::abort);
         self.shared.line.hang_up();
-        self.turn();
+        // Then as many as it takes until the connections are gone, whose tasks are not ours to end.
+        let late = Instant::now() + HANG_UP_MAX;
+        while self.runtime().metrics().num_alive_tasks() > 0 && Instant::now() < late {
+            self.turn(Instant::now() + TURN);
+        }
         self.background.stop(&self.shared);
     }
 
-    /// Sends what can be sent and takes in what has arrived, without waiting.
-    fn turn(&self) {
-        let now = Some(Instant::now());
-        self.drive(Want::Idle, Wait::Long, now, |_| None::<()>);
+    /// Sends what can be sent and takes in what arrives until then.
+    fn turn(&self, until: Instant) {
+        self.drive(Want::Idle, Wait::Long, Some(until), |_| None::<()>);
     }
 
     fn runtime(&self) -> &Arc<Runtime> {
