@@ -9,14 +9,19 @@ local results = require "stillpoint.results"
 ---@field name string
 ---@field wanted string|nil A position that is not yet on its way.
 ---@field flight stillpoint.Future|nil The write under way.
----@field moved number|nil When the last was begun, by the core's clock.
+---@field at integer The revision it was moved to last, or is to be.
+---@field moved number When, by the core's clock.
 ---@field err stillpoint.Error|nil Why it can no longer be moved.
 ---@field on_failed fun(err: stillpoint.Error)
 local Cursor = {}
 Cursor.__index = Cursor
 
----Bookmarks, after which nothing would be told again, move it no more often than this, in seconds.
-local BOOKMARK_EVERY = 1
+---Past what is not watched it moves when it is behind by so many revisions, no more often than this, in seconds ...
+local BEHIND_MAX = 1000
+local PASS_EVERY_MIN = 1
+
+---... or after this time. Not at each chance: moving it is a commit, too, which all cursors then have to move past.
+local PASS_EVERY_MAX = 60
 
 ---A write that failed for a reason that passes is repeated with the next position; what others mean does not pass.
 local function is_final(err)
@@ -28,24 +33,30 @@ end
 ---@param on_failed fun(err: stillpoint.Error) Called once, when it can no longer be moved.
 ---@return stillpoint.Cursor
 function Cursor.new(link, name, on_failed)
-  return setmetatable({ link = link, name = name, on_failed = on_failed }, Cursor)
+  return setmetatable({ link = link, name = name, on_failed = on_failed, at = 0, moved = link.core.now() }, Cursor)
 end
 
 ---Moves it here, at once or after the write under way.
 ---@param position string
-function Cursor:move(position)
+---@param rev integer|nil The revision that the position is behind, if known.
+function Cursor:move(position, rev)
   self.wanted = position
+  self.at = rev or self.at
+  self.moved = self.link.core.now()
   self:send()
 end
 
 ---Moves it past what is not watched, now and then.
 ---@param position string
-function Cursor:pass(position)
-  if not self.moved or self.link.core.now() >= self.moved + BOOKMARK_EVERY then
-    self:move(position)
+---@param rev integer
+function Cursor:pass(position, rev)
+  local behind, since = rev - self.at, self.link.core.now() - self.moved
+  if behind >= BEHIND_MAX and since >= PASS_EVERY_MIN or behind > 0 and since >= PASS_EVERY_MAX then
+    self:move(position, rev)
   end
 end
 
+---Sends what is wanted, unless a write is under way.
 function Cursor:send()
   local link = self.link
   if self.flight then
@@ -57,7 +68,6 @@ function Cursor:send()
   end
   local position = self.wanted
   self.wanted = nil
-  self.moved = link.core.now()
   self.flight = Future.submit(link, results.value, link.deadline, 0, "set_cursor", self.name, position)
   self.flight:on_done(function(_, err)
     self.flight = nil

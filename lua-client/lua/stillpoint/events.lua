@@ -56,7 +56,13 @@ end
 ---@param kind string
 ---@param fn function|nil
 function Events:set(kind, fn)
+  local link = self.link
   self.handlers[kind] = fn
+  -- Without a session the core keeps events only from the first look on.
+  local ev = fn and link.core.event(link.handle)
+  if ev then
+    self:hear(ev)
+  end
   if kind == "timer" and fn then
     self.timers:deliver()
   end
@@ -65,13 +71,15 @@ end
 ---Calls the handler of a type, if there is one. What it raises comes with where it was raised.
 ---@param kind string
 ---@param ev table
+---@return any # What it answers.
 function Events:handle(kind, ev)
   local handler = self.handlers[kind]
   if handler then
-    local ok, err = protect.call(protect.traceback, handler, ev)
+    local ok, answer = protect.call(protect.traceback, handler, ev)
     if not ok then
-      error(err, 0)
+      error(answer, 0)
     end
+    return answer
   end
 end
 
@@ -112,10 +120,14 @@ local hear = {}
 function hear.release_wanted(events, ev)
   local document, id = document_of(events, ev)
   events.link.mailbox:post(id, function()
-    if document then
+    local is_seen_to
+    local raised = protect.attempt(nil, function()
+      is_seen_to = events:handle("release_wanted", ev) == true
+    end)
+    if document and not is_seen_to then
       document:_on_release_wanted(ev)
     end
-    events:handle("release_wanted", ev)
+    protect.reraise(raised)
   end)
 end
 

@@ -10,6 +10,7 @@
 ---@field queue stillpoint.WatchEvent[] Of the message at hand, from `next` on.
 ---@field next integer
 ---@field behind string|nil The position behind that message.
+---@field rev integer|nil The revision that it tells up to, if known.
 ---@field in_resync boolean
 local Feed = {}
 Feed.__index = Feed
@@ -69,12 +70,14 @@ local function load_item(feed, item)
     feed.in_resync = false
   end
   local position = position_of(feed, item)
+  local commits = item.commits
+  feed.rev = commits and #commits > 0 and commits[#commits].rev or item.rev
   feed.queue, feed.next, feed.behind = {}, 1, position
   unpack_item[item.type](feed.queue, item)
   if item.type == "bookmark" and position then
     feed.at, feed.behind = position, nil
-    if feed.cursor then
-      feed.cursor:pass(position)
+    if feed.cursor and item.rev then
+      feed.cursor:pass(position, item.rev)
     end
   end
 end
@@ -121,7 +124,7 @@ function Feed:acknowledge()
   if self.behind and self.next > #self.queue then
     self.at, self.behind = self.behind, nil
     if self.cursor then
-      self.cursor:move(self.at)
+      self.cursor:move(self.at, self.rev)
     end
   end
 end

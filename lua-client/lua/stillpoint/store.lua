@@ -173,7 +173,8 @@ end
 ---Has a function called when something happens; run by `poll`, `run` and the event loop, see stillpoint.events. nil takes
 ---the handler away. Types:
 ---
----    release_wanted   somebody waits for a document that this session claimed
+---    release_wanted   somebody waits for a document that this session claimed; unless the handler returns true (and
+---                     sees to it), the document is then saved and released
 ---    claim_lost       a claimed document was taken away
 ---    refused          a change of a claimed document was refused, and taken back
 ---    fenced           the session has a successor, or is over: this process can write no more

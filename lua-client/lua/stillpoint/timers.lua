@@ -71,7 +71,7 @@ end
 ---Takes a firing that the store tells of, maybe not for the first time.
 ---@param ev table
 function Timers:fire(ev)
-  local id = ev.service .. "\0" .. ev.name
+  local id = "timer\0" .. ev.service .. "\0" .. ev.name
   local current = self.current[id]
   if current and current.due_ms == ev.due_ms or self.recent[id] == ev.due_ms then
     return
