@@ -148,6 +148,26 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_waits_no_longer_than_its_deadline_and_an_answer_take() {
+        let claim = |wait_ms| v1::Op {
+            kind: Some(Kind::Claim(v1::ClaimOp {
+                wait_ms,
+                steal: true,
+                ..Default::default()
+            })),
+        };
+        let sent = |wait_ms, deadline| {
+            let bytes = encode_within(&claim(wait_ms), Duration::from_millis(deadline));
+            v1::Op::decode(bytes).unwrap()
+        };
+        assert!(is_write(&claim(0)));
+        assert_eq!(sent(0, 2000), claim(0));
+        assert_eq!(sent(1500, 2000), claim(1500));
+        assert_eq!(sent(2000, 2000), claim(1900));
+        assert_eq!(sent(u32::MAX, 80), claim(70));
+    }
+
+    #[test]
     fn the_overhead_of_an_item_is_never_underestimated() {
         let frame = Frame {
             open: None,

@@ -5,7 +5,10 @@ mod common;
 use std::time::Duration;
 
 use common::{Server, Store, finish, get, put, value};
-use stillpoint_client::{CallOptions, Client, Config, v1::Reason};
+use stillpoint_client::{
+    CallOptions, Client, Config,
+    v1::{self, Reason},
+};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -26,6 +29,27 @@ fn a_call_writes_and_a_call_reads() {
     assert_eq!(info.limits.server_version, "test");
     assert_eq!((info.header.incarnation, info.header.revision), (1, 1));
     assert_eq!(info.endpoint, server.endpoint);
+}
+
+#[test]
+fn a_write_with_a_name_for_ever_carries_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), "s", &Store::new());
+    let client = server.connect();
+    let once = v1::OnceKey {
+        name: bytes::Bytes::from_static(b"trade-77"),
+        since_revision: 5,
+    };
+    let options = CallOptions {
+        once: Some(once.clone()),
+        ..Default::default()
+    };
+    client.call(put("42", "Ann"), options).unwrap();
+    client
+        .call(put("42", "Bob"), CallOptions::default())
+        .unwrap();
+    let sent: Vec<_> = server.store.items().into_iter().map(|i| i.once).collect();
+    assert_eq!(sent, [Some(once), None]);
 }
 
 #[test]

@@ -228,6 +228,29 @@ fn a_refused_operation_is_not_repeated_after_a_later_one_of_its_lane() {
 }
 
 #[test]
+fn a_refusal_of_the_session_says_that_the_write_was_not_applied_before() {
+    // The store looks into its table of answers first.
+    for (reason, maybe_applied) in [
+        (Reason::Fenced, false),
+        (Reason::NotOwner, false),
+        (Reason::SessionExpired, false),
+        (Reason::Compacted, false),
+        (Reason::ReadOnly, true),
+    ] {
+        let mut bench = Bench::new(9);
+        let write = bench.write();
+        bench.sent();
+        bench.breaks();
+        bench.open(9);
+        bench.sent();
+        bench.refuse(write, reason);
+        let error = bench.error(write);
+        assert_eq!(error.reason(), reason);
+        assert_eq!(error.maybe_applied, maybe_applied, "{reason:?}");
+    }
+}
+
+#[test]
 fn what_the_caller_has_to_decide_is_not_repeated() {
     for reason in [Reason::VersionConflict, Reason::ReadOnly, Reason::Quota] {
         let mut bench = Bench::new(9);
