@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    bench, completions, del, demo, dump, get, load, lua, put, repair, scan, serve, status, txn,
+    bench, completions, del, demo, dump, get, load, lua, put, repair, scan, serve, sessions,
+    status, txn,
 };
 
 const AFTER_HELP: &str = "\
@@ -46,6 +47,8 @@ pub enum Command {
     Serve(Box<serve::Options>),
     /// Say how the store is
     Status(status::Options),
+    /// List the sessions of logic processes
+    Sessions(sessions::Options),
     /// Print a record
     Get(get::Options),
     /// Write a record

@@ -14,6 +14,7 @@ pub mod put;
 pub mod repair;
 pub mod scan;
 pub mod serve;
+pub mod sessions;
 pub mod status;
 pub mod txn;
 
@@ -22,6 +23,7 @@ pub fn run(command: Command, json: bool) -> Result<(), Failure> {
     match command {
         Command::Serve(options) => serve::run(*options),
         Command::Status(options) => status::run(options, json),
+        Command::Sessions(options) => sessions::run(options, json),
         Command::Get(options) => get::run(options, json),
         Command::Put(options) => put::run(options, json),
         Command::Del(options) => del::run(options, json),

@@ -63,6 +63,15 @@ impl Failure {
         )
     }
 
+    /// Nobody owns the record.
+    pub fn not_owned(address: &Address) -> Self {
+        Self::new(
+            Exit::Refused,
+            "not_owned",
+            format_args!("nobody owns {address}"),
+        )
+    }
+
     /// Adds what to do about it.
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());

@@ -111,7 +111,8 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-fn parse_namespace(text: &str) -> Result<String, String> {
+/// Reads the name of a namespace.
+pub fn parse_namespace(text: &str) -> Result<String, String> {
     check_name("namespace", text).map(|()| text.into())
 }
 

@@ -1,25 +1,27 @@
 //! `stillpoint get`: prints a record.
 
 use clap::Args;
-use stillpoint_proto::v1::{GetOp, op, op_result};
+use rmpv::Value;
+use stillpoint_proto::v1::{Claim, GetOp, op, op_result};
 
 use crate::{
     address::Address,
     failure::Failure,
     json, output,
     port::{DataPort, call, unexpected},
-    record::record_value,
+    record::{object, record_value},
 };
 
 const AFTER_HELP: &str = "\
 Prints the value as JSON: indented on a terminal, else (or with --json) on one
 line. Ends with 3 if there is no such record. A key's bytes that cannot be typed
-are written %XX, and % itself %25.
+are written %XX, and % itself %25. A record can be owned before it exists.
 
 Examples:
   stillpoint get player/42
   stillpoint get --meta player/42
   stillpoint get 'blob/%00%FF'
+  stillpoint get --owner player/42
 ";
 
 /// What was typed.
@@ -32,6 +34,9 @@ pub struct Options {
     /// Print {"value", "rev", "version", "create_rev", and if set "schema", "expires_at_ms"}
     #[arg(long)]
     meta: bool,
+    /// Print who owns the record instead: {"service", "instance", "token", "session_id"}; ends with 3 if nobody does
+    #[arg(long, conflicts_with = "meta")]
+    owner: bool,
     #[command(flatten)]
     port: DataPort,
 }
@@ -40,10 +45,21 @@ pub struct Options {
 pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     let client = options.port.connect()?;
     let key = Some(options.record.clone().into());
-    let answer = call(&client, op::Kind::Get(GetOp { key, with_claim: false }))?;
+    let answer = call(
+        &client,
+        op::Kind::Get(GetOp {
+            key,
+            with_claim: options.owner,
+        }),
+    )?;
     let op_result::Kind::Get(result) = answer else {
         return Err(unexpected(&answer));
     };
+    let pretty = !json && output::is_terminal();
+    if options.owner {
+        let claim = (result.claim).ok_or_else(|| Failure::not_owned(&options.record))?;
+        return Ok(output::print_json(&owner_value(&claim), pretty)?);
+    }
     let record = (result.record).ok_or_else(|| Failure::not_found(&options.record))?;
     let value = if options.meta {
         record_value(&record)
@@ -51,5 +67,14 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
         json::from_msgpack(&record.value)
     };
     let value = value.map_err(Failure::operation)?;
-    Ok(output::print_json(&value, !json && output::is_terminal())?)
+    Ok(output::print_json(&value, pretty)?)
+}
+
+fn owner_value(claim: &Claim) -> Value {
+    object([
+        ("service", claim.service.as_str().into()),
+        ("instance", claim.instance.as_str().into()),
+        ("token", claim.token.into()),
+        ("session_id", claim.session_id.as_str().into()),
+    ])
 }

@@ -28,6 +28,7 @@ Examples:
   stillpoint serve --data-dir /srv/world1 --listen 127.0.0.1:7766
   stillpoint serve --max-value-bytes 4MiB --max-message-bytes 16MiB
   stillpoint serve --collection world1/position=applied --declared-only=false
+  stillpoint serve --collection world1/player=claims
   stillpoint serve --print-config > stillpoint.toml
   STILLPOINT_CONFIG=stillpoint.toml stillpoint serve --log-format json
 ";

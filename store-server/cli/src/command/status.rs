@@ -61,7 +61,7 @@ fn store_table(status: &GetStatusResponse) -> Table {
         ),
     };
     let mut table = plain_table();
-    let rows: [(&str, String); 12] = [
+    let rows: [(&str, String); 13] = [
         (
             "server",
             format!("{}, process {}", status.server_version, status.pid),
@@ -82,6 +82,13 @@ fn store_table(status: &GetStatusResponse) -> Table {
             format!(
                 "{}, {} operations in flight",
                 status.connections, status.in_flight
+            ),
+        ),
+        (
+            "sessions",
+            format!(
+                "{}, with {} claims, {} timers, {} watches",
+                status.sessions, status.claims, status.timers, status.watches
             ),
         ),
         (
@@ -160,6 +167,10 @@ fn to_value(status: &GetStatusResponse) -> Value {
         ("read_only_reason", status.read_only_reason.as_str().into()),
         ("connections", status.connections.into()),
         ("in_flight", status.in_flight.into()),
+        ("sessions", status.sessions.into()),
+        ("claims", status.claims.into()),
+        ("timers", status.timers.into()),
+        ("watches", status.watches.into()),
         ("namespaces", Value::Array(namespaces.collect())),
         (
             "log",

@@ -24,7 +24,7 @@ pub enum Kind {
     Millis,
     /// The name of a key-value engine.
     Engine,
-    /// A list of `[NAMESPACE/]COLLECTION[=synced|applied]`.
+    /// A list of `[NAMESPACE/]COLLECTION[=RULE[+RULE]]`, a rule being `synced`, `applied` or `claims`.
     Collections,
 }
 
@@ -39,7 +39,7 @@ impl Kind {
             Kind::Bytes => "SIZE",
             Kind::Seconds | Kind::Millis => "TIME",
             Kind::Engine => "sled|memory",
-            Kind::Collections => "[NAMESPACE/]COLLECTION[=synced|applied]",
+            Kind::Collections => "[NAMESPACE/]COLLECTION[=RULE[+RULE]]",
         }
     }
 
@@ -160,21 +160,39 @@ fn show_time(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 
-/// Reads `[NAMESPACE/]COLLECTION[=synced|applied]`.
+/// Reads `[NAMESPACE/]COLLECTION[=RULE[+RULE]]`.
 fn parse_collection(text: &str) -> Result<Value, String> {
-    let (name, durability) = text.split_once('=').unwrap_or((text, "synced"));
+    let (name, rules) = match text.split_once('=') {
+        Some((name, rules)) => (name, rules.split('+').collect()),
+        None => (text, Vec::new()),
+    };
     let (namespace, collection) = name.split_once('/').unwrap_or(("*", name));
-    if !matches!(durability, "synced" | "applied") {
-        return Err("write synced or applied after the =".into());
-    }
     for (what, name) in [("namespace", namespace), ("collection", collection)] {
         if name != "*" {
             stillpoint_proto::name::check_name(what, name)?;
         }
     }
+    let (mut durability, mut claims) = (None, None);
+    for rule in rules {
+        let before = match rule {
+            "synced" | "applied" => durability.replace(rule),
+            "claims" => claims.replace("required"),
+            _ => {
+                return Err(
+                    "write synced, applied or claims after the =, two with a + between".into(),
+                );
+            }
+        };
+        if let Some(before) = before {
+            return Err(format!(
+                "{rule} cannot stand beside {before}: write one of them"
+            ));
+        }
+    }
     let mut entry = Table::new();
     entry.insert("namespace".into(), namespace.into());
     entry.insert("collection".into(), collection.into());
-    entry.insert("durability".into(), durability.into());
+    entry.insert("durability".into(), durability.unwrap_or("synced").into());
+    entry.insert("claims".into(), claims.unwrap_or("optional").into());
     Ok(Value::Table(entry))
 }

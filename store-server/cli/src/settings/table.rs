@@ -56,8 +56,9 @@ pub const SETTINGS: &[Setting] = &[
     row("declared_only", "declared-only", Kind::Switch,
         "Refuse collections that no --collection names, so that a misspelt name is an error"),
     row("collections", "collection", Kind::Collections,
-        "What is special about a collection: when writes that do not say so themselves are answered, after the log's \
-         fsync (synced) or before it (applied). `*` is any; the first entry that fits counts; repeatable"),
+        "What is special about a collection. Rules: when writes that do not say so themselves are answered, after the \
+         log's fsync (synced) or before it (applied); and that only its owner may write a record (claims). `*` is any; \
+         the first entry that fits counts; repeatable"),
 
     row("limits.connections", "max-connections", Kind::Count,
         "Connections on the data port; one more is closed with UNAVAILABLE"),
@@ -73,6 +74,20 @@ pub const SETTINGS: &[Setting] = &[
     row("limits.queue_ops", "max-queue-ops", Kind::Count,
         "Writes waiting for the writer, of all connections; one more is answered RATE_LIMITED"),
     row("limits.queue_bytes", "max-queue-bytes", Kind::Bytes, "Size of the writes waiting for the writer"),
+    row("limits.sessions", "max-sessions", Kind::Count,
+        "Sessions of all namespaces; one more is refused with QUOTA"),
+    row("limits.claims", "max-claims", Kind::Count,
+        "Records that one session may own; one more is refused with QUOTA"),
+    row("limits.watches", "max-watches", Kind::Count,
+        "Watches of all connections; one more is refused with QUOTA"),
+
+    row("sessions.ttl_secs", "session-ttl-secs", Kind::Seconds,
+        "Time that a session lives without a word from its holder, where the holder does not say"),
+    row("sessions.ttl_max_secs", "session-ttl-max-secs", Kind::Seconds,
+        "Longest such time that a holder may ask for, and longest that a session is kept for a successor"),
+    row("sessions.reattach_ms", "session-reattach-ms", Kind::Millis,
+        "Time after a start of the server for which sessions wait for their holders to come back, before an instance \
+         that does not say `takeover` may succeed them"),
 
     row("log.segment_bytes", "segment-bytes", Kind::Bytes,
         "Size after which a segment of the log is sealed and a new one begun"),
@@ -106,6 +121,7 @@ pub const SETTINGS: &[Setting] = &[
 /// The sections of the TOML file, with the headings of their flags.
 pub const SECTIONS: &[(&str, &str)] = &[
     ("limits", "Bounds on what clients may ask for"),
+    ("sessions", "Sessions of logic processes"),
     ("log", "The commit log"),
     ("view", "The view that reads are answered from"),
 ];

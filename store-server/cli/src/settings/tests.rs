@@ -90,23 +90,42 @@ fn switches_are_on_when_named_and_off_when_told() {
 }
 
 #[test]
-fn collections_are_named_with_namespace_and_durability() {
+fn collections_are_named_with_namespace_and_rules() {
     let config = config(
         &[
             "--collection",
-            "world1/position=applied,player",
+            "world1/position=applied,player=claims",
+            "--collection=track=claims+applied",
             "--collection=*",
         ],
         "",
     )
     .unwrap();
     let named = |c: &stillpoint_store_server::config::CollectionConfig| {
-        format!("{}/{}={:?}", c.namespace, c.collection, c.durability)
+        format!(
+            "{}/{}={:?}, claims {:?}",
+            c.namespace, c.collection, c.durability, c.claims
+        )
     };
     let collections: Vec<_> = config.collections.iter().map(named).collect();
     assert_eq!(
         collections,
-        ["world1/position=Applied", "*/player=Synced", "*/*=Synced"]
+        [
+            "world1/position=Applied, claims Optional",
+            "*/player=Synced, claims Required",
+            "*/track=Applied, claims Required",
+            "*/*=Synced, claims Optional"
+        ]
+    );
+}
+
+#[test]
+fn a_collection_in_the_file_says_whether_its_records_must_be_claimed() {
+    let file = "[[collections]]\ncollection = \"player\"\nclaims = \"required\"\n";
+    let config = config(&[], file).unwrap();
+    assert_eq!(
+        config.collections[0].claims,
+        stillpoint_store_server::config::ClaimRule::Required
     );
 }
 
@@ -117,6 +136,8 @@ fn what_print_config_prints_is_read_back_the_same() {
         "--listen=127.0.0.1:7766",
         "--declared-only",
         "--collection=world1/position=applied",
+        "--collection=player=claims",
+        "--session-ttl-secs=1m",
         "--max-value-bytes=3MiB",
         "--engine=memory",
         "--retention-secs=7h",
@@ -175,7 +196,15 @@ fn mistakes_name_the_setting_and_the_remedy() {
         ("--listen=here", "e.g. 127.0.0.1:7766"),
         ("--engine=lmdb", "write sled or memory"),
         ("--collection=Player", "invalid collection name"),
-        ("--collection=player=fast", "write synced or applied"),
+        (
+            "--collection=player=fast",
+            "write synced, applied or claims",
+        ),
+        (
+            "--collection=player=synced+applied",
+            "applied cannot stand beside synced",
+        ),
+        ("--session-ttl-secs=2h", "at most sessions.ttl_max_secs"),
         ("--data-dir=", "the path is empty"),
     ] {
         let error = config(&[flag], "").unwrap_err();

@@ -5,4 +5,5 @@ mod demo;
 mod dump_load;
 mod records;
 mod server;
+mod sessions;
 mod settings;

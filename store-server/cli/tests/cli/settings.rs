@@ -26,6 +26,13 @@ const SETTINGS: &[(&str, &str, &str, [Value; 3])] = &[
     ("limits.scan_page", "--max-scan-page", "STILLPOINT_MAX_SCAN_PAGE", COUNTS),
     ("limits.queue_ops", "--max-queue-ops", "STILLPOINT_MAX_QUEUE_OPS", LARGE_COUNTS),
     ("limits.queue_bytes", "--max-queue-bytes", "STILLPOINT_MAX_QUEUE_BYTES", SIZES),
+    ("limits.sessions", "--max-sessions", "STILLPOINT_MAX_SESSIONS", COUNTS),
+    ("limits.claims", "--max-claims", "STILLPOINT_MAX_CLAIMS", COUNTS),
+    ("limits.watches", "--max-watches", "STILLPOINT_MAX_WATCHES", COUNTS),
+    ("sessions.ttl_secs", "--session-ttl-secs", "STILLPOINT_SESSION_TTL_SECS", SECONDS),
+    ("sessions.ttl_max_secs", "--session-ttl-max-secs", "STILLPOINT_SESSION_TTL_MAX_SECS", SECONDS),
+    ("sessions.reattach_ms", "--session-reattach-ms", "STILLPOINT_SESSION_REATTACH_MS", [
+        ("31", "31"), ("32ms", "32"), ("3s", "3000")]),
     ("log.segment_bytes", "--segment-bytes", "STILLPOINT_SEGMENT_BYTES", SIZES),
     ("log.retention_bytes", "--retention-bytes", "STILLPOINT_RETENTION_BYTES", SIZES),
     ("log.retention_secs", "--retention-secs", "STILLPOINT_RETENTION_SECS", SECONDS),

@@ -81,13 +81,14 @@ impl goldenscript::Runner for Script {
             ["files"] => return self.files(),
             ["replay"] => return self.replay(1),
             ["replay", seq] => return self.replay(seq.parse()?),
-            ["trim", bytes, older, keep, checkpoint] => {
+            ["trim", bytes, older, keep, checkpoint, ref watched @ ..] => {
                 let n = |text: &str| text.split_once('=').unwrap_or_default().1.parse();
                 let retention = Retention {
                     bytes: n(bytes)?,
                     older_than_ms: n(older)?,
                     keep_since_ms: n(keep)?,
                     checkpoint_seq: n(checkpoint)?,
+                    watched_seq: watched.first().map_or(Ok(u64::MAX), |text| n(text))?,
                 };
                 return Ok(format!("removed {}", trim(&self.segments, &retention)?));
             }

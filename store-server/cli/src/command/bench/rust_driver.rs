@@ -155,8 +155,14 @@ impl Driver {
     fn first(&self, pick: Pick) -> Op {
         let key = Some(self.names[pick.record as usize].clone());
         operation(match self.change {
-            _ if pick.is_read => op::Kind::Get(GetOp { key, with_claim: false }),
-            Change::ReadModifyWrite => op::Kind::Get(GetOp { key, with_claim: false }),
+            _ if pick.is_read => op::Kind::Get(GetOp {
+                key,
+                with_claim: false,
+            }),
+            Change::ReadModifyWrite => op::Kind::Get(GetOp {
+                key,
+                with_claim: false,
+            }),
             Change::Put => op::Kind::Put(self.put(key, Vec::new())),
             Change::Update => op::Kind::Patch(PatchOp {
                 key,
