@@ -1,8 +1,9 @@
 //! The thread that drives when nobody else does.
 //!
 //! It is started when something is submitted or a file descriptor is asked for while no thread drives, and where there is a
-//! session to keep alive or a watch to read. Once driving, it stays in `epoll` until a caller wants to drive, and leaves at once; so a program that only ever makes blocking calls
-//! never has it, and one that mixes both pays for the change of hands once per burst, not per call.
+//! session to keep alive or a watch to read. Once driving, it stays in `epoll` until a caller wants to drive, and leaves at
+//! once; so a program without those that only ever makes blocking calls never has it, and one that mixes both pays for the
+//! change of hands once per burst, not per call.
 
 use std::{
     future::poll_fn,

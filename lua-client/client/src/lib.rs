@@ -1,6 +1,6 @@
 //! Stillpoint's client: connects, pipelines, repeats, keeps deadlines. There is no Lua in it.
 //!
-//! One stream (`StateService.Pipeline`) carries everything. Callers queue operations; whatever has queued up since the
+//! One stream (`StateService.Pipeline`) carries all operations. Callers queue operations; whatever has queued up since the
 //! last frame goes out as one. The client owns a runtime of one thread, and that thread is *the caller's*: who waits,
 //! drives. So a blocking call has no thread hop, and a background thread is started only when work is left undriven.
 //!
@@ -11,14 +11,20 @@
 //!         ── wait, poll: driver (block_on here; else background)
 //! ```
 //!
+//! A client has up to three connections: this one; one for the control stream of its session, so that nothing delays a
+//! heartbeat; and one for its watches, whose takers may be slow. With a session or a watch the background thread drives
+//! whenever no caller has for a moment.
+//!
 //! # Layout, as an operation meets it
 //!
 //! - `client`: what users see; `config`: what they say.
-//! - `driver`: who drives the runtime; `spin`: whether it spins before it sleeps; `background`: the thread that drives
+//! - `shared`: what callers and tasks share; `driver`: who drives the runtime; `spin`: whether it spins before it sleeps; `background`: the thread that drives
 //!   when nobody else does; `fork`: a child process starts afresh; `sigpipe`: a lost connection kills nobody.
 //! - `ledger`: every operation and how far it got. All rules of batching, credits, repeats and deadlines, without I/O.
 //! - `wire`: the frames, with operations encoded once however often they are sent; `outbound`: the stream of them.
 //! - `connection`: dialling (`endpoint`), opening, reading answers, reconnecting; `clock`: what happens at its time.
+//! - `session`: opening it, and its control stream; `watch`: streams of changes, and where to go on with them; `event`: what
+//!   they have to tell.
 //! - `signal`: the file descriptor for event loops. `admin`: the operator's port.
 //!
 //! # What it promises
