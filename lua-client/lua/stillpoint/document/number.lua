@@ -85,7 +85,7 @@ function number.sum(a, b)
       if math_type then
         exact = (a >= 0) ~= (b >= 0) or (sum >= 0) == (a >= 0)
       else
-        exact = sum >= -EXACT_MAX and sum <= EXACT_MAX
+        exact = sum > -EXACT_MAX and sum < EXACT_MAX
       end
       if exact then
         return sum

@@ -2,6 +2,7 @@
 -- when it is submitted (but for a claim that waits); only hearing of it waits for `poll`, as with a server.
 
 local Feed = require "stillpoint.memory.feed"
+local Queue = require "stillpoint.memory.queue"
 local Records = require "stillpoint.memory.records"
 local core = require "stillpoint_core"
 local failure = require "stillpoint.failure"
@@ -13,12 +14,13 @@ local unpack = table.unpack or rawget(_G, "unpack")
 ---@class stillpoint.memory.Handle
 ---@field records stillpoint.memory.Records
 ---@field results table<integer, any[]> Not yet taken.
----@field done integer[] Operations that were not announced yet.
+---@field done stillpoint.memory.Queue Of operations that were not announced yet.
 ---@field last integer The newest operation.
+---@field lowest integer The newest that a finalizer submitted; these are numbered downwards from -1.
 ---@field session stillpoint.memory.Session|nil
 ---@field succeeded boolean|nil
 ---@field state string|nil Of the session.
----@field events table[] Not yet taken.
+---@field events stillpoint.memory.Queue Not yet taken.
 ---@field watches table<integer, stillpoint.memory.Watch>
 ---@field watch_count integer
 
@@ -32,9 +34,18 @@ local LOOK_EVERY = 0.01
 ---@return stillpoint.Error|nil err
 function memory.new(opts)
   local records = opts.share and opts.share._link.handle.records or Records.new(opts.now or os.time)
-  local handle = { records = records, results = {}, done = {}, last = 0, events = {}, watches = {}, watch_count = 0 }
+  local handle = {
+    records = records,
+    results = {},
+    done = Queue.new(),
+    last = 0,
+    lowest = 0,
+    events = Queue.new(),
+    watches = {},
+    watch_count = 0,
+  }
   if opts.service then
-    local ok, session, succeeded = ownership.open(records, handle, opts)
+    local ok, session, succeeded = records:exclusively(ownership.open, records, handle, opts)
     if not ok then
       return nil, session
     end
@@ -45,7 +56,7 @@ end
 
 function memory.close(handle)
   if handle.state == "attached" then
-    ownership.leave(handle.records, handle.session, 0)
+    handle.records:exclusively(ownership.leave, handle.records, handle.session, 0)
     handle.state = "closed"
   end
   return true
@@ -82,7 +93,8 @@ end
 
 function memory.end_session(handle, keep_claims, linger)
   if handle.state == "attached" then
-    ownership.leave(handle.records, handle.session, keep_claims and linger or nil)
+    local left_for = keep_claims and linger or nil
+    handle.records:exclusively(ownership.leave, handle.records, handle.session, left_for)
     handle.state = "closed"
   end
   return true
@@ -102,7 +114,7 @@ end
 
 local function finish(handle, id, result)
   handle.results[id] = result
-  handle.done[#handle.done + 1] = id
+  handle.done:push(id)
 end
 
 -- Tries again what waits: the owner may have released, the time may be over.
@@ -138,16 +150,22 @@ local function begin(handle, id, deadline, op, ...)
   end
 end
 
+local function begin_next(handle, deadline, op, ...)
+  local id = handle.last + 1
+  handle.last = id
+  begin(handle, id, deadline, op, ...)
+  return id
+end
+
 function memory.submit(handle, deadline, _, op, ...)
-  handle.last = handle.last + 1
-  local id, records = handle.last, handle.records
+  local records = handle.records
   if not records.is_busy then
-    begin(handle, id, deadline, op, ...)
-    return id
+    return records:exclusively(begin_next, handle, deadline, op, ...)
   end
-  -- By a finalizer, within another operation.
-  local args = pack(...)
-  table.insert(records.deferred, function()
+  -- By a finalizer, amid something else.
+  local id, args = handle.lowest - 1, pack(...)
+  handle.lowest = id
+  records.deferred:push(function()
     begin(handle, id, deadline, op, unpack(args, 1, args.n))
   end)
   return id
@@ -168,7 +186,7 @@ function memory.wait(handle, id)
       claim.ends = core.now()
     end
   end
-  try_waiting(handle.records)
+  handle.records:exclusively(try_waiting, handle.records)
   return memory.take(handle, id)
 end
 
@@ -180,24 +198,22 @@ function memory.forget(handle, id)
   handle.results[id] = nil
 end
 
--- Drops from the list what was taken already.
+-- Passes over what was taken already.
 local function first_done(handle)
-  local done = handle.done
-  while done[1] and not handle.results[done[1]] do
-    table.remove(done, 1)
+  local id = handle.done:peek()
+  while id and not handle.results[id] do
+    handle.done:pop()
+    id = handle.done:peek()
   end
-  return done[1]
+  return id
 end
 
 function memory.next(handle)
-  local id = first_done(handle)
-  if id then
-    return table.remove(handle.done, 1)
-  end
+  return first_done(handle) and handle.done:pop()
 end
 
 function memory.event(handle)
-  local ev = table.remove(handle.events, 1)
+  local ev = handle.events:pop()
   if ev and ev.type == "fenced" then
     handle.state = "fenced"
   end
@@ -208,7 +224,7 @@ local function announce_watches(handle)
   for id, watch in pairs(handle.watches) do
     if not watch.announced and watch:has_news() then
       watch.announced = true
-      handle.events[#handle.events + 1] = { type = "watch", id = id }
+      handle.events:push { type = "watch", id = id }
     end
   end
 end
@@ -222,15 +238,15 @@ local function look(handle)
     timers.fire(records, handle)
   end
   announce_watches(handle)
-  return (first_done(handle) and #handle.done or 0) + #handle.events
+  return (first_done(handle) and handle.done:count() or 0) + handle.events:count()
 end
 
 function memory.poll(handle, seconds)
   local ends = core.now() + seconds
-  local count = look(handle)
+  local count = handle.records:exclusively(look, handle)
   while count == 0 and core.now() < ends do
     core.sleep(math.min(ends - core.now(), LOOK_EVERY))
-    count = look(handle)
+    count = handle.records:exclusively(look, handle)
   end
   return count
 end
@@ -238,7 +254,8 @@ end
 function memory.watch(handle, opts)
   handle.watch_count = handle.watch_count + 1
   local session = handle.session and handle.session.id
-  handle.watches[handle.watch_count] = Feed.watch(handle.records, session, opts)
+  local records = handle.records
+  handle.watches[handle.watch_count] = records:exclusively(Feed.watch, records, session, opts)
   return handle.watch_count
 end
 
@@ -247,12 +264,12 @@ function memory.watch_next(handle, id, seconds)
   if not watch then
     return nil, failure.new("invalid", "this watch was closed")
   end
-  local ends = core.now() + seconds
-  local item = watch:next()
+  local records, ends = handle.records, core.now() + seconds
+  local item = records:exclusively(watch.next, watch)
   while not item and core.now() < ends do
     core.sleep(math.min(ends - core.now(), LOOK_EVERY))
-    handle.records:expire()
-    item = watch:next()
+    records:exclusively(records.expire, records)
+    item = records:exclusively(watch.next, watch)
   end
   watch.announced = item ~= nil and watch.announced
   return item or false

@@ -40,7 +40,7 @@ end
 local function tell(records, session, ev)
   local handle = session and records.holders[session.id]
   if handle then
-    handle.events[#handle.events + 1] = ev
+    handle.events:push(ev)
   end
 end
 

@@ -5,6 +5,7 @@
 -- cursors are records, too, in collections whose names begin with `@`; no operation can name these.
 
 local Feed = require "stillpoint.memory.feed"
+local Queue = require "stillpoint.memory.queue"
 local failure = require "stillpoint.failure"
 local operations = require "stillpoint.memory.operations"
 local ownership = require "stillpoint.memory.ownership"
@@ -25,8 +26,8 @@ local refusal = require "stillpoint.memory.refusal"
 ---@field now fun(): number
 ---@field feed stillpoint.memory.Feed
 ---@field caller stillpoint.memory.Session|nil Whose operation is under way.
----@field is_busy boolean An operation is under way.
----@field deferred function[] To be done after it: submitted by finalizers.
+---@field is_busy boolean Something is under way that a finalizer must not come between.
+---@field deferred stillpoint.memory.Queue Of functions: what finalizers submitted meanwhile.
 ---@field expiry number When the next record may expire.
 ---@field once table<string, any[]> The answers of named writes.
 ---@field holders table<string, stillpoint.memory.Handle> Who is attached, by session.
@@ -49,7 +50,7 @@ function Records.new(now)
     now = now,
     feed = Feed.new(),
     is_busy = false,
-    deferred = {},
+    deferred = Queue.new(),
     expiry = math.huge,
     once = {},
     holders = {},
@@ -118,14 +119,37 @@ local function finish(records, ok, ...)
     records.revision = records.commit
     records.feed:add(records)
   end
-  records.commit, records.journal, records.caller, records.is_busy = nil, {}, nil, false
-  while #records.deferred > 0 and not records.is_busy do
-    table.remove(records.deferred, 1)()
-  end
+  records.commit, records.journal, records.caller = nil, {}, nil
   if not ok and type((...)) ~= "table" then
     error((...), 0)
   end
   return ok, ...
+end
+
+local function leave(records, ok, ...)
+  repeat
+    local job = records.deferred:pop()
+    if job then
+      job()
+    end
+  until not job
+  records.is_busy = false
+  if not ok then
+    error((...), 0)
+  end
+  return ...
+end
+
+---Does something that a finalizer must not come between. It may be part of something else like that.
+---@param fn function
+---@param ... any
+---@return any ...
+function Records:exclusively(fn, ...)
+  if self.is_busy then
+    return fn(...)
+  end
+  self.is_busy = true
+  return leave(self, pcall(fn, ...))
 end
 
 local function remember(records, name, ok, ...)
@@ -155,7 +179,7 @@ function Records:execute(caller, deadline, op, ...)
   if not ok then
     return finish(self, false, err)
   end
-  self.is_busy, self.caller = true, caller
+  self.caller = caller
   if once then
     return remember(self, once, finish(self, pcall(operations.run, self, op, ...)))
   end
@@ -168,7 +192,6 @@ end
 ---@return boolean ok
 ---@return any ... Results, or the error.
 function Records:change(fn, ...)
-  self.is_busy = true
   return finish(self, pcall(fn, self, ...))
 end
 

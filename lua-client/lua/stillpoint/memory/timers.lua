@@ -91,7 +91,7 @@ local function fire(records, handle, id, timer)
   end
   timer.told_to = handle.session
   timer.count = timer.missed == "once" and missed + 1 or 1
-  handle.events[#handle.events + 1] = {
+  handle.events:push {
     type = "timer",
     service = timer.service,
     name = timer.name,
