@@ -18,8 +18,9 @@
 //! # Layout, as an operation meets it
 //!
 //! - `client`: what users see; `config`: what they say.
-//! - `shared`: what callers and tasks share; `driver`: who drives the runtime; `spin`: whether it spins before it sleeps; `background`: the thread that drives
-//!   when nobody else does; `fork`: a child process starts afresh; `sigpipe`: a lost connection kills nobody.
+//! - `shared`: what callers and tasks share; `driver`: who drives the runtime; `spin`: whether it spins before it sleeps;
+//!   `background`: the thread that drives when nobody else does; `fork`: a child process starts afresh; `sigpipe`: a lost
+//!   connection kills nobody.
 //! - `ledger`: every operation and how far it got. All rules of batching, credits, repeats and deadlines, without I/O.
 //! - `wire`: the frames, with operations encoded once however often they are sent; `outbound`: the stream of them.
 //! - `connection`: dialling (`endpoint`), opening, reading answers, reconnecting; `clock`: what happens at its time.
