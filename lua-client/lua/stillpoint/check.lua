@@ -6,6 +6,9 @@ local check = {}
 ---Longest name of a collection or namespace, in bytes.
 local NAME_BYTES_MAX = 64
 
+---Longest name of a cursor, in bytes.
+local CURSOR_BYTES_MAX = 128
+
 local VOWELS = { a = true, e = true, i = true, o = true, u = true }
 
 ---@param value any
@@ -113,6 +116,10 @@ function is.once(value)
   return type(value) == "string" and value:find "^%d+:." ~= nil
 end
 
+function is.cursor(value)
+  return type(value) == "string" and #value >= 1 and #value <= CURSOR_BYTES_MAX
+end
+
 function is.record(value)
   return type(value) == "table" and type(value[1]) == "string" and type(value[2]) == "string" and #value == 2
 end
@@ -145,6 +152,7 @@ local EXPECTED = {
   guards = "a list of { path, op, value }",
   delay = "a number of seconds, 0 or more",
   once = "a token of store:once",
+  cursor = ("a name of 1 to %d bytes"):format(CURSOR_BYTES_MAX),
   record = "{ collection, key }",
   missed = "'once', 'all' or 'skip'",
   labels = "a table of strings by name",

@@ -34,7 +34,8 @@ local protect = require "stillpoint.protect"
 ---@field prefix string|nil Only keys that begin with this.
 ---@field after integer|nil From behind this revision; from now on unless this, a position or a cursor is given.
 ---@field position string|nil From behind a position that a watch was at, see `Watch:position`.
----@field cursor string|nil From where this durable cursor is, and moves it. One that does not exist yet begins now.
+---@field cursor string|nil From where this durable cursor is, and moves it. One that does not exist yet begins now. Its
+---  name counts for the whole namespace.
 ---@field snapshot boolean|nil Tell the state first, as a resync, where the watch begins now.
 ---@field skip_own boolean|nil Leave out what this session writes.
 ---@field keys_only boolean|nil Leave out the values.
@@ -43,7 +44,7 @@ local OPTIONS = {
   prefix = "string",
   after = "integer",
   position = "string",
-  cursor = "string",
+  cursor = "cursor",
   snapshot = "boolean",
   skip_own = "boolean",
   keys_only = "boolean",
@@ -252,19 +253,22 @@ function Watch:_stumble(ev)
   end)
 end
 
--- What a durable cursor begins with: if it is new, the place where this watch begins is worth keeping, too. Where the
--- state is told first, it counts from its end on.
-local function begin_cursor(watch, name, snapshot)
+-- The watch stands. If its cursor is new, the place where it begins is worth keeping, too; but where the state is told
+-- first, only that state's end is.
+local function stand(watch, opts)
   local feed = watch._feed
-  feed.cursor = Cursor.new(watch._link, name, function(err)
-    finish(watch, err)
-    if watch._fn then
-      watch:_post()
-    end
-  end)
-  if not snapshot then
-    feed:acknowledge()
+  if opts.cursor then
+    feed.cursor = Cursor.new(watch._link, opts.cursor, function(err)
+      finish(watch, err)
+      if watch._fn then
+        watch:_post()
+      end
+    end)
   end
+  if opts.snapshot then
+    feed.behind = nil
+  end
+  feed:acknowledge()
 end
 
 -- Waits for the first message, which says that the watch stands.
@@ -279,9 +283,7 @@ local function begin(watch, opts)
     kind = kind or feed:fetch(0)
   end
   if kind then
-    if opts.cursor then
-      begin_cursor(watch, opts.cursor, opts.snapshot)
-    end
+    stand(watch, opts)
   elseif not feed.is_over then
     finish(watch, failure.new("deadline_exceeded", ("the watch did not begin within %g s"):format(link.deadline)))
   end
