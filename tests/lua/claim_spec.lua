@@ -425,6 +425,86 @@ claim_test("a program can see to the hand-over itself", function(store, players,
   equal(future:wait().value, { name = "Ann", farewell = true })
 end)
 
+claim_test("a handler that sees to the hand-over answers true", function(store, players, open)
+  local me = assert(players:claim "42")
+  local wanted
+  store:on("release_wanted", function(ev)
+    wanted = ev
+    return true
+  end)
+  local other_store, others = open "b2"
+  local future = other_store:go(function()
+    return others:claim("42", { wait = 5 })
+  end)
+  await("the request", function()
+    return wanted
+  end, store, other_store)
+  store:poll(0.02)
+  equal({ me:owned(), future:done() }, { true, false })
+  assert(me:release())
+  await("the hand-over", function()
+    return future:done()
+  end, other_store)
+  assert(future:wait())
+end)
+
+claim_test("the notice of a loss that was noticed before does not end a newer claim", function(store, players, open)
+  local me = assert(players:claim "42")
+  local lost
+  store:on("claim_lost", function(ev)
+    lost = ev
+  end)
+  local _, others = open "b2"
+  local theirs = assert(others:claim("42", { wait = false, steal = true }))
+  equal(me:add("gold", 1), 1)
+  fails("not_owner", nil, me:save())
+  assert(theirs:release())
+  me = assert(players:claim "42")
+  await("the notice", function()
+    return lost
+  end, store)
+  equal(lost.doc == me, true)
+  equal(me:add("gold", 2), 2)
+  assert(me:save())
+  equal(me:owned(), true)
+end)
+
+claim_test("a refusal is told though the document was dropped", function(store, players)
+  assert(players:put("42", { gold = 10 }))
+  local told
+  store:on("refused", function(ev)
+    told = ev
+  end)
+  local function drop_one()
+    local me = assert(players:claim("42", { autosave = 3600 }))
+    assert(players:put("42", { gold = "none" }))
+    equal(me:add("gold", 5), 15)
+  end
+  drop_one()
+  collectgarbage()
+  collectgarbage()
+  await("the refusal", function()
+    return told
+  end, store)
+  equal({ told.err.reason, told.collection, told.key, told.doc }, { "invalid", "player", "42", nil })
+  equal(players:get "42", { gold = "none" })
+end)
+
+claim_test("what all documents have gathered is bounded", function(_, players)
+  local part, docs, saved = ("x"):rep(900 * 1024), {}, 0
+  for i = 1, 12 do
+    docs[i] = assert(players:claim("d" .. i, { autosave = 3600 }))
+    assert(docs[i]:set("part", part))
+  end
+  for i = 1, 12 do
+    if docs[i]:unsaved() == 0 then
+      saved = saved + 1
+      equal(#players:get("d" .. i).part, #part)
+    end
+  end
+  assert(saved >= 2, saved)
+end)
+
 claim_test("a claim without a record is a lock, whose token grows", function(_, players, open)
   local _, others = open "b2"
   local last = 0
