@@ -227,6 +227,9 @@ function Store:cancel_timer(name, opts)
   return results.value(link:call(Timers.cancel(link, name, opts)))
 end
 
+---Longest name of a write, in bytes.
+local ONCE_BYTES_MAX = 128
+
 ---A token that names one write for ever, to be given as the option `once`: however often and by whomever the write is
 ---sent, it is applied once, and each gets the first answer. Make it before the first attempt, and keep it with the job
 ---that it is for. The store remembers for a bounded time: after that a repeat fails with `compacted`.
@@ -234,6 +237,9 @@ end
 ---@return string
 function Store:once(name)
   check.type("string", name, "name", 3)
+  if name == "" or #name > ONCE_BYTES_MAX then
+    error(("name: 1 to %d bytes expected, got %d"):format(ONCE_BYTES_MAX, #name), 2)
+  end
   local link = open_link(self)
   return ("%.0f:%s"):format(tonumber(tostring(link.core.info(link.handle).revision)), name)
 end

@@ -317,21 +317,35 @@ local function operations(tx)
 end
 
 -- Sends guards and writes, or only the guards. A single read is consistent by itself.
----@return boolean ok
----@return stillpoint.Error|nil err
----@return boolean|nil known The transaction had been done before: the token named it.
 local function send(tx, ops, once)
-  if #ops == 0 and #tx._read_list <= 2 and not once then
+  if #ops == 0 and #tx._read_list <= 2 then
     return true
   end
   local link = tx._link
   local left = math.max(tx._ends - link.core.now(), 0)
-  local ok, result, _, first = link:call(left, "txn", guards(tx), ops, nil, once and { once = once })
+  -- What writes nothing is no write that could be repeated.
+  local ok, err = link:call(left, "txn", guards(tx), ops, nil, #ops > 0 and { once = once } or nil)
   if ok then
-    -- What wrote nothing has no results, and is not remembered.
-    return true, nil, #ops == 0 and #first > 0
+    return true
   end
-  return false, result
+  return false, err
+end
+
+-- Whether the transaction that a token names was done. To ask means to repeat it: here as one that is always refused,
+-- and a refusal does not use the token up.
+---@return boolean|nil done nil: it cannot be told, `err` says why.
+---@return stillpoint.Error|nil err
+local function was_done(tx, once)
+  local link = tx._link
+  local left = math.max(tx._ends - link.core.now(), 0)
+  local never = { { "-", "-", "exists", true }, { "-", "-", "exists", false } }
+  local ok, err = link:call(left, "txn", never, { { "delete", "-", "-" } }, nil, { once = once })
+  if ok then
+    return true
+  elseif err.reason == "version_conflict" then
+    return false
+  end
+  return nil, err
 end
 
 -- How many operations write a record.
@@ -415,17 +429,24 @@ function txn.run(link, fn, opts)
     tx._over = true
     local commits = outcome[1] and not tx._outcome
     local failed = tx._outcome
-    local ok, err, known = false, failed, nil
+    if once and not commits and not tx._broken then
+      -- It may have failed for what it changed itself, when it was done the first time.
+      local done, err = was_done(tx, once)
+      if done then
+        return true
+      elseif err then
+        return nil, err
+      end
+    end
+    local ok, err = false, failed
     if not tx._broken then
-      ok, err, known = send(tx, commits and operations(tx) or {}, once)
+      ok, err = send(tx, commits and operations(tx) or {}, once)
     end
     if ok and commits then
       for _, firing in ipairs(tx._finished) do
         firing.finished = true
       end
       return true, unpack(outcome, 2, outcome.n)
-    elseif known then
-      return true
     elseif ok and failed then
       return nil, failed
     elseif ok then
