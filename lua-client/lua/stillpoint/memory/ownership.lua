@@ -103,13 +103,13 @@ function ownership.ops.claim(records, collection, key, opts)
   if claim and claim.session ~= caller.id then
     local owner = session_of(records, claim.session)
     if not (opts.steal and opts.is_over) then
-      if not opts.is_over then
+      if not opts.is_over and (opts.wait or 0) > 0 then
         tell(records, owner, {
           type = "release_wanted",
           collection = collection,
           key = key,
           wanted_by = name_of(caller),
-          within = opts.wait or 0,
+          within = opts.wait,
           steals = opts.steal or false,
         })
       end
