@@ -58,7 +58,7 @@ local function raises(message, fn, ...)
     end
 end
 
-local handle = assert(connect { client_name = "core_spec", service = "spec", instance = "spec-1", deadline = 5 })
+local handle = assert(connect { client_name = "core_spec", deadline = 5 })
 local function call(...)
     return core.call(handle, 5, ...)
 end
@@ -202,6 +202,143 @@ raises("options: a table expected", call, "put", "p", "1", 1, 5)
 raises('unknown guard "revv"', call, "txn", { { "p", "1", "revv", 1 } }, {})
 raises('"scan" is no operation of a transaction', call, "txn", {}, { { "scan", "p" } })
 raises("only known options", connect, { namespce = "x" })
+raises("service and instance, or neither", connect, { service = "spec" })
+raises("claim options: only wait, steal and load", call, "claim", "p", "1", { waits = 1 })
+raises("timer options: only known options", call, "set_timer", "t", { delays = 1 })
+raises("missed:", call, "set_timer", "t", { delay = 1, missed = "never" })
+raises("due_ms: a whole number", call, "finish_timer", "t", { due_ms = "soon" })
+raises("position: a string expected", call, "set_cursor", "c")
+raises("once: only name and since", call, "put", "p", "1", 1, { once = { names = "x" } })
+raises("transaction options: only once and durability", call, "txn", {}, {}, nil, { twice = 1 })
+raises("watch options: only known options", core.watch, handle, { prefixes = "a" })
+raises("watch options: a table expected", core.watch, handle)
+raises("keep_claims: a boolean expected", core.end_session, handle)
+
+-- A session, and what belongs to it.
+answers("nil", core.session(handle))
+fails("invalid", "session", core.end_session(handle, false, 0, 1))
+fails("invalid", "session", call("claim", "p", "1"))
+local owner = assert(connect {
+    namespace = "core-spec-2",
+    service = "spec",
+    instance = "spec-1",
+    ttl = 5,
+    labels = { zone = "eu" },
+    code_version = "1.2",
+    deadline = 5,
+})
+local function owner_call(...)
+    return core.call(owner, 5, ...)
+end
+local session = core.session(owner)
+answers("spec spec-1 5 false 0 0 attached", session.service, session.instance, session.ttl, session.succeeded, session.claims, session.gap, session.state)
+assert(session.id:find "^spec/spec%-1/" and session.fence > 0 and session.resume_token:find "^%x+$")
+local held = fails("not_owner", "spec", connect { namespace = "core-spec-2", service = "spec", instance = "spec-1", deadline = 5 })
+assert(held.holder ~= "", "the holder")
+fails("invalid", "resume_token: pairs of hexadecimal digits", connect { service = "spec", instance = "spec-1", resume_token = "abc" })
+core.unsaved(owner, 3, 1.5)
+core.unsaved(owner, 0)
+
+-- Claims.
+local other = assert(connect { namespace = "core-spec-2", deadline = 5 })
+answers("true nil", core.call(other, 5, "owner", "p", "1"))
+local claimed, token, missing = owner_call("claim", "p", "1", { load = true })
+assert(claimed and token > session.fence and missing == nil)
+answers("2", (select("#", owner_call("claim", "p", "1", { load = true }))))
+assert(owner_call("put", "p", "1", { gold = 5 }, { schema = 3 }))
+local _, _, value, value_rev, value_version, schema = owner_call("claim", "p", "1", { load = true, wait = 0.5, steal = true })
+answers("{gold=5} 1 3", value, value_version, schema)
+assert(value_rev > token)
+local _, found = core.call(other, 5, "owner", "p", "1")
+answers("spec spec-1", found.service, found.instance)
+assert(found.token == token and found.session == session.id)
+local asked = assert(core.submit(other, 5, 0, "owner", "p", "1"))
+local got = assert(core.submit(other, 5, 0, "get", "p", "1"))
+local taken_ok, taken_owner = core.wait(other, asked, 5)
+assert(taken_ok and taken_owner.service == "spec")
+assert(select(2, core.wait(other, got, 5)).gold == 5)
+local denied = fails("not_owner", "", core.call(other, 5, "put", "p", "1", 1))
+assert(denied.holder == "spec/spec-1")
+answers("true true", owner_call("release", "p", "1"))
+answers("true false", owner_call("release", "p", "1"))
+
+-- Timers.
+local set, due = owner_call("set_timer", "t", { due = 2000000000.5, period = 60, payload = { 1 }, owner = { "p", "1" }, missed = "all" })
+assert(set and due == 2000000000.5)
+fails("version_conflict", "", owner_call("finish_timer", "t", { due_ms = 1 }))
+answers("true true", owner_call("cancel_timer", "t"))
+answers("true false", owner_call("cancel_timer", "t", { service = "spec" }))
+fails("invalid", "payload: cannot store a function", owner_call("set_timer", "t", { delay = 1, payload = print }))
+local txn_ok, _, _, txn_results = owner_call("txn", {}, {
+    { "set_timer", "t", { delay = 0, payload = { level = 3 } } },
+    { "cancel_timer", "u" },
+}, nil, { once = { name = "set t", since = core.info(owner).revision }, durability = "applied" })
+assert(txn_ok and txn_results[1].due > 1e9 and txn_results[2].existed == false)
+local fired
+while not fired do
+    assert(core.poll(owner, 5) > 0, "the timer fires")
+    fired = core.event(owner)
+end
+answers("timer spec t 1 {level=3} nil", fired.type, fired.service, fired.name, fired.count, fired.payload, fired.owner)
+assert(math.abs(fired.due_ms / 1000 - fired.due) < 0.001)
+answers("true nil", owner_call("finish_timer", "t", { service = "spec", due_ms = fired.due_ms }))
+answers("nil", core.event(owner))
+
+-- Watches.
+local function next_item(watch)
+    while true do
+        local item, why = core.watch_next(owner, watch, 5)
+        assert(item ~= false, "nothing within 5 s")
+        if not item or item.type ~= "bookmark" then
+            return item, why
+        end
+    end
+end
+local watch = assert(core.watch(owner, { collection = "p" }))
+local started = next_item(watch)
+assert(started.type == "started" and type(started.position) == "string")
+assert(owner_call("put", "p", "2", { gold = 1 }, { ttl = 60 }))
+local item = next_item(watch)
+assert(item.type == "commits" and #item.commits == 1 and #item.commits[1].events == 1)
+local commit, event = item.commits[1], item.commits[1].events[1]
+answers("put p 2 {gold=1} 1 0", event.type, event.collection, event.key, event.value, event.version, event.schema)
+assert(event.rev == commit.rev and event.expires_at > commit.time and commit.session == session.id)
+answers("true", (owner_call("set_cursor", "c", item.position)))
+assert(owner_call("delete", "p", "2"))
+answers("delete", next_item(watch).commits[1].events[1].type)
+core.unwatch(owner, watch)
+local again = assert(core.watch(owner, { collection = "p", cursor = "c", skip_own = false, keys_only = true, prefix = "2" }))
+answers("started", next_item(again).type)
+local deleted = next_item(again).commits[1].events[1]
+answers("delete 2 nil nil", deleted.type, deleted.key, deleted.value, deleted.rev)
+local whole = assert(core.watch(owner, { snapshot = true }))
+answers("started", next_item(whole).type)
+local begin = next_item(whole)
+answers("resync_begin nil", begin.type, begin.position)
+assert(begin.reason ~= "")
+local data = next_item(whole)
+answers("resync_data 1 put 1 {gold=5}", data.type, #data.events, data.events[1].type, data.events[1].key, data.events[1].value)
+local resync_end = next_item(whole)
+assert(resync_end.type == "resync_end" and resync_end.rev > 0 and resync_end.position)
+core.unwatch(owner, whole)
+fails("invalid", "", core.watch_next(owner, whole, 0))
+
+-- The end of a session, and one that is taken over.
+local successor = assert(connect { namespace = "core-spec-2", service = "spec", instance = "spec-1", resume_token = session.resume_token, deadline = 5 })
+assert(core.session(successor).succeeded and core.session(successor).fence > session.fence)
+local fenced
+repeat
+    assert(core.poll(owner, 5) > 0, "the session is fenced")
+    fenced = core.event(owner)
+until fenced and fenced.type == "fenced"
+assert(fenced.fence == core.session(successor).fence and fenced.message ~= "")
+answers("fenced", core.session(owner).state)
+fails("fenced", "", owner_call("put", "p", "1", 1))
+answers("true", core.end_session(successor, true, 30, 5))
+answers("closed", core.session(successor).state)
+core.close(successor, 5)
+core.close(owner, 5)
+core.close(other, 5)
 
 -- Connecting fails with an error, not by raising.
 fails("invalid", "namespace", connect { namespace = "No Such" })

@@ -148,6 +148,61 @@ for name in pairs(loops) do
     end)
   end)
 
+  test(name .. ": handlers and callbacks are run by the loop, which a session keeps going", function()
+    if not spec.has_server then
+      spec.not_here "memory() has no descriptor"
+    end
+    local store = spec.store { service = "battle", instance = "b1" }
+    local spawn, run = with(name, store)
+    local log = store:collection "log"
+    local seen, closed = {}, false
+    local function note(what)
+      assert(log:put(what, true))
+      seen[what] = true
+      if seen.timer and seen.watch and not closed then
+        closed = true
+        assert(store:close())
+      end
+    end
+    store:on("timer", function()
+      note "timer"
+    end)
+    spawn(function()
+      assert(store:collection("player"):watch({}, function()
+        note "watch"
+      end))
+      assert(store:timer("t", { after = 0.05 }))
+      assert(store:collection("player"):put("1", 1))
+    end)
+    run(function()
+      return closed
+    end)
+    equal({ seen.timer, seen.watch, closed }, { true, true, true })
+  end)
+
+  test(name .. ": a task waits for events while others run", function(store)
+    local spawn, run = with(name, store)
+    local players = store:collection "player"
+    local keys, done = {}, false
+    spawn(function()
+      local watch = players:watch()
+      spawn(function()
+        for i = 1, 3 do
+          assert(players:put(tostring(i), i))
+        end
+      end)
+      for i = 1, 3 do
+        keys[i] = assert(watch:next(STUCK_AFTER)).key
+      end
+      watch:close()
+      done = true
+    end)
+    run(function()
+      return done
+    end)
+    equal(keys, { "1", "2", "3" })
+  end)
+
   test(name .. ": calls outside of tasks block as ever", function(store)
     with(name, store)
     assert(store:collection("player"):put("1", 1))

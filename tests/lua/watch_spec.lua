@@ -156,6 +156,22 @@ test("a for goes over the events until the watch is closed", function(store)
   watch:close()
 end)
 
+test("a for that is left closes its watch, from Lua 5.4 on at once", function(store)
+  local load_text = rawget(_G, "loadstring") or load
+  if not load_text "local x <close> = nil" then
+    spec.not_here "this Lua closes nothing"
+  end
+  assert(store:collection("player"):put("1", 1))
+  for ev in store:collection("player"):watch { after = 0 } do
+    equal(ev.key, "1")
+    break
+  end
+  for _ in store:watch { after = 0 } do
+    break
+  end
+  equal(next(store._link.watches), nil)
+end)
+
 test("a for in a coroutine waits while others run", function(store)
   if not protect.can_yield then
     spec.not_here "Lua 5.1 cannot yield there"

@@ -176,8 +176,8 @@ end
 ---@return stillpoint.Watch|nil watch nil: with a function, `err`.
 ---@return stillpoint.Error|nil err
 function Collection:watch(opts, fn)
-  local watch, err = Watch.open(self._link, self.name, opts, fn, 4)
-  return watch, err
+  local watch, err, _, closes = Watch.open(self._link, self.name, opts, fn, 4)
+  return watch, err, nil, closes
 end
 
 function Collection:__tostring()

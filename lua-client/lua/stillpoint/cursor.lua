@@ -51,7 +51,10 @@ end
 ---@param rev integer
 function Cursor:pass(position, rev)
   local behind, since = rev - self.at, self.link.core.now() - self.moved
-  if behind >= BEHIND_MAX and since >= PASS_EVERY_MIN or behind > 0 and since >= PASS_EVERY_MAX then
+  if self.wanted then
+    -- What was to be written before failed.
+    self:send()
+  elseif behind >= BEHIND_MAX and since >= PASS_EVERY_MIN or behind > 0 and since >= PASS_EVERY_MAX then
     self:move(position, rev)
   end
 end

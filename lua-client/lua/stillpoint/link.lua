@@ -284,7 +284,9 @@ function Link:poll(seconds)
     self:settle_lost()
   end
   local raised = self:tick()
-  raised = protect.attempt(raised, mailbox.run, mailbox)
+  if mailbox:is_waiting() then
+    raised = protect.attempt(raised, mailbox.run, mailbox)
+  end
   protect.reraise(raised)
   -- The driver may have come with the first handler.
   driver = self.driver

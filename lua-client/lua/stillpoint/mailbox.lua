@@ -52,7 +52,8 @@ end
 
 local function do_jobs(box, key)
   local queue = box.queues[key]
-  while queue do
+  -- A job may close the store, and then there is nothing to be told any more.
+  while queue and box.link.handle do
     local job = queue[queue.first]
     queue[queue.first] = nil
     queue.first = queue.first + 1

@@ -170,8 +170,8 @@ function Store:session()
   return (link.core.session(link.handle))
 end
 
----Has a function called when something happens; run by `poll`, `run` and the event loop, see stillpoint.events. nil takes
----the handler away. Types:
+---Has a function called when something happens; run by `poll`, `run` and the event loop, see stillpoint.events. nil
+---takes the handler away. Types:
 ---
 ---    release_wanted   somebody waits for a document that this session claimed; unless the handler returns true (and
 ---                     sees to it), the document is then saved and released
@@ -199,12 +199,8 @@ end
 ---@return stillpoint.Watch|nil watch
 ---@return stillpoint.Error|nil err
 function Store:watch(opts, fn)
-  local watch, err = Watch.open(open_link(self), nil, opts, fn, 4)
-  if fn then
-    return watch, err
-  end
-  -- The fourth is what a `for` of Lua 5.4 closes when it is left.
-  return watch, nil, nil, watch
+  local watch, err, _, closes = Watch.open(open_link(self), nil, opts, fn, 4)
+  return watch, err, nil, closes
 end
 
 ---Sets a timer, in place of one of the same name. It is kept in the store, and fires at an instance of this session's
@@ -241,7 +237,7 @@ function Store:once(name)
     error(("name: 1 to %d bytes expected, got %d"):format(ONCE_BYTES_MAX, #name), 2)
   end
   local link = open_link(self)
-  return ("%.0f:%s"):format(tonumber(tostring(link.core.info(link.handle).revision)), name)
+  return ("%.0f:"):format(link.core.info(link.handle).revision) .. name
 end
 
 ---@class stillpoint.CloseOptions
@@ -250,8 +246,8 @@ end
 ---@field deadline number|nil Seconds for all of it; the store's unless given.
 local CLOSE = { keep_claims = "boolean", linger = "seconds", deadline = "seconds" }
 
----Has claimed documents saved, waits for what is in flight, ends the session (its claims are free then, unless kept for a
----successor), closes. Every later use raises; closing again is fine.
+---Has claimed documents saved, waits for what is in flight, ends the session (its claims are free then, unless kept for
+---a successor), closes. Every later use raises; closing again is fine.
 ---@param how? number|stillpoint.CloseOptions Seconds to wait, or options; the store's deadline unless given.
 ---@return true|nil ok
 ---@return stillpoint.Error|nil err

@@ -127,13 +127,17 @@ function Timers:handle(id, firing, pause)
     raised = protect.attempt(nil, self.events.handle, self.events, "timer", firing)
     firing._handled = not raised
   end
+  if not self.link.handle then
+    -- The handler closed the store; so the firing goes to a successor.
+    return protect.reraise(raised)
+  end
   if firing._handled and not firing.finished then
     local ok, err = firing:finish()
     firing.finished = ok or OVER[err.reason] or false
   end
   if firing.finished then
     self:forget(id, firing)
-  elseif self.link.handle then
+  else
     self.link:later(pause, function()
       self:post(id, firing, math.min(pause * 2, PAUSE_MAX))
       self.link.mailbox:run()

@@ -297,6 +297,8 @@ end
 ---@param level integer As for `check`, seen from here.
 ---@return stillpoint.Watch|nil watch Without a callback there always is one; `next` then tells what is wrong with it.
 ---@return stillpoint.Error|nil err
+---@return nil
+---@return stillpoint.Watch|nil closes What a `for` of Lua 5.4 closes when it is left; only without a callback.
 function Watch.open(link, collection, opts, fn, level)
   opts = opts == nil and {} or opts
   check.options(opts, OPTIONS, level)
@@ -323,7 +325,7 @@ function Watch.open(link, collection, opts, fn, level)
   end
   if not fn then
     watch._err = err
-    return watch
+    return watch, nil, nil, watch
   elseif err or is_over(watch) then
     return nil, err or failure.new("aborted", "the watch was closed")
   end
