@@ -1,7 +1,7 @@
 //! Makes the data directory that `tests/store/fixture.rs` opens for ever, and the list of what is in it:
 //!
 //! ```text
-//! cargo run -p stillpoint-store-server --example make-fixture -- migrations/fixtures/format-1
+//! cargo run -p stillpoint-store-server --example make-fixture -- migrations/fixtures/format-2
 //! ```
 //!
 //! The directory must not exist yet: a fixture is made once per format, by the first program that writes it.
@@ -9,14 +9,17 @@
 use std::{env, fs, path::Path, sync::Arc, thread, time::Duration};
 
 use stillpoint_proto::v1::{
-    AddStep, DeleteOp, Durability, Op, PatchOp, PatchStep, Path as Place, PathSegment, PutOp,
-    RecordKey, TxnOp, op, op_result::Kind, patch_step, path_segment::Segment,
+    AddStep, ClaimOp, DeleteOp, Durability, OnceKey, Op, PatchOp, PatchStep, Path as Place,
+    PathSegment, PutOp, RecordKey, SetCursorOp, SetTimerOp, TxnOp, op, op_result::Kind, patch_step,
+    path_segment::Segment,
 };
 use stillpoint_store_server::{
     config::{Config, EngineKind},
     store::{
         Store,
+        feed::Position,
         request::{Job, WriteItem, WriterKey},
+        session::{Open, Session, SessionChange},
     },
 };
 
@@ -37,6 +40,7 @@ fn main() {
     let mut fixture = Fixture {
         store: Store::open(config(work.path())).unwrap(),
         sequence: 0,
+        session: None,
     };
     fixture.old_part();
     fixture.wait_for_checkpoint();
@@ -67,6 +71,7 @@ fn config(dir: &Path) -> Config {
 struct Fixture {
     store: Store,
     sequence: u64,
+    session: Option<Session>,
 }
 
 /// A thousand years less some: the longest lifetime.
@@ -103,6 +108,8 @@ const VALUES: [&str; 24] = [
 impl Fixture {
     /// What will be in the checkpoint only.
     fn old_part(&mut self) {
+        self.open_session();
+        self.claim("lock", "in the checkpoint");
         for (n, text) in VALUES.iter().enumerate() {
             self.put("world", "values", format!("{n:02}").as_bytes(), text);
         }
@@ -167,6 +174,64 @@ impl Fixture {
         );
         self.delete("world", "player", "5");
         self.put("world", "player", b"5", r#"{"gold": 0, "again": true}"#);
+        self.open_session();
+        self.claim("player", "0");
+        self.send(
+            "world",
+            op::Kind::SetTimer(SetTimerOp {
+                name: "respawn".into(),
+                due_ms: 1_000_000,
+                period_ms: 60_000,
+                payload: common::value(r#"{"boss": 3}"#),
+                owner: common::key("player", "0"),
+                ..SetTimerOp::default()
+            }),
+        );
+        let position = Position {
+            incarnation: 1,
+            revision: 7,
+            seq: 7,
+        };
+        self.send(
+            "world",
+            op::Kind::SetCursor(SetCursorOp {
+                name: "guild-cache".into(),
+                position: position.encode(),
+            }),
+        );
+        let once = OnceKey {
+            name: "trade-77".into(),
+            since_revision: 0,
+        };
+        if let Some(kind) = add("player", "1", 1).kind {
+            self.send_named("world", kind, Some(once));
+        }
+    }
+
+    /// Opens `battle/battle-3`, or takes it over.
+    fn open_session(&mut self) {
+        let open = SessionChange::Open(Open {
+            service: "battle".into(),
+            instance: "battle-3".into(),
+            expected_fence: self.session.as_ref().map_or(0, |session| session.fence),
+            ttl_ms: 10_000,
+            labels: [("zone".to_owned(), "eu".to_owned())].into(),
+            code_version: "1.4.2".into(),
+            client_name: "the fixture".into(),
+        });
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        (self.store).change_session("world", open, move |opened| drop(sender.send(opened)));
+        self.session = receiver.recv().unwrap().unwrap();
+    }
+
+    fn claim(&mut self, collection: &str, key: &'static str) {
+        self.send(
+            "world",
+            op::Kind::Claim(ClaimOp {
+                key: common::key(collection, key),
+                ..ClaimOp::default()
+            }),
+        );
     }
 
     fn wait_for_checkpoint(&self) {
@@ -208,12 +273,18 @@ impl Fixture {
 
     /// Every write has a number, as those of clients have.
     fn send(&mut self, namespace: &str, kind: op::Kind) {
+        self.send_named(namespace, kind, None);
+    }
+
+    fn send_named(&mut self, namespace: &str, kind: op::Kind, once: Option<OnceKey>) {
         self.sequence += 1;
+        // The session is one of `world`.
+        let session = self.session.as_ref().filter(|_| namespace == "world");
         let (sender, receiver) = crossbeam_channel::bounded(1);
         self.store.submit(Job {
             namespace: Arc::from(namespace),
-            session: Arc::from(""),
-            fence: 0,
+            session: session.map_or_else(|| "".into(), |session| session.id.clone()),
+            fence: session.map_or(0, |session| session.fence),
             items: vec![WriteItem {
                 op: Op { kind: Some(kind) },
                 writer: Some(WriterKey {
@@ -221,7 +292,7 @@ impl Fixture {
                     sequence: self.sequence,
                     first_incomplete: self.sequence,
                 }),
-                once: None,
+                once,
                 durability: Durability::Unspecified,
                 deadline: None,
             }],

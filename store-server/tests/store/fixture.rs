@@ -1,15 +1,17 @@
-//! A data directory of format 1 is kept in this repository, with a list of what is in it. It must open for ever.
+//! A data directory of each format is kept in this repository, with a list of what is in it. They must open for ever.
 //!
-//! It was made with `cargo run -p stillpoint-store-server --example make-fixture`, is as a killed server leaves it, and
-//! begins with a checkpoint, since the oldest part of its log is gone. It is never made anew; a new format gets its own.
+//! Each was made with `cargo run -p stillpoint-store-server --example make-fixture`, is as a killed server leaves it, and
+//! begins with a checkpoint, since the oldest part of its log is gone. None is ever made anew; a new format gets its own.
 
 use std::{fs, path::PathBuf};
 
+use stillpoint_proto::v1::op_result::Kind;
 use stillpoint_store_server::{config::EngineKind, store::Store};
 
 use crate::{
     common::{ENGINES, NAMESPACE, config, copy_dir, put, segments},
     listing::listing,
+    world::{named, send},
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -17,37 +19,88 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(fixtures).join(name)
 }
 
+const FORMATS: [&str; 2] = ["format-1", "format-2"];
+
 #[test]
-fn a_data_directory_of_format_1_opens_with_every_record_and_revision() {
-    let expected = fs::read_to_string(fixture("format-1.txt")).unwrap();
-    for engine in ENGINES {
-        let dir = tempfile::tempdir().unwrap();
-        copy_dir(&fixture("format-1"), dir.path());
-        for _ in 0..2 {
-            let store = Store::open(config(dir.path(), engine)).unwrap();
-            assert_eq!(listing(&store), expected, "{engine:?}");
-            store.close();
+fn a_data_directory_of_each_format_opens_with_all_that_is_in_it() {
+    for format in FORMATS {
+        let expected = fs::read_to_string(fixture(&format!("{format}.txt"))).unwrap();
+        for engine in ENGINES {
+            let dir = tempfile::tempdir().unwrap();
+            copy_dir(&fixture(format), dir.path());
+            for _ in 0..2 {
+                let store = Store::open(config(dir.path(), engine)).unwrap();
+                assert_eq!(listing(&store), expected, "{format}, {engine:?}");
+                store.close();
+            }
         }
     }
 }
 
 #[test]
-fn a_data_directory_of_format_1_takes_new_commits_behind_the_old() {
+fn a_data_directory_of_each_format_takes_new_commits_behind_the_old() {
+    for format in FORMATS {
+        let dir = tempfile::tempdir().unwrap();
+        copy_dir(&fixture(format), dir.path());
+        let store = Store::open(config(dir.path(), EngineKind::Sled)).unwrap();
+        let before = store.status().log.last_seq;
+        store.execute(NAMESPACE, put("new", "1")).unwrap();
+        assert_eq!(store.status().log.last_seq, before + 1);
+        store.close();
+    }
+}
+
+#[test]
+fn a_directory_of_an_older_format_has_the_number_of_ours_once_it_was_opened() {
     let dir = tempfile::tempdir().unwrap();
     copy_dir(&fixture("format-1"), dir.path());
+    let number = || {
+        let text = fs::read_to_string(dir.path().join("store.toml")).unwrap();
+        let line = text.lines().find(|line| line.starts_with("format"));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(number(), "format = 1");
     let store = Store::open(config(dir.path(), EngineKind::Sled)).unwrap();
-    let before = store.status().log.last_seq;
-    store.execute(NAMESPACE, put("new", "1")).unwrap();
-    assert_eq!(store.status().log.last_seq, before + 1);
+    // An older program refuses it by this, before anything of ours is written.
+    assert_eq!(number(), "format = 2");
     store.close();
 }
 
 #[test]
-fn the_fixture_has_all_parts_of_the_format() {
-    let dir = fixture("format-1");
-    assert!(segments(&dir).len() >= 3, "sealed segments and an open one");
-    let checkpoints = fs::read_dir(dir.join("checkpoint")).unwrap().count();
-    assert_eq!(checkpoints, 1);
-    assert!(!dir.join("log/00000000000000000001.log").exists());
-    assert!(!dir.join("view").exists(), "the view is made from the rest");
+fn a_named_write_of_format_2_is_not_done_again() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_dir(&fixture("format-2"), dir.path());
+    let mut config = config(dir.path(), EngineKind::Sled);
+    // As if it had been done a moment ago.
+    config.log.dedup_window_secs = 1000 * 366 * 86_400;
+    let store = Store::open(config).unwrap();
+    let before = store.status().log.last_seq;
+    let repeated = send(&store, None, named("trade-77", 0, put("any", "1"))).unwrap();
+    assert!(
+        matches!(repeated, Kind::Patch(_)),
+        "the first answer: {repeated:?}"
+    );
+    assert_eq!(store.status().log.last_seq, before);
+    store.close();
+}
+
+#[test]
+fn the_fixtures_have_all_parts_of_their_formats() {
+    for format in FORMATS {
+        let dir = fixture(format);
+        assert!(segments(&dir).len() >= 3, "sealed segments and an open one");
+        let checkpoints = fs::read_dir(dir.join("checkpoint")).unwrap().count();
+        assert_eq!(checkpoints, 1);
+        assert!(!dir.join("log/00000000000000000001.log").exists());
+        assert!(!dir.join("view").exists(), "the view is made from the rest");
+    }
+    let listed = fs::read_to_string(fixture("format-2.txt")).unwrap();
+    for part in [
+        "session battle",
+        "owns ",
+        "Timer battle",
+        "Cursor guild-cache",
+    ] {
+        assert!(listed.contains(part), "{part}");
+    }
 }

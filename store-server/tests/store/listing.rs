@@ -3,7 +3,11 @@
 use std::fmt::Write;
 
 use stillpoint_proto::v1::{ListCollectionsOp, Op, Record, ScanOp, op, op_result};
-use stillpoint_store_server::store::Store;
+use stillpoint_store_server::store::{
+    Store,
+    keys::{self, System},
+    session::Session,
+};
 
 use crate::notation;
 
@@ -25,8 +29,70 @@ pub fn listing(store: &Store) -> String {
                 .unwrap();
             }
         }
+        write_own(store, name, &mut text);
     }
     text
+}
+
+/// Timers and cursors that fixtures have.
+const OWN: [(System, &[u8]); 2] = [
+    (System::Timer, b"battle\0respawn"),
+    (System::Cursor, b"guild-cache"),
+];
+
+/// What the store keeps in a namespace itself: sessions with their claims, timers, cursors.
+fn write_own(store: &Store, namespace: &str, text: &mut String) {
+    let reader = store.reader();
+    let index = store.index();
+    let mut sessions: Vec<_> = (index.sessions())
+        .filter(|(of, _)| &***of == namespace)
+        .map(|(_, session)| session)
+        .collect();
+    sessions.sort_by_key(|session| session.identity());
+    for session in sessions {
+        let Session {
+            id,
+            service,
+            instance,
+            fence,
+            resume_token,
+            ttl_ms,
+            holders,
+            opened_ms,
+            held_since_ms,
+            linger_ms,
+            labels,
+            code_version,
+            client_name,
+            incarnation,
+        } = &**session;
+        writeln!(
+            text,
+            "  session {service} {instance}: {id} fence {fence} token {resume_token:?} ttl {ttl_ms} holders {holders} \
+             opened {opened_ms} held since {held_since_ms} linger {linger_ms:?} labels {labels:?} code {code_version} \
+             client {client_name} incarnation {incarnation}"
+        )
+        .unwrap();
+        let mut claims: Vec<_> = index.claims_of(&session.id).collect();
+        claims.sort();
+        for key in claims {
+            let token = index.token(namespace, index.claim(key).unwrap());
+            writeln!(text, "    owns {} token {token}", key.escape_ascii()).unwrap();
+        }
+    }
+    for (system, name) in OWN {
+        let key = keys::system(namespace, system, name);
+        if let Some(record) = reader.record(&key).unwrap() {
+            // A cursor's value is no MessagePack.
+            let (rev, value) = (record.mod_rev, record.value.escape_ascii());
+            writeln!(
+                text,
+                "  {system:?} {}: revision {rev} {value}",
+                name.escape_ascii()
+            )
+            .unwrap();
+        }
+    }
 }
 
 fn line(record: &Record) -> String {
