@@ -398,6 +398,9 @@ peer_test("a fenced process cannot move a cursor: its watch ends", function(open
   local old = open "b1"
   local players = old:collection "player"
   local watch = players:watch { cursor = "c" }
+  await("the cursor is where the watch began", function()
+    return not watch._feed.cursor.flight
+  end, old)
   local new = open("b1", { takeover = true })
   assert(new:collection("player"):put("1", 1))
   equal(take(watch, 1), { "put 1=1" })
