@@ -9,6 +9,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use bytes::Bytes;
 use stillpoint_proto::v1::{
     ResponseHeader, ResyncBegin, ResyncEnd, StoreError, WatchBookmark, WatchRequest, WatchResponse,
     WatchStarted, watch_response::Kind,
@@ -80,11 +81,12 @@ impl WatchStream {
         match first {
             None => {
                 let position = stream.watch()?.position();
-                stream.push(started, Some(position));
+                stream.push(started, position);
             }
             Some(reason) => {
                 // Who comes back before the state is whole must get it then, so there is no place to come back to.
-                stream.push(started, None);
+                let revision = stream.watch()?.position().revision;
+                stream.push_resync(started, revision);
                 stream.tell_state(reason)?;
             }
         }
@@ -130,10 +132,10 @@ impl WatchStream {
                 let tells = tells.into_iter().filter(|tell| !tell.is_own).collect();
                 let end = self.watch()?.position();
                 for packed in pack::commits(tells, end, self.bytes_max) {
-                    self.push(packed.kind, Some(packed.position));
+                    self.push(packed.kind, packed.position);
                 }
                 if self.outbox.is_empty() && Instant::now() >= until {
-                    self.push(Kind::Bookmark(WatchBookmark {}), Some(end));
+                    self.push(Kind::Bookmark(WatchBookmark {}), end);
                 }
                 Ok(())
             }
@@ -162,7 +164,7 @@ impl WatchStream {
         if position.seq >= until_seq {
             // The pages may have what is not durable yet.
             self.wait_until_told(until_seq).await?;
-            self.push(Kind::ResyncEnd(ResyncEnd {}), Some(position));
+            self.push(Kind::ResyncEnd(ResyncEnd {}), position);
             return Ok(());
         }
         let soon = Instant::now() + BOOKMARK_AFTER;
@@ -237,22 +239,24 @@ impl WatchStream {
         self.watch.as_deref_mut().ok_or_else(stopping)
     }
 
-    fn push(&mut self, kind: Kind, position: Option<Position>) {
-        let revision = position.map_or(0, |position| position.revision);
+    /// Tells what leaves the watch at a position.
+    fn push(&mut self, kind: Kind, position: Position) {
+        self.send(kind, position.revision, position.encode());
+    }
+
+    /// Tells what is of no use to who does not hear the rest of the state, so there is no place to come back to.
+    fn push_resync(&mut self, kind: Kind, revision: u64) {
+        self.send(kind, revision, Bytes::new());
+    }
+
+    fn send(&mut self, kind: Kind, revision: u64, position: Bytes) {
         self.outbox.push_back(WatchResponse {
             header: Some(ResponseHeader {
                 revision,
                 ..self.header.clone()
             }),
-            position: position.map_or_else(Default::default, |position| position.encode()),
+            position,
             kind: Some(kind),
         });
-    }
-
-    fn push_resync(&mut self, kind: Kind, revision: u64) {
-        self.push(kind, None);
-        if let Some(header) = self.outbox.back_mut().and_then(|m| m.header.as_mut()) {
-            header.revision = revision;
-        }
     }
 }
