@@ -196,6 +196,12 @@ async fn serve_data(
         health_reporter
             .set_not_serving::<StateServiceServer<StateApi>>()
             .await;
+        health_reporter
+            .set_not_serving::<SessionServiceServer<SessionApi>>()
+            .await;
+        health_reporter
+            .set_not_serving::<WatchServiceServer<WatchApi>>()
+            .await;
     };
     let served = Server::builder()
         .initial_stream_window_size(WINDOW_BYTES)

@@ -9,8 +9,8 @@
 //!
 //! A claim that has to wait for its record's owner waits in a task of its own, which ends with the Pipeline.
 //!
-//! Items of one lane keep their order: the writer keeps that of writes by itself, so only an item behind which a read
-//! must wait is held back here, until the lane's writes before it are answered.
+//! Items of one lane keep their order: the writer keeps that of writes by itself, so only a read, what comes behind one,
+//! and what comes behind a claim that may wait is held back here, until the lane's writes before it are answered.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -83,6 +83,8 @@ struct Caller {
 #[derive(Default)]
 struct Lane {
     writes: usize,
+    /// One of the writes is a claim that may have to wait, and what comes later in the lane waits with it.
+    may_wait: bool,
     held: Vec<Admitted>,
 }
 
@@ -339,7 +341,7 @@ impl Pipeline {
         let is_read = is_read(&admitted.item);
         if admitted.item.lane != 0
             && let Some(lane) = self.lanes.get_mut(&admitted.item.lane)
-            && (is_read || !lane.held.is_empty())
+            && (is_read || lane.may_wait || !lane.held.is_empty())
         {
             lane.held.push(admitted);
             return;
@@ -371,9 +373,6 @@ impl Pipeline {
         let Some(caller) = &mut self.caller else {
             return;
         };
-        if item.lane != 0 {
-            self.lanes.entry(item.lane).or_default().writes += 1;
-        }
         caller.first_incomplete = caller.first_incomplete.max(item.first_incomplete);
         let asked = if item.durability == 0 {
             caller.durability
@@ -391,10 +390,16 @@ impl Pipeline {
             durability: Durability::try_from(asked).unwrap_or_default(),
             deadline,
         };
+        let wait = WaitingClaim::of(&mut write).map(Box::new);
+        if item.lane != 0 {
+            let lane = self.lanes.entry(item.lane).or_default();
+            lane.writes += 1;
+            lane.may_wait |= wait.is_some();
+        }
         writes.tags.push(Tag {
             id: item.id,
             lane: item.lane,
-            wait: WaitingClaim::of(&mut write).map(Box::new),
+            wait,
         });
         writes.items.push(write);
     }
@@ -444,7 +449,7 @@ impl Pipeline {
         }
     }
 
-    /// Has a claim wait. It keeps its credit meanwhile, and its lane's reads wait behind it.
+    /// Has a claim wait. It keeps its credit meanwhile, and its lane waits behind it.
     fn wait(&mut self, id: u64, lane: u64, claim: WaitingClaim) {
         let Some(caller) = &self.caller else {
             return;

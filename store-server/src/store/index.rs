@@ -212,8 +212,26 @@ impl Index {
         self.sessions.values().map(HashMap::len).sum()
     }
 
-    /// Whether a session is the caller's to write with. One that is over, or has a successor, is not.
+    /// Whether a session is the caller's to write with. One that is over, has a successor, or was left to one, is not.
     pub fn check_fence(
+        &self,
+        namespace: &str,
+        id: &str,
+        fence: u64,
+    ) -> Result<&Arc<Session>, StoreError> {
+        let session = self.session_at(namespace, id, fence)?;
+        if session.linger_ms.is_some() {
+            let message = format!(
+                "{} was closed and left to a successor: open it anew",
+                session.identity()
+            );
+            return Err(StoreError::new(Reason::SessionExpired, message));
+        }
+        Ok(session)
+    }
+
+    /// The session that was opened with this fence, if it is not over and has no successor. Its holder may have left it.
+    pub fn session_at(
         &self,
         namespace: &str,
         id: &str,
@@ -266,12 +284,21 @@ impl Index {
         self.claims.len()
     }
 
-    /// View keys of timers that are due at `now_ms` or before, and when each is, the earliest first.
-    pub fn timers_due(&self, now_ms: u64) -> impl Iterator<Item = (&Bytes, &Due)> {
-        let due = self
-            .due
-            .iter()
-            .take_while(move |(due_ms, _)| *due_ms <= now_ms);
+    /// When a timer is due, by view key of its record.
+    pub fn timer(&self, key: &[u8]) -> Option<&Due> {
+        self.due_of.get(key)
+    }
+
+    /// View keys of timers that are due after `after_ms`, and at `until_ms` at the latest, and when each is, the earliest
+    /// first.
+    pub fn timers_due_after(
+        &self,
+        after_ms: u64,
+        until_ms: u64,
+    ) -> impl Iterator<Item = (&Bytes, &Due)> {
+        let from = (after_ms.saturating_add(1), Bytes::new());
+        let until = (until_ms.max(after_ms).saturating_add(1), Bytes::new());
+        let due = self.due.range(from..until);
         due.filter_map(|(_, key)| self.due_of.get_key_value(key))
     }
 

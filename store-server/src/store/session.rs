@@ -156,13 +156,13 @@ pub fn change(
             fence,
             linger_ms,
         } => {
-            let mut session = Session::clone(index.check_fence(namespace, id, *fence)?);
+            let mut session = Session::clone(index.session_at(namespace, id, *fence)?);
             session.linger_ms = Some(*linger_ms);
             put(draft, namespace, &session)?;
             Ok(Some(session))
         }
         SessionChange::End { id, fence } => {
-            let session = index.check_fence(namespace, id, *fence)?;
+            let session = index.session_at(namespace, id, *fence)?;
             draft.delete(&keys::system(
                 namespace,
                 System::Session,

@@ -55,7 +55,7 @@ fn next_due(result: Result<Kind, StoreError>) -> u64 {
 /// Names of the timers that are due, and when, in the order of the index.
 fn due(store: &Store, now_ms: u64) -> Vec<(String, u64)> {
     let index = store.index();
-    let due = index.timers_due(now_ms).map(|(view_key, due)| {
+    let due = index.timers_due_after(0, now_ms).map(|(view_key, due)| {
         let (_, _, name) = keys::split_system(view_key).unwrap();
         let (service, name) = split_timer_name(name).unwrap();
         (format!("{service}:{}", name.escape_ascii()), due.due_ms)
@@ -119,7 +119,7 @@ fn a_timer_is_kept_as_it_was_set() {
     };
     in_all_lives(set_timer, |store, ()| {
         let index = store.index();
-        let (view_key, due) = index.timers_due(DUE_MS).next().unwrap();
+        let (view_key, due) = index.timers_due_after(0, DUE_MS).next().unwrap();
         assert_eq!(due.owner, Some(keys::record(NAMESPACE, "zone", b"7")));
         let view_key = view_key.clone();
         // Who holds the index takes no reader.

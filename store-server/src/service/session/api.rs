@@ -37,8 +37,7 @@ impl SessionApi {
         store.check_context(&context)?;
         let session = {
             let index = store.index();
-            let found =
-                index.check_fence(&context.namespace, &context.session_id, context.fence)?;
+            let found = index.session_at(&context.namespace, &context.session_id, context.fence)?;
             found.clone()
         };
         let longest = Duration::from_secs(store.config().sessions.ttl_max_secs);
@@ -69,7 +68,7 @@ impl SessionService for SessionApi {
         &self,
         request: Request<OpenSessionRequest>,
     ) -> Result<Response<OpenSessionResponse>, Status> {
-        let opened = open(&self.hub, request.into_inner()).await;
+        let opened = open(&self.hub, request.into_inner(), self.stopping.clone()).await;
         opened.map(Response::new).map_err(|error| error.to_status())
     }
 

@@ -5,17 +5,35 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use stillpoint_proto::v1::{
     AttachRequest, AttachResponse, Attached, Reason, ResponseHeader, ShuttingDown, StoreError,
-    attach_response::Kind,
+    TimerFired, attach_response::Kind,
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tonic::{Status, Streaming};
 
 use super::{
-    hub::{Attachment, Hub},
-    presence::{Message, Unsaved},
+    SessionKey,
+    hub::Hub,
+    presence::{self, Link, Message, UNREAD_MAX, Unsaved},
 };
+
+/// A holder's place at the hub, from attaching until it is dropped.
+#[derive(Debug)]
+struct Attachment {
+    hub: Arc<Hub>,
+    key: SessionKey,
+    fence: u64,
+    number: u64,
+    /// What the holder is told. Ends when another stream of the holder has taken its place, or it has not been read.
+    inbox: mpsc::Receiver<Message>,
+    /// Records the session owns.
+    claims: u64,
+}
 
 /// The server's side of one Attach stream.
 pub struct Attach {
@@ -80,7 +98,12 @@ impl Attach {
                     let kind = match message {
                         Message::ReleaseWanted(wish) => Kind::ReleaseWanted(wish),
                         Message::ClaimLost(lost) => Kind::ClaimLost(lost),
-                        Message::TimerFired(fired) => Kind::TimerFired(fired),
+                        Message::TimerDue { timer, due_ms } => {
+                            match self.attachment.firing(&timer, due_ms) {
+                                Some(fired) => Kind::TimerFired(fired),
+                                None => continue,
+                            }
+                        }
                         Message::Fenced(fenced) => {
                             self.over = true;
                             Kind::Fenced(fenced)
@@ -121,5 +144,74 @@ fn unsaved(request: &AttachRequest) -> Unsaved {
     Unsaved {
         documents: request.unsaved_documents,
         oldest_ms: request.oldest_unsaved_ms,
+    }
+}
+
+impl Hub {
+    /// A holder attaches. One that is attached already is replaced: it may have noticed that its connection broke before
+    /// this server did.
+    fn attach(
+        self: &Arc<Self>,
+        namespace: &str,
+        id: &str,
+        fence: u64,
+    ) -> Result<Attachment, StoreError> {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let index = self.store().index();
+        let session = index.check_fence(namespace, id, fence)?;
+        let key = SessionKey {
+            namespace: namespace.into(),
+            id: session.id.clone(),
+        };
+        state.note(&key.namespace, session, now);
+        // Another stream of the same holder may have been told what it did not hear.
+        state.timers.left(&key);
+        state.attachments += 1;
+        let number = state.attachments;
+        let (to, inbox) = mpsc::channel(UNREAD_MAX);
+        let link = Link::Attached(presence::Attached { number, to });
+        state.presences.set_link(&key, link, now);
+        if let Some(service) = state.presences.get(&key).map(|p| p.service_key(&key)) {
+            state.timers.came(service, index.claims_of(id));
+        }
+        state.tell_wishes(&index, &key, now);
+        let claims = index.claim_count_of(id) as u64;
+        drop(index);
+        drop(state);
+        self.wake();
+        Ok(Attachment {
+            hub: self.clone(),
+            key,
+            fence,
+            number,
+            inbox,
+            claims,
+        })
+    }
+}
+
+impl Attachment {
+    /// The holder was heard.
+    fn heard(&self, unsaved: Unsaved) {
+        let mut state = self.hub.state.lock();
+        if let Some(presence) = state.presences.get_mut(&self.key)
+            && (presence.attached()).is_some_and(|attached| attached.number == self.number)
+        {
+            presence.heard = Instant::now();
+            presence.unsaved = unsaved;
+        }
+    }
+
+    /// What the holder is told of a firing.
+    fn firing(&self, timer: &Bytes, due_ms: u64) -> Option<TimerFired> {
+        (self.hub).firing(&self.key, self.fence, timer, due_ms)
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.hub.state.lock().detach(&self.key, self.number);
+        self.hub.wake();
     }
 }

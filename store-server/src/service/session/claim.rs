@@ -10,7 +10,7 @@ use tokio::{
     time::{Duration, Instant, sleep_until},
 };
 
-use super::hub::{Hub, Place};
+use super::{handover::Place, hub::Hub};
 use crate::store::request::{Answers, Job, WriteItem};
 
 /// A claim that waits, if its record has an owner.
@@ -57,9 +57,11 @@ impl WaitingClaim {
         })
     }
 
-    /// Whether the answer to the first attempt says that the claim has to wait.
+    /// Whether the answer to an attempt says that the claim has to wait: somebody else owns the record. (That a repeat of
+    /// the claim was granted, and the record lost since, has no holder.)
     pub fn has_to_wait(result: &OpResult) -> bool {
-        matches!(&result.kind, Some(op_result::Kind::Error(error)) if error.reason() == Reason::NotOwner)
+        matches!(&result.kind, Some(op_result::Kind::Error(error))
+            if error.reason() == Reason::NotOwner && !error.holder.is_empty())
     }
 
     /// Waits until the record is free, or the time is over.

@@ -5,17 +5,22 @@
 //! was told to whom.
 //!
 //! - [`hub`]: brings the parts together; one task of it hears of what the store has changed.
-//! - `presence`: whether a session's holder is there. `waiters`: who waits for a record. `timers`: what fires where.
-//! - [`open`], [`attach`]: the two calls that wait. [`api`]: the service. [`claim`]: a claim that waits.
+//! - `presence`: whether a session's holder is there. [`seat`]: how that stands for a successor.
+//! - `waiters`, [`handover`]: who waits for a record, and what its owner is told. [`claim`]: a claim that waits.
+//! - `timers`, [`firing`]: what fires where.
+//! - [`open`], [`attach`]: the two calls that wait. [`api`]: the service.
 //! - `list`: what the operator is told.
 
 pub mod api;
 pub mod attach;
 pub mod claim;
+pub mod firing;
+pub mod handover;
 pub mod hub;
 mod list;
 pub mod open;
 mod presence;
+pub mod seat;
 mod timers;
 mod waiters;
 
@@ -30,4 +35,13 @@ pub struct SessionKey {
     pub namespace: Arc<str>,
     /// Its id.
     pub id: Arc<str>,
+}
+
+/// Names a service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceKey {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub service: Arc<str>,
 }

@@ -7,16 +7,20 @@ use stillpoint_proto::{
     v1::{OpenSessionRequest, OpenSessionResponse, Reason, StoreError},
 };
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{Instant, sleep_until},
 };
 
-use super::hub::{Held, Hub, Seat};
+use super::{
+    hub::Hub,
+    seat::{Held, Seat},
+};
 use crate::{
     config::SessionConfig,
     store::{
         Store,
         session::{Open, Session, SessionChange, identity},
+        wall_clock_ms,
     },
 };
 
@@ -34,6 +38,7 @@ const HEARTBEATS_PER_TTL: u64 = 3;
 pub async fn open(
     hub: &Arc<Hub>,
     request: OpenSessionRequest,
+    mut stopping: watch::Receiver<bool>,
 ) -> Result<OpenSessionResponse, StoreError> {
     let store = hub.store();
     let context = request.context.clone().unwrap_or_default();
@@ -43,6 +48,10 @@ pub async fn open(
     let identity = identity(&request.service, &request.instance);
     let wait_until = Instant::now() + Duration::from_millis(request.wait_ms.into());
     loop {
+        // A stopping server has no holders: whose session it is, they say to the one that is started in its place.
+        if *stopping.borrow() {
+            return Err(stopped());
+        }
         let (expected_fence, silent) = match hub.seat(&namespace, &identity) {
             Seat::Vacant => (0, None),
             Seat::Free { fence, silent } => (fence, Some(silent)),
@@ -50,7 +59,7 @@ pub async fn open(
                 (held.session.fence, Some(Duration::ZERO))
             }
             Seat::Held(held) => {
-                wait_for_change(held, wait_until).await?;
+                wait_for_change(held, wait_until, &mut stopping).await?;
                 continue;
             }
         };
@@ -132,32 +141,43 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// Waits until the holder may have gone. Refused when that takes too long.
-async fn wait_for_change(mut held: Held, wait_until: Instant) -> Result<(), StoreError> {
-    let until = held
-        .expected_until
-        .map_or(wait_until, |expected| expected.max(wait_until));
-    if until <= Instant::now() {
+async fn wait_for_change(
+    mut held: Held,
+    wait_until: Instant,
+    stopping: &mut watch::Receiver<bool>,
+) -> Result<(), StoreError> {
+    // A holder that has not come back by then is gone, however long the caller would wait for it.
+    let until = held.expected_until.unwrap_or(wait_until);
+    if held.expected_until.is_none() && until <= Instant::now() {
         return Err(refused(&held.session));
     }
     tokio::select! {
         // An error tells that the session is over.
         _ = held.changed.changed() => Ok(()),
         () = sleep_until(until) => match held.expected_until {
-            // The holder has not come back: look again.
             Some(_) => Ok(()),
             None => Err(refused(&held.session)),
         },
+        _ = stopping.wait_for(|stopping| *stopping) => Err(stopped()),
     }
 }
 
+fn stopped() -> StoreError {
+    let message = "the server is stopping: open the session when it is back";
+    StoreError::new(Reason::Unavailable, message)
+}
+
 fn refused(session: &Session) -> StoreError {
+    let held_ms = wall_clock_ms().saturating_sub(session.held_since_ms);
     let message = format!(
-        "{} is held by a living process{}: stop that one, open with its resume token, or with takeover = true",
+        "{} is held by a living process{}, for {:.1} s: stop that one, open with its resume token, or with takeover = \
+         true",
         session.identity(),
         match session.client_name.as_str() {
             "" => String::new(),
             name => format!(" ({name})"),
-        }
+        },
+        held_ms as f64 / 1000.0
     );
     let mut error = StoreError::new(Reason::NotOwner, message);
     error.holder = session.holder();

@@ -4,18 +4,20 @@
 //! yet: for a while it is *expected*, and nobody takes its place before that has passed.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    mem,
     sync::Arc,
     time::Duration,
 };
 
-use stillpoint_proto::v1::{ClaimLost, Fenced, ReleaseWanted, TimerFired};
+use bytes::Bytes;
+use stillpoint_proto::v1::{ClaimLost, Fenced, ReleaseWanted};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
 
-use super::SessionKey;
+use super::{ServiceKey, SessionKey};
 use crate::store::session::Session;
 
 /// What a holder is told.
@@ -26,7 +28,12 @@ pub enum Message {
     /// A record was taken from this session.
     ClaimLost(ClaimLost),
     /// A timer fires.
-    TimerFired(TimerFired),
+    TimerDue {
+        /// View key of the timer.
+        timer: Bytes,
+        /// When it was due, in milliseconds since 1970.
+        due_ms: u64,
+    },
     /// The session is not the receiver's any more. The last message.
     Fenced(Fenced),
 }
@@ -109,6 +116,14 @@ impl Presence {
         }
     }
 
+    /// Its service.
+    pub fn service_key(&self, key: &SessionKey) -> ServiceKey {
+        ServiceKey {
+            namespace: key.namespace.clone(),
+            service: self.session.service.as_str().into(),
+        }
+    }
+
     /// Says something to the holder, if it is there. Whether it can go on like that: a holder that does not read is cut
     /// off.
     #[must_use]
@@ -122,6 +137,8 @@ impl Presence {
 #[derive(Debug)]
 pub struct Presences {
     all: HashMap<SessionKey, Presence>,
+    /// The sessions whose holders are there, by number of the stream: who has been there longest is first.
+    there: HashMap<ServiceKey, BTreeMap<u64, SessionKey>>,
     /// When to look at the lifetime of each.
     checks: BTreeSet<(Instant, SessionKey)>,
     /// How long a holder is expected.
@@ -142,6 +159,7 @@ impl Presences {
     pub fn new(expected: Duration) -> Presences {
         Presences {
             all: HashMap::new(),
+            there: HashMap::new(),
             checks: BTreeSet::new(),
             expected,
         }
@@ -157,14 +175,40 @@ impl Presences {
         self.all.get_mut(key)
     }
 
-    /// The instance of a service that has been there longest.
-    pub fn longest_there(&self, namespace: &str, service: &str) -> Option<&SessionKey> {
-        let there = self.all.iter().filter_map(|(key, presence)| {
-            let attached = presence.attached()?;
-            let fits = *key.namespace == *namespace && presence.session.service == service;
-            fits.then_some((attached.number, key))
-        });
-        there.min_by_key(|(number, _)| *number).map(|(_, key)| key)
+    /// The instances of a service whose holders are there, first who has been there longest.
+    pub fn there(&self, service: &ServiceKey) -> impl Iterator<Item = &SessionKey> {
+        self.there
+            .get(service)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+    }
+
+    /// The holder of a session is there, or not.
+    pub fn set_link(&mut self, key: &SessionKey, link: Link, now: Instant) {
+        let Some(presence) = self.all.get_mut(key) else {
+            return;
+        };
+        let service = presence.service_key(key);
+        let before = mem::replace(&mut presence.link, link);
+        presence.heard = now;
+        presence.changed.send_replace(());
+        if let Some(after) = presence.attached() {
+            let there = self.there.entry(service.clone()).or_default();
+            there.insert(after.number, key.clone());
+        }
+        self.left(&service, &before);
+    }
+
+    /// A stream is not that of its session any more.
+    fn left(&mut self, service: &ServiceKey, link: &Link) {
+        if let Link::Attached(attached) = link
+            && let Some(there) = self.there.get_mut(service)
+        {
+            there.remove(&attached.number);
+            if there.is_empty() {
+                self.there.remove(service);
+            }
+        }
     }
 
     /// The server itself was held up for so long: what holders could not say meanwhile does not count.
@@ -199,16 +243,14 @@ impl Presences {
             return Noted::Known;
         }
         known.session = session.clone();
-        known.heard = now;
         known.unsaved = Unsaved::default();
-        known.changed.send_replace(());
-        let before = std::mem::replace(&mut known.link, if left { Link::Gone } else { expected });
-        let check_at = known.ends_at();
-        self.check(key, check_at);
-        if let Link::Attached(before) = before {
+        let check_at = now + known.lifetime();
+        if let Some(before) = known.attached() {
             // One that reads nothing learns it when it attaches again.
             let _ = before.to.try_send(Message::Fenced(fenced(session, left)));
         }
+        self.set_link(key, if left { Link::Gone } else { expected }, now);
+        self.check(key, check_at);
         Noted::Left
     }
 
@@ -218,6 +260,7 @@ impl Presences {
             return;
         };
         self.checks.remove(&(presence.check_at, key.clone()));
+        self.left(&presence.service_key(key), &presence.link);
         let message = format!(
             "session {} is over: it was closed, or silent for longer than its ttl; open a new one",
             key.id

@@ -1,0 +1,157 @@
+//! Records that go from one session to another: those who wait for one have their turn, and its owner is told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stillpoint_proto::v1::{ClaimLost, RecordKey};
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    SessionKey,
+    hub::{Hub, State},
+    presence::Message,
+    waiters::Waiter,
+};
+use crate::store::{index::Index, keys};
+
+/// A place among those who wait for a record, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    hub: Arc<Hub>,
+    key: Bytes,
+    number: u64,
+    turn: Arc<Notify>,
+}
+
+impl Hub {
+    /// Takes a place among those who wait for a record. The owner is asked to release it.
+    pub fn wait_for(
+        self: &Arc<Self>,
+        namespace: &str,
+        session: &Arc<str>,
+        name: &RecordKey,
+        until: Instant,
+        steals: bool,
+    ) -> Place {
+        let now = Instant::now();
+        let key = keys::record(namespace, &name.collection, &name.key);
+        let turn = Arc::new(Notify::new());
+        let waiter = Waiter {
+            session: session.clone(),
+            wanted_by: identity_of(session).into(),
+            name: name.clone(),
+            until,
+            steals,
+            turn: turn.clone(),
+        };
+        let wish = waiter.wish(now);
+        let mut state = self.state.lock();
+        let (number, is_first) = state.waiters.push(&key, waiter);
+        let owner = (self.store().index().claim(&key)).map(|claim| claim.session.clone());
+        match owner {
+            Some(owner) if owner != *session => {
+                let owner = SessionKey {
+                    namespace: namespace.into(),
+                    id: owner,
+                };
+                state.tell(&owner, Message::ReleaseWanted(wish));
+            }
+            Some(_) => turn.notify_one(),
+            // Who is before this one has been told to try.
+            None if is_first => turn.notify_one(),
+            None => {}
+        }
+        drop(state);
+        Place {
+            hub: self.clone(),
+            key,
+            number,
+            turn,
+        }
+    }
+}
+
+impl State {
+    /// A record has another owner, or none.
+    pub(super) fn claim_moved(
+        &mut self,
+        key: &Bytes,
+        before: Option<&str>,
+        after: Option<&str>,
+        now: Instant,
+    ) {
+        let Some((namespace, collection, name)) = keys::split_record(key) else {
+            return;
+        };
+        let session = |id: &str| SessionKey {
+            namespace: namespace.into(),
+            id: id.into(),
+        };
+        self.timers.owner_moved(key);
+        let Some(owner) = after else {
+            return self.waiters.call_first(key);
+        };
+        if let Some(before) = before
+            && before != owner
+        {
+            let lost = ClaimLost {
+                key: Some(RecordKey {
+                    collection: collection.into(),
+                    key: Bytes::copy_from_slice(name),
+                }),
+                taken_by: identity_of(owner).into(),
+            };
+            self.tell(&session(before), Message::ClaimLost(lost));
+        }
+        let mut wishes = Vec::new();
+        for waiter in self.waiters.of(key) {
+            if *waiter.session == *owner {
+                // It owns the record by another way: to claim it again is fine.
+                waiter.turn.notify_one();
+            } else {
+                wishes.push(waiter.wish(now));
+            }
+        }
+        for wish in wishes {
+            self.tell(&session(owner), Message::ReleaseWanted(wish));
+        }
+    }
+
+    /// Tells a holder that has come back who waits for its records.
+    pub(super) fn tell_wishes(&mut self, index: &Index, key: &SessionKey, now: Instant) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let claims = index.claims_of(&key.id);
+        let waiters = claims.flat_map(|claim| self.waiters.of(claim));
+        let others = waiters.filter(|waiter| waiter.session != key.id);
+        let wishes: Vec<_> = others.map(|waiter| waiter.wish(now)).collect();
+        for wish in wishes {
+            self.tell(key, Message::ReleaseWanted(wish));
+        }
+    }
+}
+
+/// `service/instance` of the session with this id.
+fn identity_of(id: &str) -> &str {
+    id.rsplit_once('/').map_or(id, |(identity, _)| identity)
+}
+
+impl Place {
+    /// Waits until there is a chance.
+    pub async fn turn(&self) {
+        self.turn.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.hub.state.lock();
+        // The turn may have been this one's: then it is the next one's.
+        if state.waiters.remove(&self.key, self.number)
+            && self.hub.store().index().claim(&self.key).is_none()
+        {
+            state.waiters.call_first(&self.key);
+        }
+    }
+}
