@@ -184,18 +184,20 @@ test("a for in a coroutine waits while others run", function(store)
   end
   local players = store:collection "player"
   local keys = {}
+  local function write()
+    for i = 1, 3 do
+      assert(players:put(tostring(i), i))
+      store:sleep(0.005)
+    end
+  end
   local reader = store:go(function()
-    for ev in players:watch() do
+    local watch = players:watch()
+    store:go(write)
+    for ev in watch do
       keys[#keys + 1] = ev.key
       if #keys == 3 then
         return "done"
       end
-    end
-  end)
-  store:go(function()
-    for i = 1, 3 do
-      assert(players:put(tostring(i), i))
-      store:sleep(0.005)
     end
   end)
   equal(reader:wait(SOON), "done")
