@@ -48,6 +48,8 @@ pub struct Claim {
 pub struct Due {
     /// In milliseconds since 1970.
     pub due_ms: u64,
+    /// The revision that wrote the timer. Two firings of a timer are never of one.
+    pub revision: u64,
     /// View key of the record whose owner it fires at.
     pub owner: Option<Bytes>,
 }
@@ -180,6 +182,7 @@ impl Index {
             let owner = timer.owner.as_ref();
             let due = Due {
                 due_ms: timer.due_ms,
+                revision: record.mod_rev,
                 owner: owner.map(|owner| keys::record(namespace, &owner.collection, &owner.key)),
             };
             self.due.insert((due.due_ms, key.clone()));

@@ -62,12 +62,10 @@ impl Hub {
 
     /// A timer was set, moved on or removed.
     pub(super) fn timer_changed(&self, state: &mut State, timer: &Bytes) {
-        state.timers.forget(timer);
-        // One that is due later is found when its time has come.
-        if let Some(due) = self.store().index().timer(timer)
-            && due.due_ms <= state.looked_ms
-        {
-            state.timer_due(timer, due);
+        match self.store().index().timer(timer) {
+            Some(due) if due.due_ms <= state.looked_ms => state.timer_due(timer, due),
+            // One that is due later is found when its time has come.
+            Some(_) | None => state.timers.forget(timer),
         }
     }
 
@@ -199,6 +197,6 @@ impl State {
             namespace: namespace.into(),
             service: service.into(),
         };
-        (self.timers).due(key, due.due_ms, service, due.owner.clone());
+        self.timers.due(key, due, service);
     }
 }

@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use bytes::Bytes;
 
 use super::{ServiceKey, SessionKey};
+use crate::store::index::Due;
 
 /// Firings that are due.
 #[derive(Debug, Default)]
@@ -30,6 +31,7 @@ pub struct Timers {
 #[derive(Debug)]
 struct Firing {
     due_ms: u64,
+    revision: u64,
     service: ServiceKey,
     place: Place,
     told_to: Option<SessionKey>,
@@ -56,15 +58,20 @@ struct Told {
 pub const TOLD_MAX: usize = 256;
 
 impl Timers {
-    /// A timer is due.
-    pub fn due(&mut self, timer: &Bytes, due_ms: u64, service: ServiceKey, owner: Option<Bytes>) {
+    /// A timer is due. News of that may come more than once.
+    pub fn due(&mut self, timer: &Bytes, due: &Due, service: ServiceKey) {
+        let known = self.firings.get(timer);
+        if known.is_some_and(|known| known.revision == due.revision) {
+            return;
+        }
         self.forget(timer);
-        let place = match owner {
-            Some(record) => Place::Record(record),
+        let place = match &due.owner {
+            Some(record) => Place::Record(record.clone()),
             None => Place::Service(service.clone()),
         };
         let firing = Firing {
-            due_ms,
+            due_ms: due.due_ms,
+            revision: due.revision,
             service,
             place,
             told_to: None,
@@ -236,6 +243,14 @@ mod tests {
         }
     }
 
+    fn due(due_ms: u64, owner: Option<Bytes>) -> Due {
+        Due {
+            due_ms,
+            revision: due_ms,
+            owner,
+        }
+    }
+
     fn timer(number: usize) -> Bytes {
         format!("t{number:04}").into()
     }
@@ -249,7 +264,7 @@ mod tests {
         let (mut timers, mail) = (Timers::default(), service("mail"));
         let count = TOLD_MAX + 2;
         for number in 0..count {
-            timers.due(&timer(number), number as u64, mail.clone(), None);
+            timers.due(&timer(number), &due(number as u64, None), mail.clone());
         }
         let place = timers.next_place().expect("something is due");
         let told = names(timers.tell(&place, &mail, &session("a")));
@@ -266,7 +281,7 @@ mod tests {
     #[test]
     fn what_a_session_was_told_is_told_to_another_when_it_goes() {
         let (mut timers, mail) = (Timers::default(), service("mail"));
-        timers.due(&timer(1), 5, mail.clone(), None);
+        timers.due(&timer(1), &due(5, None), mail.clone());
         let place = timers.next_place().expect("it is due");
         assert_eq!(names(timers.tell(&place, &mail, &session("a"))), [timer(1)]);
         assert!(timers.tell(&place, &mail, &session("b")).is_empty());
@@ -283,7 +298,7 @@ mod tests {
     fn a_firing_of_a_record_follows_its_owner_and_waits_for_one_of_its_service() {
         let (mut timers, zone) = (Timers::default(), service("zone"));
         let record = Bytes::from_static(b"w\0zone\x007");
-        timers.due(&timer(1), 5, zone.clone(), Some(record.clone()));
+        timers.due(&timer(1), &due(5, Some(record.clone())), zone.clone());
         let place = timers.next_place().expect("it is due");
         assert!(
             timers
@@ -298,5 +313,20 @@ mod tests {
         timers.owner_moved(&record);
         assert_eq!(timers.next_place(), None);
         assert!(timers.told_at.is_empty() && timers.told_to.is_empty());
+    }
+
+    #[test]
+    fn news_that_come_twice_fire_once_and_a_timer_set_anew_fires_again() {
+        let (mut timers, mail) = (Timers::default(), service("mail"));
+        let set = due(5, None);
+        timers.due(&timer(1), &set, mail.clone());
+        let place = timers.next_place().expect("it is due");
+        assert_eq!(names(timers.tell(&place, &mail, &session("a"))), [timer(1)]);
+        timers.due(&timer(1), &set, mail.clone());
+        assert_eq!(timers.next_place(), None);
+        let anew = Due { revision: 9, ..set };
+        timers.due(&timer(1), &anew, mail.clone());
+        assert_eq!(timers.next_place().as_ref(), Some(&place));
+        assert_eq!(names(timers.tell(&place, &mail, &session("a"))), [timer(1)]);
     }
 }
