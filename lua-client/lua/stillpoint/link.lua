@@ -1,15 +1,14 @@
 -- One connection, and who waits for what on it. Everything that is sent goes through here.
 --
 -- A call from the main program blocks in the core, which then drives the connection itself. A call from a coroutine
--- that a driver looks after (see stillpoint.driver) is submitted, and the coroutine sleeps on a *ticket*; `poll` hears
--- from the core which operations are done, and settles tickets and futures. It also hears what the store tells unasked
--- (see stillpoint.events). How all of it ends: stillpoint.closing.
+-- that a driver looks after (see stillpoint.driver) is submitted, and the coroutine sleeps on a *ticket*, which `poll`
+-- settles (see stillpoint.hearing). How all of it ends: stillpoint.closing.
 
 local Events = require "stillpoint.events"
 local Mailbox = require "stillpoint.mailbox"
 local Scheduler = require "stillpoint.scheduler"
 local failure = require "stillpoint.failure"
-local protect = require "stillpoint.protect"
+local hearing = require "stillpoint.hearing"
 
 ---@class stillpoint.Ticket
 ---@field link stillpoint.Link
@@ -28,7 +27,7 @@ local protect = require "stillpoint.protect"
 ---@field pending integer How many waiting coroutines and kept futures there are.
 ---@field submitted integer How many futures there were.
 ---@field seed integer Of random pauses.
----@field searched number When `settle_lost` last looked, by the core's clock.
+---@field searched number When operations that this process does not know were last looked for, by the core's clock.
 ---@field events stillpoint.Events Who hears of what the store tells unasked.
 ---@field mailbox stillpoint.Mailbox Runs the handlers.
 ---@field documents table<string, table> Claimed documents by collection .. "\0" .. key; weak.
@@ -44,24 +43,11 @@ Link.__index = Link
 
 local unpack = table.unpack or rawget(_G, "unpack")
 
----The longest time handed to the core at once, in seconds.
-local WAIT_MAX = 3600
-
----As long does `run` wait at once: between two waits Lua sees to signals, so that Ctrl-C ends a script.
-local RUN_WAIT_MAX = 1
-
 ---After so many submitted futures, those that nobody has any more are given up.
 local SWEEP_EVERY = 256
 
----While nothing is heard of, operations that this process does not know are looked for so often, in seconds.
-local SEARCH_EVERY = 1
-
 ---Longest pause between two attempts, in seconds.
 local BACKOFF_MAX = 0.05
-
-local function pack(...)
-  return { n = select("#", ...), ... }
-end
 
 ---@param core table
 ---@param handle any
@@ -223,16 +209,6 @@ function Link:note(id, future)
   end
 end
 
----Takes what is done, so that futures nobody has do not pile up in a program that never polls. Only while no callback
----and no coroutine waits: these belong to `poll`, and to a loop that watches the descriptor.
-function Link:sweep()
-  local id = self.core.next(self.handle)
-  while id do
-    self:settle(id)
-    id = self.core.next(self.handle)
-  end
-end
-
 ---Keeps a future alive until it is done.
 ---@param future stillpoint.Future
 function Link:keep(future)
@@ -252,70 +228,6 @@ function Link:release(future)
     self.kept[future] = nil
     self.pending = self.pending - 1
   end
-end
-
----Hears which operations are done and what the store tells: runs callbacks and handlers, resumes coroutines.
----@param seconds number How long to wait for the first.
----@return integer # How many things happened.
-function Link:poll(seconds)
-  local driver, core, mailbox = self.driver, self.core, self.mailbox
-  if driver and driver.patience then
-    seconds = driver:patience(seconds)
-  end
-  if self.tick_at then
-    seconds = math.min(seconds, math.max(self.tick_at - core.now(), 0))
-  end
-  local count = core.poll(self.handle, mailbox:is_waiting() and 0 or math.min(seconds, WAIT_MAX))
-  for _ = 1, count do
-    local id = self.handle and core.next(self.handle)
-    if not id then
-      break
-    end
-    self:settle(id)
-  end
-  for _ = 1, count do
-    local ev = self.handle and core.event(self.handle)
-    if not ev then
-      break
-    end
-    self.events:hear(ev)
-  end
-  if count == 0 and self.pending > 0 then
-    self:settle_lost()
-  end
-  local raised = self:tick()
-  if mailbox:is_waiting() then
-    raised = protect.attempt(raised, mailbox.run, mailbox)
-  end
-  protect.reraise(raised)
-  -- The driver may have come with the first handler.
-  driver = self.driver
-  if driver and driver.run_ready then
-    count = count + driver:run_ready()
-  end
-  return count
-end
-
----Calls those who asked to be called by each poll.
----@return any[]|nil raised
-function Link:tick()
-  self.tick_at = nil
-  if not self.handle or next(self.on_poll) == nil then
-    return nil
-  end
-  local now, objects, raised = self.core.now(), {}, nil
-  for object in pairs(self.on_poll) do
-    objects[#objects + 1] = object
-  end
-  for _, object in ipairs(objects) do
-    raised = protect.attempt(raised, function()
-      local again = object:_tick()
-      if again then
-        self.tick_at = math.min(self.tick_at or math.huge, now + again)
-      end
-    end)
-  end
-  return raised
 end
 
 ---Has an event loop look after the descriptor as long as there is something to be told, though nothing is waited for.
@@ -356,60 +268,8 @@ function Link:drive()
   return self.driver
 end
 
----@param id integer
-function Link:settle(id)
-  local ticket = self.tickets[id]
-  if ticket then
-    self.tickets[id] = nil
-    return self:wake(ticket)
-  end
-  local future = self.futures[id]
-  if future then
-    return future:done()
-  end
-  self.core.forget(self.handle, id)
-end
-
----Settles what the core will never tell of: in a forked process, the operations of the one before. Taking an answer
----tells; so it is asked for each, but seldom.
-function Link:settle_lost()
-  local core, now = self.core, self.core.now()
-  if now < self.searched + SEARCH_EVERY then
-    return
-  end
-  self.searched = now
-  local tickets, futures = {}, {}
-  for id, ticket in pairs(self.tickets) do
-    tickets[id] = ticket
-  end
-  for _, future in pairs(self.futures) do
-    futures[#futures + 1] = future
-  end
-  for id, ticket in pairs(tickets) do
-    local results = self.handle and self.tickets[id] and pack(core.take(self.handle, id)) or {}
-    if results[1] ~= nil then
-      self.tickets[id] = nil
-      ticket.results = results
-      self:wake(ticket)
-    end
-  end
-  for _, future in ipairs(futures) do
-    if self.handle then
-      future:done()
-    end
-  end
-end
-
----Polls until no coroutine and no callback waits any more, and nothing is to be told to a handler either.
-function Link:run()
-  self.stopped = false
-  while self.handle and not self.stopped do
-    local driver = self.driver
-    if self.pending == 0 and not (driver and driver.ready and driver:ready()) and not self.events:holds() then
-      return
-    end
-    self:poll(RUN_WAIT_MAX)
-  end
-end
+Link.poll = hearing.poll
+Link.run = hearing.run
+Link.sweep = hearing.sweep
 
 return Link
