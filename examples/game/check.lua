@@ -119,27 +119,48 @@ local function compare_world(parties, owner)
   return gold, items
 end
 
----Holds the journals against the trades; returns how many were started, acknowledged, refused, left open (the worker
----was killed before it heard how they ended), and how many of these are in the store.
+---What a worker says of its trades, by id: how each ended as far as it heard, "start" if it did not; and how many times
+---a successor took one up.
+local function read_journal(worker)
+  local outcomes, again = {}, 0
+  for what, id in journal.entries(worker) do
+    if what == "again" then
+      again = again + 1
+      outcomes[id] = outcomes[id] or "start"
+    elseif what == "refused" and outcomes[id] == "done" then
+      complain("trade %s was acknowledged, and refused when it was repeated", id)
+    elseif what == "start" or what == "done" or what == "refused" then
+      outcomes[id] = what
+    end
+  end
+  return outcomes, again
+end
+
+---Holds the journals and the desks against the trades; returns how many were started, acknowledged, refused, taken up
+---by a successor, left open (nobody heard yet how they ended), and how many of these are in the store.
 local function read_journals(by_id)
-  local count = { start = 0, done = 0, refused = 0, open = 0, open_present = 0 }
+  local count = { all = 0, start = 0, done = 0, refused = 0, again = 0, open_present = 0 }
   local known = {}
-  for worker in store:collection("worker"):scan() do
-    local open = {}
-    for what, id in journal.entries(worker) do
-      count[what] = count[what] + 1
-      known[id] = true
-      open[id] = what == "start" or nil
-      if what == "done" and not by_id[id] then
+  for worker, desk in store:collection("desk"):scan() do
+    local outcomes, again = read_journal(worker)
+    local told = 0
+    for id, outcome in pairs(outcomes) do
+      told, known[id] = told + 1, true
+      count[outcome] = count[outcome] + 1
+      if outcome == "done" and not by_id[id] then
         complain("trade %s was acknowledged and is lost", id)
-      elseif what == "refused" and by_id[id] then
+      elseif outcome == "refused" and by_id[id] then
         complain("trade %s was refused and has happened all the same", id)
+      elseif outcome == "start" and by_id[id] then
+        count.open_present = count.open_present + 1
       end
     end
-    for id in pairs(open) do
-      count.open = count.open + 1
-      count.open_present = count.open_present + (by_id[id] and 1 or 0)
+    -- A job that was laid on the desk and not begun.
+    local waits = desk.job and not outcomes[desk.job.id] and 1 or 0
+    if desk.number ~= told + waits then
+      complain("%s began %d trades, and on its desk there were %d", worker, told + waits, desk.number)
     end
+    count.all, count.again = count.all + told, count.again + again
   end
   for id in pairs(by_id) do
     if not known[id] then
@@ -170,10 +191,11 @@ end
 local function say(name, number)
   print(("%-24s %d"):format(name, number))
 end
-say("trades_started", count.start)
+say("trades_started", count.all)
 say("trades_acknowledged", count.done)
 say("trades_refused", count.refused)
-say("trades_open", count.open)
+say("trades_taken_up", count.again)
+say("trades_open", count.start)
 say("trades_open_present", count.open_present)
 say("trades_present", #trades)
 say("gold_before", gold_before)

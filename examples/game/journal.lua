@@ -3,6 +3,15 @@
 -- A game needs nothing like it. It is the witness of the demo: a worker writes down each trade before it asks for it,
 -- and again when the store has said that it is done. A line is with the system before we go on, so killing us loses
 -- none.
+--
+--     life FENCE SUCCEEDED    a process has become the worker
+--     start ID                from now on the trade may happen
+--     again ID                a successor goes on with the trade that lay on the desk
+--     done ID AT              the store said that it has happened
+--     refused ID AT REASON    the rules of the game forbid it; it has not happened
+--     leave                   a planned restart
+--
+-- Times are by the machine's clock, in seconds.
 
 local world = require "world"
 
@@ -16,17 +25,21 @@ end
 
 ---Opens a worker's journal, to go on where it ended.
 ---@param worker string
----@return fun(what: "start"|"done"|"refused", id: string, reason: string|nil) note
+---@return fun(what: "life"|"start"|"again"|"done"|"refused"|"leave", ...: any) note
 function journal.open(worker)
   local file = assert(io.open(journal.path(worker), "a"))
-  return function(what, id, reason)
-    assert(file:write(what, " ", id, reason and " " or "", reason or "", "\n"))
+  return function(...)
+    local words = { ... }
+    for i = 1, #words do
+      words[i] = tostring(words[i])
+    end
+    assert(file:write(table.concat(words, " "), "\n"))
     assert(file:flush())
   end
 end
 
 ---@param worker string
----@return fun(): string|nil, string|nil entries What and id, in order.
+---@return fun(): string|nil, string|nil entries What and the next word, in order.
 function journal.entries(worker)
   local file = assert(io.open(journal.path(worker)))
   return function()
@@ -35,7 +48,7 @@ function journal.entries(worker)
       file:close()
       return nil
     end
-    return line:match "^(%a+) (%S+)"
+    return line:match "^(%a+) ?(%S*)"
   end
 end
 

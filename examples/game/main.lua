@@ -1,15 +1,19 @@
--- A worker: makes players trade, for ever. `stillpoint lua main.lua NAME [SEED]`
+-- A worker: makes players trade. `stillpoint lua main.lua NAME [SEED [TRADES]]`
 --
--- Any number of workers run at once, each with a name of its own. Nothing that matters is in this process: kill it at
--- any moment, start it again, and it goes on.
+-- Any number of workers run at once, each with a name of its own; after TRADES trades it makes way for its successor.
+-- Kill it at any moment, start it again: what it was about to do lies on its desk, a document that it owns, and whoever
+-- succeeds it goes on with that. So every trade is brought to an end, and happens once.
 
+local desk = require "desk"
 local journal = require "journal"
+local now = require("stillpoint_core").now
 local shop = require "shop"
 local trade = require "trade"
 local world = require "world"
 
-local name = arg[1] or error("usage: stillpoint lua main.lua NAME [SEED]", 0)
+local name = arg[1] or error("usage: stillpoint lua main.lua NAME [SEED [TRADES]]", 0)
 local seed = tonumber(arg[2]) or os.time()
+local trades_max = tonumber(arg[3]) or math.huge
 
 ---How often we look whether we shall stop, in trades.
 local LOOK_EVERY = 20
@@ -21,12 +25,13 @@ local REFUSALS = {
   version_conflict = true, -- somebody else bought the item
 }
 
-local store = world.connect(name, 30)
+local store = world.connect_worker(name)
 local note = journal.open(name)
+local session = store:session()
+note("life", session.fence, session.succeeded)
+local mine = desk.claim(store, name)
+math.randomseed(seed * 1000 + mine.value.number)
 
--- The number of this life of ours is counted in the store: a process that was killed remembers nothing.
-local life = assert(store:collection("worker"):add(name, "lives", 1, { create = true }))
-math.randomseed(seed * 1000 + life)
 
 local start = assert(store:collection("world"):get "start")
 local keys = {}
@@ -47,20 +52,45 @@ local function two_of_them()
   return one, other
 end
 
----Does one trade of a random kind.
-local function one_trade(id)
+---Thinks of a trade of a random kind; nil: the shop is sold out.
+local function think()
   local dice = math.random(10)
   if dice == 1 then
-    return shop.buys(store, id, somebody(), math.random)
+    return { kind = "buys", seller = somebody() }
   elseif dice == 2 then
     local item, err = shop.look(store, math.random)
-    if not item then
-      return nil, err or { reason = "aborted" }
+    if err then
+      error(err, 0)
     end
-    return shop.sells(store, id, somebody(), item)
+    return item and { kind = "sells", buyer = somebody(), item = item }
   end
   local buyer, seller = two_of_them()
-  return trade.between(store, id, buyer, seller, math.random)
+  return { kind = "between", buyer = buyer, seller = seller }
+end
+
+local kinds = {}
+
+function kinds.buys(job)
+  return shop.buys(store, job.id, job.seller, math.random, job.once)
+end
+
+function kinds.sells(job)
+  return shop.sells(store, job.id, job.buyer, job.item, job.once)
+end
+
+function kinds.between(job)
+  return trade.between(store, job.id, job.buyer, job.seller, math.random, job.once)
+end
+
+local function work(job)
+  local ok, err = kinds[job.kind](job)
+  if ok then
+    note("done", job.id, now())
+  elseif REFUSALS[err.reason] then
+    note("refused", job.id, now(), err.reason)
+  else
+    error(err, 0)
+  end
 end
 
 ---Whether the operator wants us to stop: `stillpoint put --namespace game world/stop true`.
@@ -72,18 +102,27 @@ local function shall_stop()
   return stop
 end
 
+-- What lies on the desk was begun by the one before us. How far he came, we need not know: it happens once.
+if mine.value.job then
+  note("again", mine.value.job.id)
+  work(mine.value.job)
+end
+
 local number = 0
-while number % LOOK_EVERY ~= 0 or not shall_stop() do
+while number < trades_max and (number % LOOK_EVERY ~= 0 or not shall_stop()) do
   number = number + 1
-  local id = ("%s-%d-%d"):format(name, life, number)
-  note("start", id)
-  local ok, err = one_trade(id)
-  if ok then
-    note("done", id)
-  elseif REFUSALS[err.reason] then
-    note("refused", id, err.reason)
-  else
-    error(err, 0)
+  local job = think()
+  if job then
+    desk.lay(store, mine, job)
+    note("start", job.id)
+    work(job)
   end
 end
-store:close()
+desk.clear(mine)
+if number < trades_max then
+  assert(store:close())
+else
+  -- A planned restart: the session is left to a successor, and all claims with it.
+  note "leave"
+  assert(store:close { keep_claims = true, linger = 30 })
+end

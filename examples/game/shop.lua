@@ -35,9 +35,10 @@ end
 ---@param id string
 ---@param seller_key string
 ---@param choose fun(n: integer): integer
+---@param once string As in trade.lua.
 ---@return true|nil done
 ---@return stillpoint.Error|nil err
-function shop.buys(store, id, seller_key, choose)
+function shop.buys(store, id, seller_key, choose, once)
   return store:txn(function(tx)
     local seller = tx:get("player", seller_key)
     if #seller.bag == 0 then
@@ -53,7 +54,7 @@ function shop.buys(store, id, seller_key, choose)
       { "set", { "stock", item.id }, item },
     })
     trade.record(tx, id, shop.KEY, seller_key, item, price)
-  end)
+  end, { once = once })
 end
 
 ---A player buys an item from the shop. Which one is settled before; if somebody else was faster, the guard `where` does
@@ -62,9 +63,10 @@ end
 ---@param id string
 ---@param buyer_key string
 ---@param item table One that was in stock a moment ago.
+---@param once string As in trade.lua.
 ---@return true|nil done
 ---@return stillpoint.Error|nil err
-function shop.sells(store, id, buyer_key, item)
+function shop.sells(store, id, buyer_key, item, once)
   local price = item.price
   return store:txn(function(tx)
     local buyer = tx:get("player", buyer_key)
@@ -79,7 +81,7 @@ function shop.sells(store, id, buyer_key, item)
       { "unset", { "stock", item.id } },
     }, { where = { { { "stock", item.id }, "exists" } } })
     trade.record(tx, id, buyer_key, shop.KEY, item, price)
-  end)
+  end, { once = once })
 end
 
 ---An item that is in stock; nil: it is sold out.

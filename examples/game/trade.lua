@@ -13,9 +13,10 @@ local trade = {}
 ---@param buyer_key string
 ---@param seller_key string
 ---@param choose fun(n: integer): integer Which of the seller's n items.
+---@param once string The token of this trade: if a predecessor has done it already, it is not done again.
 ---@return true|nil done
 ---@return stillpoint.Error|nil err Reason `aborted`: one of the two cannot; nothing has happened.
-function trade.between(store, id, buyer_key, seller_key, choose)
+function trade.between(store, id, buyer_key, seller_key, choose, once)
   return store:txn(function(tx)
     local buyer, seller = tx:get("player", buyer_key), tx:get("player", seller_key)
     if #seller.bag == 0 then
@@ -32,7 +33,7 @@ function trade.between(store, id, buyer_key, seller_key, choose)
     tx:put("player", seller_key, seller)
     tx:put("player", buyer_key, buyer)
     trade.record(tx, id, buyer_key, seller_key, item, price)
-  end)
+  end, { once = once })
 end
 
 ---Writes the record of a trade, as part of the transaction that does it. (Real code might add `{ if_absent = true }`.

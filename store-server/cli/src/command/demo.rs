@@ -3,7 +3,8 @@
 //! The game is the one in `examples/game`, in Lua. Its workers and the store run as child processes; we kill them at
 //! random, count what the workers say in their journals, and have the game's own `check.lua` judge in the end.
 //!
-//! - [`directory`]: where it all lies. [`store`], [`workers`]: the processes. [`journals`]: what the workers say.
+//! - [`directory`]: where it all lies. [`store`], [`workers`]: the processes. [`journals`]: what the workers say, and
+//!   [`successions`] what that means for who came after whom.
 //! - [`chaos`]: the busy minute, with its progress line. [`verdict`]: what `check.lua` found. [`report`]: what is printed.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
@@ -30,6 +31,7 @@ mod directory;
 mod journals;
 mod report;
 mod store;
+mod successions;
 mod verdict;
 mod workers;
 

@@ -30,8 +30,14 @@ fn nothing_is_lost_while_everybody_is_killed() {
     for name in ["worker_kills", "store_kills"] {
         assert!(report[name].as_u64() > Some(1), "{name}: {report}");
     }
+    let successions = &report["successions"];
+    assert!(
+        successions["killed"]["count"].as_u64() > Some(0),
+        "{report}"
+    );
     let trades = |name: &str| report["trades"][name].as_u64().unwrap();
     assert!(trades("acknowledged") > 0, "{report}");
+    assert_eq!(trades("cut_off"), 0, "{report}");
     assert_eq!(
         trades("present"),
         trades("acknowledged") + trades("cut_off_present")
@@ -245,7 +251,9 @@ impl Game {
     fn acknowledged_trade(&self) -> String {
         let journal = fs::read_to_string(self.directory.path().join("journal/w1.log")).unwrap();
         let id = journal.lines().find_map(|line| line.strip_prefix("done "));
-        id.unwrap().to_owned()
+        id.and_then(|rest| rest.split(' ').next())
+            .unwrap()
+            .to_owned()
     }
 
     fn check_fails_with(&self, complaints: &[&str]) {

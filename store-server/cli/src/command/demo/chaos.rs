@@ -8,7 +8,10 @@ use std::{
 use indicatif::{HumanCount, ProgressBar};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{directory::Directory, journals::Journals, store::Store, workers::Workers};
+use super::{
+    directory::Directory, journals::Journals, store::Store, successions::Successions,
+    workers::Workers,
+};
 use crate::{failure::Failure, interrupt::Interrupt, progress};
 
 /// How often we look around; a pause is known as exactly as this.
@@ -37,7 +40,7 @@ pub struct Plan {
 }
 
 /// What has happened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Toll {
     /// How long it went.
     pub time: Duration,
@@ -45,6 +48,8 @@ pub struct Toll {
     pub trades: u64,
     /// Logic processes killed.
     pub worker_kills: u64,
+    /// How logic processes were succeeded by others.
+    pub successions: Successions,
     /// Logic processes that ended with an error, which none should.
     pub worker_failures: u64,
     /// Kills of the store.
@@ -57,10 +62,11 @@ impl Toll {
     fn line(&self) -> String {
         let seconds = self.time.as_secs_f64();
         format!(
-            "{seconds:5.0} s  {} trades  {}/s  workers killed {}  store killed {}  longest pause {:.2} s",
+            "{seconds:5.0} s  {} trades  {}/s  workers killed {}, restarted {}  store killed {}  longest pause {:.2} s",
             HumanCount(self.trades),
             HumanCount((self.trades as f64 / seconds.max(0.001)) as u64),
             self.worker_kills,
+            self.successions.counts().0,
             self.store_kills,
             self.longest_pause.as_secs_f64(),
         )
@@ -104,8 +110,7 @@ impl<'a> Chaos<'a> {
             let now = Instant::now();
             if now >= worker_dies_at {
                 let number = self.random.random_range(0..self.plan.workers as usize);
-                workers.kill_and_restart(number)?;
-                self.toll.worker_kills += 1;
+                self.toll.worker_kills += u64::from(workers.kill_and_restart(number)?);
                 worker_dies_at = now + self.worker_life();
             }
             if now >= store_dies_at && self.plan.kills_store {
@@ -115,9 +120,9 @@ impl<'a> Chaos<'a> {
                 store_dies_at = now + self.store_life();
             }
             store.see_that_it_runs()?;
-            workers.restart_failed()?;
+            workers.restart_ended()?;
 
-            let trades = self.journals.count_new()?;
+            let trades = self.journals.read_new(&mut self.toll.successions)?;
             self.toll.trades += trades;
             let pause = traded_at.elapsed();
             self.toll.longest_pause = self.toll.longest_pause.max(pause);

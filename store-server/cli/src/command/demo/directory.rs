@@ -29,8 +29,9 @@ macro_rules! script {
 }
 
 /// The game.
-const SCRIPTS: [(&str, &str); 9] = [
+const SCRIPTS: [(&str, &str); 10] = [
     script!("check.lua"),
+    script!("desk.lua"),
     script!("journal.lua"),
     script!("main.lua"),
     script!("players.lua"),

@@ -1,4 +1,4 @@
-//! The workers' journals, read while they are written.
+//! The workers' journals, read while they are written. `journal.lua` says what the lines mean.
 
 use std::{
     fs::File,
@@ -6,7 +6,12 @@ use std::{
     path::PathBuf,
 };
 
-use super::{chaos::Plan, directory::Directory, workers};
+use super::{
+    chaos::Plan,
+    directory::Directory,
+    successions::{How, Successions},
+    workers,
+};
 
 /// All journals, each read up to some place.
 #[derive(Debug)]
@@ -16,6 +21,14 @@ pub struct Journals(Vec<Journal>);
 struct Journal {
     path: PathBuf,
     read_to: u64,
+    /// The trade that was acknowledged last: a successor may say it once more.
+    done: String,
+    /// The worker's last answer, in seconds by the machine's clock; of this process or of the one before.
+    answered_at: Option<f64>,
+    /// How the process before ended, until its successor has its first answer.
+    gap: Option<How>,
+    /// The process has said that it leaves.
+    leaves: bool,
 }
 
 impl Journals {
@@ -26,21 +39,71 @@ impl Journals {
                 .path("journal")
                 .join(format!("{}.log", workers::name(number))),
             read_to: 0,
+            done: String::new(),
+            answered_at: None,
+            gap: None,
+            leaves: false,
         };
         Journals((0..plan.workers as usize).map(journal).collect())
     }
 
-    /// How many trades were acknowledged since the last call.
-    pub fn count_new(&mut self) -> io::Result<u64> {
-        self.0.iter_mut().map(Journal::count_new).sum()
+    /// How many trades were acknowledged since the last call; notes the successions meanwhile.
+    pub fn read_new(&mut self, successions: &mut Successions) -> io::Result<u64> {
+        let mut trades = 0;
+        for journal in &mut self.0 {
+            for line in journal.new_lines()?.lines() {
+                trades += u64::from(journal.is_trade(line, successions));
+            }
+        }
+        Ok(trades)
     }
 }
 
 impl Journal {
-    fn count_new(&mut self) -> io::Result<u64> {
+    /// Notes what the line says; whether that is a trade that was not acknowledged before.
+    fn is_trade(&mut self, line: &str, successions: &mut Successions) -> bool {
+        let mut words = line.split(' ');
+        let what = words.next().unwrap_or_default();
+        let (id, at) = (words.next().unwrap_or_default(), words.next());
+        match what {
+            "life" => {
+                let how = match std::mem::take(&mut self.leaves) {
+                    true => How::Planned,
+                    false => How::Killed,
+                };
+                if at == Some("true") {
+                    successions.count(how);
+                }
+                // The gap of one that was killed before it had an answer is part of its successor's.
+                self.gap = self.answered_at.is_some().then_some(how);
+                false
+            }
+            "leave" => {
+                self.leaves = true;
+                false
+            }
+            "done" | "refused" => {
+                let at = at.and_then(|at| at.parse::<f64>().ok());
+                if let (Some(how), Some(before), Some(at)) = (self.gap.take(), self.answered_at, at)
+                {
+                    successions.note_gap(how, at - before);
+                }
+                self.answered_at = at;
+                let is_new = what == "done" && self.done != id;
+                if is_new {
+                    self.done = id.into();
+                }
+                is_new
+            }
+            _ => false,
+        }
+    }
+
+    /// The whole lines that came since the last call.
+    fn new_lines(&mut self) -> io::Result<String> {
         let mut file = match File::open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
             Err(error) => return Err(error),
         };
         let mut text = Vec::new();
@@ -51,7 +114,7 @@ impl Journal {
             .rposition(|&byte| byte == b'\n')
             .map_or(0, |at| at + 1);
         self.read_to += whole_lines as u64;
-        let lines = text[..whole_lines].split(|&byte| byte == b'\n');
-        Ok(lines.filter(|line| line.starts_with(b"done ")).count() as u64)
+        text.truncate(whole_lines);
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 }

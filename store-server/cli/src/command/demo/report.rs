@@ -40,10 +40,14 @@ impl Report {
         broken.extend(replayed.broken.iter().map(after));
         if toll.worker_failures > 0 {
             broken.push(format!(
-                "{} times a worker ended by itself: see {}/workers.log",
+                "{} times a worker ended with an error: see {}/workers.log",
                 toll.worker_failures,
                 directory.typed()
             ));
+        }
+        let open = live.figure("trades_open");
+        if open > 0 {
+            broken.push(format!("{open} trades were brought to an end by nobody"));
         }
         Report {
             seconds: toll.time.as_secs_f64(),
@@ -64,23 +68,23 @@ impl Report {
     /// For people.
     pub fn to_text(&self) -> String {
         let count = |name| HumanCount(self.live.figure(name));
-        let open = self.live.figure("trades_open");
-        let open_present = self.live.figure("trades_open_present");
         let mut text = format!(
             "
 trades    {} acknowledged, {} a second; {} in the store
-          {open} cut off by a kill; of these {open_present} have happened, whole, and {} have not
+          {} lay on the desk of a process that ended, and were brought to an end by its successor
 killed    a logic process {} times, the store {} times; longest pause {:.2} s
+{}
 gold      {} before, {} after
 items     {} before, {} after
 ",
             count("trades_acknowledged"),
             HumanCount(self.trades_per_second() as u64),
             count("trades_present"),
-            open - open_present.min(open),
+            count("trades_taken_up"),
             self.toll.worker_kills,
             self.store_kills(),
             self.toll.longest_pause.as_secs_f64(),
+            self.toll.successions,
             count("gold_before"),
             count("gold"),
             count("items_before"),
@@ -105,6 +109,7 @@ items     {} before, {} after
             ("started", figure("trades_started")),
             ("acknowledged", figure("trades_acknowledged")),
             ("refused", figure("trades_refused")),
+            ("taken_up", figure("trades_taken_up")),
             ("cut_off", figure("trades_open")),
             ("cut_off_present", figure("trades_open_present")),
             ("present", figure("trades_present")),
@@ -126,6 +131,7 @@ items     {} before, {} after
             ("trades", trades),
             ("trades_per_second", self.trades_per_second().into()),
             ("worker_kills", self.toll.worker_kills.into()),
+            ("successions", self.toll.successions.to_value()),
             ("worker_failures", self.toll.worker_failures.into()),
             ("store_kills", self.store_kills().into()),
             (
@@ -159,7 +165,8 @@ pub fn opening(directory: &Directory, plan: &Plan) -> String {
     };
     let mut text = format!(
         "{} Lua processes play a game; what they know is in a store in {}.\n\
-         For {} s they are killed at random with SIGKILL{store}, and started again.\n",
+         For {} s they are killed at random with SIGKILL{store}, and started again; some are\n\
+         restarted as planned. A successor goes on with what its predecessor was about to do.\n",
         plan.workers,
         directory.typed(),
         plan.time.as_secs(),

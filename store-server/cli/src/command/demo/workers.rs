@@ -2,6 +2,8 @@
 
 use std::{fs::OpenOptions, process::Stdio, time::Duration};
 
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
 use super::{chaos::Plan, directory::Directory};
 use crate::{
     failure::Failure,
@@ -9,11 +11,15 @@ use crate::{
     own_program::{self, OwnProcess},
 };
 
+/// The trades after which every other process makes way for a successor, if it is not killed before.
+const TRADES: std::ops::Range<u32> = 20..400;
+
 /// The processes of `main.lua`, each with a name of its own.
 #[derive(Debug)]
 pub struct Workers<'d> {
     directory: &'d Directory,
     seed: u64,
+    random: StdRng,
     processes: Vec<OwnProcess>,
     /// How often one ended with an error.
     pub failures: u64,
@@ -30,6 +36,7 @@ impl<'d> Workers<'d> {
         let mut workers = Workers {
             directory,
             seed: plan.seed,
+            random: StdRng::seed_from_u64(!plan.seed),
             processes: Vec::new(),
             failures: 0,
         };
@@ -40,24 +47,33 @@ impl<'d> Workers<'d> {
         Ok(workers)
     }
 
-    /// Kills one with SIGKILL and starts it again.
-    pub fn kill_and_restart(&mut self, number: usize) -> Result<(), Failure> {
-        if !self.processes[number].kill()? {
-            self.failures += 1;
+    /// Kills one with SIGKILL and starts its successor. False: it had ended by itself.
+    pub fn kill_and_restart(&mut self, number: usize) -> Result<bool, Failure> {
+        let was_killed = self.processes[number].kill()?;
+        if !was_killed {
+            self.see_how_it_ended(number)?;
         }
         self.processes[number] = self.start_one(number)?;
-        Ok(())
+        Ok(was_killed)
     }
 
-    /// Starts those again that have ended by themselves, which none should.
-    pub fn restart_failed(&mut self) -> Result<(), Failure> {
+    /// Starts the successors of those that have ended by themselves.
+    pub fn restart_ended(&mut self) -> Result<(), Failure> {
         for number in 0..self.processes.len() {
-            if self.processes[number].ended()?.is_some() {
-                self.failures += 1;
+            if self.see_how_it_ended(number)? {
                 self.processes[number] = self.start_one(number)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether it has ended; that may be as planned, but not with an error.
+    fn see_how_it_ended(&mut self, number: usize) -> Result<bool, Failure> {
+        let status = self.processes[number].ended()?;
+        if status.is_some_and(|status| !status.success()) {
+            self.failures += 1;
+        }
+        Ok(status.is_some())
     }
 
     /// Waits until all have ended by themselves.
@@ -75,7 +91,7 @@ impl<'d> Workers<'d> {
         Ok(())
     }
 
-    fn start_one(&self, number: usize) -> Result<OwnProcess, Failure> {
+    fn start_one(&mut self, number: usize) -> Result<OwnProcess, Failure> {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -88,6 +104,9 @@ impl<'d> Workers<'d> {
             .arg((self.seed + number as u64).to_string())
             .stdout(Stdio::null())
             .stderr(log);
+        if self.random.random() {
+            command.arg(self.random.random_range(TRADES).to_string());
+        }
         Ok(OwnProcess::start(&mut command)?)
     }
 }
