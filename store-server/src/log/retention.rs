@@ -16,7 +16,7 @@ pub struct Retention {
     /// And never if the newest checkpoint does not cover it.
     pub checkpoint_seq: u64,
     /// Nor if a watch has not read it yet, all commits up to here being read, while the log has less than
-    /// [`WATCHED_FACTOR`] times `bytes`.
+    /// twice `bytes`.
     pub watched_seq: u64,
 }
 
