@@ -88,7 +88,9 @@ pub struct SessionConfig {
 pub struct LogConfig {
     /// Bytes after which a segment is sealed and a new one begun. Default: 64 MiB.
     pub segment_bytes: u64,
-    /// Remove the oldest segments while the log has more bytes than this ... Default: 1 GiB.
+    /// Remove the oldest segments while the log has more bytes than this ... An open watch that has not read them yet
+    /// holds them until the log has twice as many. A durable cursor holds nothing: who comes back to one within the
+    /// retention goes on there, later he is told the state anew. Default: 1 GiB.
     pub retention_bytes: u64,
     /// ... and those whose newest commit is older than this many seconds. Never removed: what the newest checkpoint
     /// does not cover, and what the dedup window needs. Default: 86400.
