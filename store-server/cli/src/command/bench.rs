@@ -6,7 +6,8 @@
 //!
 //! - [`plan`]: what is measured. [`records`]: the documents, and which of them is touched next.
 //! - [`server`]: a server of our own, or one that runs. [`rust_driver`], [`lua_driver`]: the two clients.
-//! - [`measured`]: what a cell came to. [`report`]: the table.
+//! - [`script`]: a process with Lua. [`measured`]: what a cell came to. [`report`]: the table.
+//! - [`succession`], [`claimed`]: beside the grid, with `--succession`: restarts, and a document that one process owns.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,16 +18,20 @@ use self::{
     plan::{Cell, ClientKind, Plan, Workload},
     records::Records,
     server::Target,
+    succession::Successor,
 };
 use crate::{failure::Failure, interrupt::Interrupt, progress};
 
+mod claimed;
 mod lua_driver;
 mod measured;
 mod plan;
 mod records;
 mod report;
 mod rust_driver;
+mod script;
 mod server;
+mod succession;
 
 /// The namespace that is written to; nobody keeps anything else there.
 const NAMESPACE: &str = "bench";
@@ -45,12 +50,23 @@ its namespace `bench`, and its counters hold for all that it does meanwhile.
 At 1 in flight calls block; beyond, Rust submits and polls, Lua runs so many
 coroutines.
 
+With --succession it is planned restarts instead: Lua processes that succeed
+each other, and the gap from the last acknowledged write of one to the first of
+the next. And how fast Lua reads and changes a document that it has claimed.
+
 Examples:
   stillpoint bench --quick
   stillpoint bench --workload get,put --size 400 --client rust --rounds 5
   stillpoint bench --dir /srv --workload put --in-flight 256
+  stillpoint bench --succession --restarts 1000
   stillpoint bench --json > bench.json
 ";
+
+/// Restarts of each kind, unless told otherwise.
+const RESTARTS: u32 = 200;
+
+/// The same for a quick look.
+const RESTARTS_QUICK: u32 = 10;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -80,6 +96,12 @@ pub struct Options {
     /// A few short cells, to see that it all works
     #[arg(long)]
     quick: bool,
+    /// Measure planned restarts and a claimed document instead
+    #[arg(long, conflicts_with_all = ["workload", "in_flight", "size", "client", "records", "rounds"])]
+    succession: bool,
+    /// Restarts of each kind [default: 200]
+    #[arg(long, value_name = "N", requires = "succession", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    restarts: Option<u32>,
     /// Use the server at unix:PATH or http://HOST:PORT instead of one of its own
     #[arg(long, value_name = "URL", requires = "admin", help_heading = "Store")]
     url: Option<String>,
@@ -116,6 +138,9 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
         (Some(url), Some(admin)) => Target::running(url, admin),
         _ => Target::start(options.dir.as_deref())?,
     };
+    if options.succession {
+        return measure_succession(&options, &plan, &target, &interrupt, json);
+    }
     let version = target.check(&plan)?;
     for &size in &plan.sizes {
         Records::new(size, plan.records).load(&target)?;
@@ -147,6 +172,30 @@ fn measure(
     }
     bar.finish_and_clear();
     Ok(cells)
+}
+
+/// Measures restarts and the claimed document, and prints the tables.
+fn measure_succession(
+    options: &Options,
+    plan: &Plan,
+    target: &Target,
+    interrupt: &Interrupt,
+    json: bool,
+) -> Result<(), Failure> {
+    let usual = if options.quick {
+        RESTARTS_QUICK
+    } else {
+        RESTARTS
+    };
+    let restarts = options.restarts.unwrap_or(usual);
+    let version = target.version()?;
+    let mut gaps = Vec::new();
+    for successor in [Successor::Waits, Successor::StartedAfterwards] {
+        let measured = succession::measure(successor, restarts, target, interrupt)?;
+        gaps.push((successor, measured));
+    }
+    let rates = claimed::measure(plan.time, target)?;
+    report::print_succession(&version, &gaps, &rates, json)
 }
 
 impl Options {

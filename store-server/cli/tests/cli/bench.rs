@@ -81,3 +81,31 @@ fn more_in_flight_than_the_server_allows_is_refused_with_its_limit() {
         ran.stderr
     );
 }
+
+#[test]
+fn planned_restarts_and_a_claimed_document_are_measured() {
+    let typed = ["bench", "--succession", "--restarts", "3", "--seconds"];
+    let ran = run(program().args(typed).args(["0.05", "--json"]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let restarts = report["planned_restarts"].as_array().unwrap();
+    assert_eq!(restarts.len(), 2, "{report}");
+    for kind in restarts {
+        assert_eq!(kind["restarts"], 3, "{report}");
+        let [p50, p99, longest] =
+            ["p50_ms", "p99_ms", "longest_ms"].map(|name| kind[name].as_f64().unwrap());
+        assert!(0.0 < p50 && p50 <= p99 && p99 <= longest, "{report}");
+    }
+    let claimed = report["claimed_document"].as_array().unwrap();
+    assert_eq!(claimed.len(), 3, "{report}");
+    for rate in claimed {
+        assert!(rate["per_second"].as_f64().unwrap() > 0.0, "{report}");
+    }
+}
+
+#[test]
+fn restarts_have_no_workload() {
+    let ran = run(program().args(["bench", "--succession", "--workload", "get"]));
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("--workload"), "{}", ran.stderr);
+}

@@ -6,8 +6,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use rmpv::Value;
 
 use super::{
-    measured::Measured,
+    claimed::Rate,
+    measured::{Latencies, Measured},
     plan::{Cell, Plan},
+    succession::Successor,
 };
 use crate::{failure::Failure, output, record::object};
 
@@ -30,8 +32,7 @@ pub fn print(
         ]);
         return Ok(output::print_json(&report, false)?);
     }
-    let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN);
+    let mut table = table_for_a_page();
     table.set_header([
         "workload",
         "client",
@@ -47,11 +48,7 @@ pub fn print(
     for (cell, rounds) in measured {
         table.add_row(row(cell, median(rounds)));
     }
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let text: String = table.lines().map(|line| line + "\n").collect();
-    output::print_text(&text)?;
+    print_table(table, 2)?;
     Ok(output::print_line(&format!(
         "\n{} processors, {} records of each size, {} round(s) of {} s, server {server_version}.",
         processors(),
@@ -59,6 +56,85 @@ pub fn print(
         plan.rounds,
         plan.time.as_secs_f64(),
     ))?)
+}
+
+/// Prints the restarts and the claimed document.
+pub fn print_succession(
+    server_version: &str,
+    gaps: &[(Successor, Latencies)],
+    rates: &[Rate],
+    json: bool,
+) -> Result<(), Failure> {
+    let ms = |gaps: &Latencies, quantile| gaps.value_at_quantile(quantile) as f64 / 1e6;
+    if json {
+        let restarts = gaps.iter().map(|(successor, gaps)| {
+            object([
+                ("successor", successor.name().into()),
+                ("restarts", gaps.len().into()),
+                ("p50_ms", ms(gaps, 0.5).into()),
+                ("p99_ms", ms(gaps, 0.99).into()),
+                ("longest_ms", ms(gaps, 1.0).into()),
+            ])
+        });
+        let claimed = rates.iter().map(|rate| {
+            object([
+                ("what", rate.what.into()),
+                ("per_second", rate.per_second().into()),
+            ])
+        });
+        let report = object([
+            ("server_version", server_version.into()),
+            ("processors", processors().into()),
+            ("planned_restarts", Value::Array(restarts.collect())),
+            ("claimed_document", Value::Array(claimed.collect())),
+        ]);
+        return Ok(output::print_json(&report, false)?);
+    }
+    let mut table = table_for_a_page();
+    table.set_header([
+        "planned restart: the successor",
+        "restarts",
+        "gap p50 ms",
+        "gap p99 ms",
+        "longest ms",
+    ]);
+    for (successor, gaps) in gaps {
+        let ms = |quantile| format!("{:.1}", ms(gaps, quantile));
+        table.add_row([
+            successor.name().into(),
+            gaps.len().to_string(),
+            ms(0.5),
+            ms(0.99),
+            ms(1.0),
+        ]);
+    }
+    print_table(table, 1)?;
+    output::print_line("")?;
+    let mut table = table_for_a_page();
+    table.set_header(["claimed document, in Lua", "per second"]);
+    for rate in rates {
+        table.add_row([rate.what.into(), thousands(rate.per_second())]);
+    }
+    print_table(table, 1)?;
+    Ok(output::print_line(&format!(
+        "\n{} processors, server {server_version}.",
+        processors()
+    ))?)
+}
+
+fn table_for_a_page() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    table
+}
+
+/// Prints a table whose columns are numbers, but for the first ones.
+fn print_table(mut table: Table, words: usize) -> Result<(), Failure> {
+    for column in table.column_iter_mut().skip(words) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let text: String = table.lines().map(|line| line + "\n").collect();
+    Ok(output::print_text(&text)?)
 }
 
 fn row(cell: &Cell, measured: &Measured) -> [String; 10] {

@@ -93,6 +93,11 @@ impl Target {
         Ok(limits.server_version)
     }
 
+    /// The server's version.
+    pub fn version(&self) -> Result<String, Failure> {
+        Ok(self.connect()?.info().limits.server_version)
+    }
+
     /// Connects to the data port.
     pub fn connect(&self) -> Result<Client, Failure> {
         let mut config = Config::new(&self.url, NAMESPACE);
