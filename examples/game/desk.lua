@@ -35,7 +35,9 @@ end
 ---Takes away what is done.
 ---@param mine stillpoint.Owned
 function desk.clear(mine)
-  assert(mine:unset "job")
+  if mine.value.job then
+    assert(mine:unset "job")
+  end
 end
 
 return desk

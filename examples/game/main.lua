@@ -32,7 +32,6 @@ note("life", session.fence, session.succeeded)
 local mine = desk.claim(store, name)
 math.randomseed(seed * 1000 + mine.value.number)
 
-
 local start = assert(store:collection("world"):get "start")
 local keys = {}
 for key in pairs(start.players) do

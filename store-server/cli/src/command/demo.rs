@@ -130,9 +130,12 @@ fn play(
         return Err(Failure::operation(setup.stderr.trim_end()).at("setup.lua"));
     }
     let mut workers = Workers::start(directory, plan)?;
-    let chaos = Chaos::new(plan, directory, interrupt);
-    let toll = chaos.run(store, &mut workers)?;
+    let mut chaos = Chaos::new(plan, directory, interrupt);
+    chaos.run(store, &mut workers)?;
+    // It may have been killed a moment ago.
+    store.wait_until_it_serves(interrupt)?;
     stop_workers(directory, &mut workers, interrupt)?;
+    let toll = chaos.toll(&workers)?;
     drop(workers);
 
     let live = check(directory, interrupt)?;

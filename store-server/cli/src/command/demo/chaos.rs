@@ -94,12 +94,8 @@ impl<'a> Chaos<'a> {
         }
     }
 
-    /// Kills as planned, and returns what it came to.
-    pub fn run(
-        mut self,
-        store: &mut Store<'_>,
-        workers: &mut Workers<'_>,
-    ) -> Result<Toll, Failure> {
+    /// Kills as planned.
+    pub fn run(&mut self, store: &mut Store<'_>, workers: &mut Workers<'_>) -> Result<(), Failure> {
         let mut line = Line::new(self.plan.is_quiet);
         let began = Instant::now();
         let mut traded_at = began;
@@ -132,8 +128,14 @@ impl<'a> Chaos<'a> {
             self.toll.time = began.elapsed();
             line.show(&self.toll);
         }
-        self.toll.worker_failures = workers.failures;
         line.end(&self.toll);
+        Ok(())
+    }
+
+    /// What it came to, once the workers have ended: with those who became successors while nobody was killed any more.
+    pub fn toll(mut self, workers: &Workers<'_>) -> Result<Toll, Failure> {
+        self.journals.read_new(&mut self.toll.successions)?;
+        self.toll.worker_failures = workers.failures;
         Ok(self.toll)
     }
 

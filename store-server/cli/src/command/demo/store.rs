@@ -77,7 +77,8 @@ impl<'d> Store<'d> {
         self.stop()
     }
 
-    fn wait_until_it_serves(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
+    /// Waits until it serves, after a start.
+    pub fn wait_until_it_serves(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
         let socket = self.directory.path("data/stillpoint.sock");
         let serves = interrupt.wait_for(START_MAX, || {
             self.see_that_it_runs()?;
