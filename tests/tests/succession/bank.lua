@@ -1,4 +1,4 @@
--- The purses of the succession storm: `bank.lua URL open TRADERS GOLD` fills them, `bank.lua URL audit` tells what is there.
+-- The purses of the succession storm: `bank.lua URL open TRADERS GOLD` fills them, `bank.lua URL audit` tells of them.
 
 local stillpoint = require "stillpoint"
 
