@@ -4,8 +4,9 @@
 //! the store never lets a reader see a key that is being applied. It holds one lock over a batch, so batches are kept
 //! short for the readers' sake.
 
-use std::{ops::Bound, panic::AssertUnwindSafe, path::Path};
+use std::{ops::Bound, panic::AssertUnwindSafe, path::Path, time::Duration};
 
+use backon::{BlockingRetryable, ConstantBuilder};
 use bytes::Bytes;
 
 use super::{Engine, EngineError, KeyChange, KeyRange, Pair};
@@ -24,17 +25,25 @@ impl SledEngine {
             .cache_capacity(cache_bytes)
             // Opening anything but an own database must fail, and what it writes between our flushes may wait.
             .flush_every_ms(Some(1000));
-        // On damaged files sled may panic instead of answering.
-        match std::panic::catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Ok(db) => Ok(SledEngine {
-                db: db.map_err(error)?,
-            }),
-            Err(_) => Err(EngineError {
-                engine: "sled",
-                detail: "its files are damaged".into(),
-            }),
-        }
+        // A database that was just closed here stays locked until sled's own threads have let go of it. No other process
+        // can have it: the store's directory is locked.
+        let db = (|| open(&config))
+            .retry(
+                ConstantBuilder::new()
+                    .with_delay(Duration::from_millis(5))
+                    .with_max_times(2000),
+            )
+            .when(|e| e.detail.contains("could not acquire lock"))
+            .call()?;
+        Ok(SledEngine { db })
     }
+}
+
+fn open(config: &sled::Config) -> Result<sled::Db, EngineError> {
+    // On damaged files sled may panic instead of answering.
+    std::panic::catch_unwind(AssertUnwindSafe(|| config.open()))
+        .unwrap_or_else(|_| Err(sled::Error::Unsupported("its files are damaged".into())))
+        .map_err(error)
 }
 
 impl Engine for SledEngine {
