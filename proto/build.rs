@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "stillpoint/v1/types.proto",
     "stillpoint/v1/error.proto",
     "stillpoint/v1/op.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 7] = [
     "stillpoint/v1/session_service.proto",
     "stillpoint/v1/watch_service.proto",
     "stillpoint/v1/admin_service.proto",
+    "stillpoint/v1/management_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

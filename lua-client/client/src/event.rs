@@ -16,6 +16,10 @@ pub enum Event {
     TimerFired(v1::TimerFired),
     /// The server stops, and will be back.
     ShuttingDown(v1::ShuttingDown),
+    /// An operator asks something of this process.
+    Command(v1::Command),
+    /// An operator tells something.
+    Notice(v1::OperatorNotice),
     /// The session is another process's now, or over. The last word on it.
     Fenced(v1::Fenced),
     /// The connection stands again after a loss.
@@ -37,6 +41,8 @@ impl Event {
             Event::ClaimLost(notice) => notice.encoded_len(),
             Event::TimerFired(notice) => notice.encoded_len(),
             Event::ShuttingDown(notice) => notice.encoded_len(),
+            Event::Command(command) => command.encoded_len(),
+            Event::Notice(notice) => notice.encoded_len(),
             Event::Fenced(notice) => notice.encoded_len(),
             Event::Reconnected | Event::Restored { .. } | Event::Watch(_) => 0,
         };

@@ -83,6 +83,7 @@ impl Held {
             context: None,
             unsaved_documents: self.unsaved_documents,
             oldest_unsaved_ms: millis(age),
+            answer: None,
         }
     }
 

@@ -187,6 +187,8 @@ fn take(shared: &Shared, notice: v1::AttachResponse) -> Option<End> {
         Kind::ClaimLost(notice) => Event::ClaimLost(notice),
         Kind::TimerFired(notice) => Event::TimerFired(notice),
         Kind::ShuttingDown(notice) => Event::ShuttingDown(notice),
+        Kind::Command(command) => Event::Command(command),
+        Kind::Notice(notice) => Event::Notice(notice),
     };
     ledger.tell(event);
     None

@@ -6,6 +6,8 @@
 //! timer            service, name, due (seconds since 1970), due_ms, count, payload, owner = { collection, key }
 //! fenced           message, fence, holder
 //! shutting_down    message
+//! command          id, name, args, within (seconds), actor
+//! notice           message, payload, actor
 //! reconnected
 //! restored         incarnation
 //! watch            id: this watch has messages to take; told again only after they were taken
@@ -63,6 +65,21 @@ impl Push for EventTable {
                 lua::set_text(lua, c"message", notice.message.as_bytes());
                 "shutting_down"
             }
+            Event::Command(command) => {
+                set_integer(lua, c"id", command.command_id);
+                lua::set_text(lua, c"name", command.name.as_bytes());
+                set_value(lua, c"args", &command.arguments);
+                lua::push_seconds(lua, command.timeout_ms);
+                lua::lua_setfield(lua, -2, c"within".as_ptr());
+                lua::set_text(lua, c"actor", command.actor.as_bytes());
+                "command"
+            }
+            Event::Notice(notice) => {
+                lua::set_text(lua, c"message", notice.message.as_bytes());
+                set_value(lua, c"payload", &notice.payload);
+                lua::set_text(lua, c"actor", notice.actor.as_bytes());
+                "notice"
+            }
             Event::Fenced(notice) => {
                 lua::set_text(lua, c"message", notice.message.as_bytes());
                 lua::set_text(lua, c"holder", notice.holder.as_bytes());
@@ -91,14 +108,7 @@ unsafe fn set_timer(lua: *mut lua_State, notice: &TimerFired) {
     lua::lua_setfield(lua, -2, c"due".as_ptr());
     set_integer(lua, c"due_ms", notice.due_ms);
     set_integer(lua, c"count", notice.count);
-    if !notice.payload.is_empty() {
-        let top = lua::lua_gettop(lua);
-        match decode(lua, &notice.payload) {
-            Ok(()) => lua::lua_setfield(lua, top, c"payload".as_ptr()),
-            // The store has checked it when the timer was set.
-            Err(_) => lua::lua_settop(lua, top),
-        }
-    }
+    set_value(lua, c"payload", &notice.payload);
     if let Some(owner) = &notice.owner {
         lua::lua_createtable(lua, 2, 0);
         lua::push_bytes(lua, owner.collection.as_bytes());
@@ -106,6 +116,19 @@ unsafe fn set_timer(lua: *mut lua_State, notice: &TimerFired) {
         lua::push_bytes(lua, &owner.key);
         lua::raw_set_index(lua, -2, 2);
         lua::lua_setfield(lua, -2, c"owner".as_ptr());
+    }
+}
+
+/// Sets a field of the table on top to a MessagePack value, unless that is empty. Raising.
+unsafe fn set_value(lua: *mut lua_State, name: &CStr, value: &[u8]) {
+    if value.is_empty() {
+        return;
+    }
+    let top = lua::lua_gettop(lua);
+    match decode(lua, value) {
+        Ok(()) => lua::lua_setfield(lua, top, name.as_ptr()),
+        // The store has checked it.
+        Err(_) => lua::lua_settop(lua, top),
     }
 }
 
