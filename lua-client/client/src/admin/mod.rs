@@ -1,17 +1,28 @@
 //! The operator's port, one blocking call at a time.
 
-use std::{future::Future, thread, time::Duration};
+mod blocking;
+mod management;
 
-use stillpoint_proto::v1::{self, Reason, StoreError, admin_service_client::AdminServiceClient};
-use tokio::runtime::{Builder, Handle, Runtime};
+use std::{future::Future, time::Duration};
+
+use stillpoint_proto::v1::{
+    self, Reason, StoreError, admin_service_client::AdminServiceClient,
+    management_service_client::ManagementServiceClient,
+};
 use tonic::{Response, Status, transport::Channel};
 
+use self::blocking::Blocking;
+pub use self::management::Management;
 use crate::{endpoint::Endpoint, error};
+
+/// Bytes of one message from the management port: a summary has the answers of all processes.
+const MANAGE_MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A connection to the operator's port. Each call blocks for at most the deadline.
 #[derive(Debug)]
 pub struct AdminClient {
     service: AdminServiceClient<Channel>,
+    management: ManagementServiceClient<Channel>,
     endpoint: Endpoint,
     deadline: Duration,
     runtime: Blocking,
@@ -26,7 +37,9 @@ impl AdminClient {
             .run(endpoint.dial(deadline))
             .map_err(|cause| StoreError::new(Reason::Unavailable, cause))?;
         Ok(AdminClient {
-            service: AdminServiceClient::new(channel),
+            service: AdminServiceClient::new(channel.clone()),
+            management: ManagementServiceClient::new(channel)
+                .max_decoding_message_size(MANAGE_MESSAGE_BYTES_MAX),
             endpoint,
             deadline,
             runtime,
@@ -51,6 +64,23 @@ impl AdminClient {
         });
         finish(&self.runtime, &self.endpoint, self.deadline, call)
     }
+
+    /// Does something with running processes, and tells how it goes, up to the summary. The deadline bounds only how long
+    /// the server takes to begin: how long the action takes, the request says.
+    pub fn manage(&mut self, request: v1::ManageRequest) -> Result<Management<'_>, StoreError> {
+        let call = self.management.manage(request);
+        let messages = finish(&self.runtime, &self.endpoint, self.deadline, call)?;
+        Ok(Management::new(&self.runtime, &self.endpoint, messages))
+    }
+
+    /// What was asked of running processes before, newest first.
+    pub fn actions(
+        &mut self,
+        request: v1::ListActionsRequest,
+    ) -> Result<v1::ListActionsResponse, StoreError> {
+        let call = self.management.list_actions(request);
+        finish(&self.runtime, &self.endpoint, self.deadline, call)
+    }
 }
 
 /// Runs a call to its end, or to its deadline.
@@ -70,49 +100,4 @@ fn finish<T: Send>(
             }
         }
     })
-}
-
-/// A runtime for one call at a time.
-#[derive(Debug)]
-struct Blocking {
-    /// Taken out only when dropped.
-    runtime: Option<Runtime>,
-}
-
-impl Blocking {
-    fn new() -> Result<Self, StoreError> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| error::internal("cannot set up the client's event loop", &e))?;
-        Ok(Blocking {
-            runtime: Some(runtime),
-        })
-    }
-
-    /// Runs a future to its end, on a thread of its own if this one belongs to another runtime.
-    fn run<F>(&self, future: F) -> F::Output
-    where
-        F: Future + Send,
-        F::Output: Send,
-    {
-        let runtime = self.runtime.as_ref().expect("taken only when dropped");
-        if Handle::try_current().is_err() {
-            return runtime.block_on(future);
-        }
-        thread::scope(|scope| {
-            let call = scope.spawn(|| runtime.block_on(future));
-            call.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    }
-}
-
-impl Drop for Blocking {
-    fn drop(&mut self) {
-        // Allowed within another runtime, where a plain drop panics.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
