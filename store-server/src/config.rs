@@ -33,6 +33,8 @@ pub struct Config {
     pub shutdown_grace_secs: u64,
     /// Sessions of logic processes.
     pub sessions: SessionConfig,
+    /// What operators ask of logic processes.
+    pub management: ManagementConfig,
     /// What is special about certain collections; the first entry that fits counts.
     pub collections: Vec<CollectionConfig>,
     /// Refuse collections that no entry of `collections` fits, so that a misspelt name is an error. Default: false.
@@ -67,6 +69,8 @@ pub struct Limits {
     pub claims: usize,
     /// Watches of all connections. One more is refused with QUOTA. Default: 10000.
     pub watches: usize,
+    /// Commands and notices of operators that one process may have open. One more fails for that process. Default: 64.
+    pub commands: usize,
 }
 
 /// Sessions of logic processes.
@@ -80,6 +84,19 @@ pub struct SessionConfig {
     /// Milliseconds after a start of the server for which a session waits for its holder to come back, before an instance
     /// that does not say `takeover` may succeed it. Default: 1000.
     pub reattach_ms: u64,
+}
+
+/// What operators ask of logic processes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ManagementConfig {
+    /// Milliseconds that a process has for its answer, where the operator does not say. Default: 10000.
+    pub timeout_ms: u64,
+    /// Milliseconds that a restarted process has until its successor has its session, where the operator does not say.
+    /// Default: 30000.
+    pub successor_ms: u64,
+    /// Days for which it is kept what operators have asked. Default: 90.
+    pub audit_days: u64,
 }
 
 /// The commit log.
@@ -201,6 +218,7 @@ impl Default for Config {
             view: ViewConfig::default(),
             shutdown_grace_secs: 10,
             sessions: SessionConfig::default(),
+            management: ManagementConfig::default(),
             collections: Vec::new(),
             declared_only: false,
         }
@@ -222,6 +240,7 @@ impl Default for Limits {
             sessions: 10_000,
             claims: 65_536,
             watches: 10_000,
+            commands: 64,
         }
     }
 }
@@ -232,6 +251,16 @@ impl Default for SessionConfig {
             ttl_secs: 10,
             ttl_max_secs: 3600,
             reattach_ms: 1000,
+        }
+    }
+}
+
+impl Default for ManagementConfig {
+    fn default() -> Self {
+        ManagementConfig {
+            timeout_ms: 10_000,
+            successor_ms: 30_000,
+            audit_days: 90,
         }
     }
 }
@@ -294,6 +323,7 @@ impl Config {
             ("limits.sessions", l.sessions),
             ("limits.claims", l.claims),
             ("limits.watches", l.watches),
+            ("limits.commands", l.commands),
             ("log.dedup_entries", self.log.dedup_entries),
         ] {
             if value == 0 {
@@ -341,6 +371,16 @@ impl Config {
                 "sessions.ttl_secs is {}: it must be at least 1 and at most sessions.ttl_max_secs = {}",
                 s.ttl_secs, s.ttl_max_secs
             ));
+        }
+        let m = &self.management;
+        for (name, value) in [
+            ("management.timeout_ms", m.timeout_ms),
+            ("management.successor_ms", m.successor_ms),
+            ("management.audit_days", m.audit_days),
+        ] {
+            if value == 0 {
+                return Err(format!("{name} is 0: set at least 1"));
+            }
         }
         if self.log.segment_bytes < 1 << 16 {
             return Err("log.segment_bytes is too small: set at least 65536".into());

@@ -14,8 +14,10 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use stillpoint_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
-        admin_service_server::AdminServiceServer, session_service_server::SessionServiceServer,
-        state_service_server::StateServiceServer, watch_service_server::WatchServiceServer,
+        admin_service_server::AdminServiceServer,
+        management_service_server::ManagementServiceServer,
+        session_service_server::SessionServiceServer, state_service_server::StateServiceServer,
+        watch_service_server::WatchServiceServer,
     },
 };
 use thiserror::Error;
@@ -33,6 +35,7 @@ use crate::{
         Gauges,
         admin::AdminApi,
         connection::{Listeners, admit},
+        management::api::ManagementApi,
         session::{api::SessionApi, hub::Hub},
         state::StateApi,
         watch::WatchApi,
@@ -170,7 +173,8 @@ async fn serve_data(
     let sessions = SessionServiceServer::new(SessionApi {
         hub: hub.clone(),
         stopping: stopping.clone(),
-    });
+    })
+    .max_decoding_message_size(config.limits.message_bytes);
     let watches = WatchApi::new(store.clone(), stopping.clone(), gauges.clone());
     let bytes = config.limits.message_bytes;
     // A frame is closed when it has half a message's bytes, with whatever result exceeded that.
@@ -237,10 +241,16 @@ async fn serve_admin(
     health_reporter
         .set_serving::<AdminServiceServer<AdminApi>>()
         .await;
+    health_reporter
+        .set_serving::<ManagementServiceServer<ManagementApi>>()
+        .await;
+    let management = ManagementServiceServer::new(ManagementApi::new(hub.clone()))
+        .max_decoding_message_size(store.config().limits.message_bytes);
     let served = Server::builder()
         .add_service(health)
         .add_service(reflection())
         .add_service(AdminServiceServer::new(api))
+        .add_service(management)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stopped(stopping))
         .await;
     served.map_err(|source| ServeError::Transport {

@@ -6,9 +6,11 @@
 //! - [`session`]: the service `SessionService`, and who is there.
 //! - [`watch`]: the service `WatchService`.
 //! - [`admin`]: the service `AdminService`.
+//! - [`management`]: the service `ManagementService`.
 
 pub mod admin;
 pub mod connection;
+pub mod management;
 pub mod pipeline;
 pub mod session;
 pub mod state;

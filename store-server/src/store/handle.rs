@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     applier::Applier,
+    audit::AuditJob,
     checkpoint::Background,
     datadir::DataDir,
     draft::Draft,
@@ -155,6 +156,11 @@ impl Store {
         self.shared.validator.op(namespace, op)
     }
 
+    /// Checks a value that is not to be stored: one sound MessagePack value within the bounds of stored ones.
+    pub fn check_value(&self, value: &[u8]) -> Result<(), StoreError> {
+        crate::value::check(value, self.shared.validator.values())
+    }
+
     /// Checks the name that a write has.
     pub fn check_once(&self, key: &v1::OnceKey) -> Result<(), StoreError> {
         validate::once(key)
@@ -198,6 +204,10 @@ impl Store {
             change,
             reply: Box::new(reply),
         });
+    }
+
+    pub(super) fn push_audit(&self, job: AuditJob) {
+        self.shared.queue.push_audit(job);
     }
 
     /// Sessions, claims and timers. Hold it shortly: commits of them wait for it. Who needs a [`reader`](Self::reader)
@@ -381,6 +391,11 @@ impl Reader<'_> {
     pub fn record(&self, view_key: &[u8]) -> Result<Option<Record>, StoreError> {
         let stored = self.snapshot.get(view_key).map_err(read::engine_failed)?;
         stored.map(|bytes| read::decode(&bytes)).transpose()
+    }
+
+    /// What is read.
+    pub(super) fn snapshot(&self) -> &Snapshot<'_> {
+        &self.snapshot
     }
 
     fn claim(&self, namespace: &str, key: Option<&v1::RecordKey>) -> Option<v1::Claim> {

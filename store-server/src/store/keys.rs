@@ -4,6 +4,7 @@
 //! namespace \0 collection \0 key     a record; names have no \0, so order is by namespace, collection, key
 //! namespace \0 @session \0 ...       what the store keeps in records itself, in collections that no client can name:
 //!             @claim, @timer, @cursor  sessions by identity, claims by collection \0 key, timers by service \0 name, cursors
+//!             @audit                 what operators have asked, by number
 //! \0 applied                         how far the engine is
 //! \0 expiry \0 time (8) record key   a record that expires then, unless it was written since
 //! ```
@@ -50,6 +51,8 @@ pub enum System {
     Timer,
     /// Cursors of watches, by name.
     Cursor,
+    /// What operators have asked, by number.
+    Audit,
 }
 
 impl System {
@@ -59,6 +62,7 @@ impl System {
             System::Claim => "@claim",
             System::Timer => "@timer",
             System::Cursor => "@cursor",
+            System::Audit => "@audit",
         }
     }
 }
@@ -66,6 +70,11 @@ impl System {
 /// The key of one of the store's own records.
 pub fn system(namespace: &str, system: System, key: &[u8]) -> Bytes {
     record(namespace, system.name(), key)
+}
+
+/// The store's own records of one kind before this one; empty: all of them.
+pub fn systems(namespace: &str, system: System, before: &[u8]) -> KeyRange {
+    scan_range(namespace, system.name(), b"", b"", before)
 }
 
 /// Whether a collection is one of the store's own.
@@ -86,6 +95,7 @@ pub fn split_system(key: &[u8]) -> Option<(&str, System, &[u8])> {
         System::Claim,
         System::Timer,
         System::Cursor,
+        System::Audit,
     ];
     let system = all.into_iter().find(|system| system.name() == collection)?;
     Some((namespace, system, name))

@@ -9,6 +9,7 @@
 //! - `dedup`: the table of answers, for writes that are sent again.
 //! - `evaluate`: what each operation does, to a `draft` of the state; `session` and `timer`: what theirs do.
 //! - `index`: sessions, claims and timers, as the writer and those who wait for them look them up.
+//! - `audit`: what operators have asked.
 //! - `once`: the table of writes that have a name.
 //! - `view`: what is readable; `applier` brings it into the engine, in front of which is a `cache`.
 //! - `read`: how reads are answered. `feed`: how watches hear of commits.
@@ -18,6 +19,7 @@
 //! - `keys`, `record`: what the view's bytes mean.
 
 mod applier;
+mod audit;
 mod cache;
 mod checkpoint;
 mod datadir;

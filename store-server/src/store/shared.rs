@@ -12,6 +12,7 @@ use stillpoint_proto::v1::{Reason, StoreError};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    audit::AuditJob,
     checkpoint::Background,
     datadir::DataDir,
     feed::Feed,
@@ -94,6 +95,8 @@ pub enum Command {
     },
     /// Change a session.
     Session(SessionJob),
+    /// Write down what an operator asked.
+    Audit(AuditJob),
     /// Do what is queued, then stop.
     Stop,
 }
@@ -163,7 +166,7 @@ impl Queue {
             Ok(()) => Ok(()),
             Err(refused) => match refused.into_inner() {
                 Command::Job { job, .. } => Err((job, stopped())),
-                Command::Session(_) | Command::Stop => unreachable!("a job was sent"),
+                _ => unreachable!("a job was sent"),
             },
         }
     }
@@ -172,6 +175,15 @@ impl Queue {
     pub fn push_session(&self, job: SessionJob) {
         if let Err(refused) = self.sender.send(Command::Session(job))
             && let Command::Session(job) = refused.into_inner()
+        {
+            (job.reply)(Err(stopped()));
+        }
+    }
+
+    /// Adds a record of what an operator asked. There are few, too.
+    pub fn push_audit(&self, job: AuditJob) {
+        if let Err(refused) = self.sender.send(Command::Audit(job))
+            && let Command::Audit(job) = refused.into_inner()
         {
             (job.reply)(Err(stopped()));
         }

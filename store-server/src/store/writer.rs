@@ -20,6 +20,7 @@ use stillpoint_proto::v1::{Durability, Op, OpResult, Reason, StoreError, op, op_
 
 use super::{
     applier::Applier,
+    audit::{self, AuditJob},
     dedup::{Dedup, reply_for_log, without_record},
     draft::{Accepted, Changed, Draft, Pending},
     due::{Clock, Due},
@@ -83,6 +84,10 @@ enum Waiting {
     Session {
         result: Result<Option<Session>, StoreError>,
         reply: Box<dyn FnOnce(Result<Option<Session>, StoreError>) + Send>,
+    },
+    Audit {
+        result: Result<(), StoreError>,
+        reply: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
     },
 }
 
@@ -212,6 +217,12 @@ impl Writer {
                     ops += 1;
                     waiting.push(self.session(&mut batch, job, now_ms));
                 }
+                Command::Audit(job) => {
+                    ops += 1;
+                    let result = self.audit(&mut batch, &job, now_ms);
+                    let reply = job.reply;
+                    waiting.push(Waiting::Audit { result, reply });
+                }
                 Command::Stop => {
                     stop = true;
                     break;
@@ -295,6 +306,39 @@ impl Writer {
         };
         self.accept(batch, namespace, revision, changes, &origin, &[], now_ms);
         Ok(session)
+    }
+
+    /// Writes down what an operator asked.
+    fn audit(&mut self, batch: &mut Batch, job: &AuditJob, now_ms: u64) -> Result<(), StoreError> {
+        self.shared.gate.check()?;
+        if let Some(error) = &batch.failed {
+            return Err(error.clone());
+        }
+        let source = Accepted {
+            view: &self.shared.view,
+            pending: &batch.pending,
+        };
+        let mut draft = Draft::new(&source, &job.namespace);
+        audit::write(&mut draft, job)?;
+        let revision = draft.revision;
+        let changes = draft.into_changes().collect();
+        batch.needs_sync = true;
+        let origin = CommitOrigin {
+            origin: Origin::Client,
+            session: "",
+            writer: None,
+            once: &[],
+        };
+        self.accept(
+            batch,
+            &job.namespace,
+            revision,
+            changes,
+            &origin,
+            &[],
+            now_ms,
+        );
+        Ok(())
     }
 
     fn item(
@@ -676,7 +720,7 @@ impl Writer {
         let view = self.shared.view.read();
         let revision = |waiting: &Waiting| match waiting {
             Waiting::Job { namespace, .. } => view.namespace(namespace).revision,
-            Waiting::Session { .. } => 0,
+            Waiting::Session { .. } | Waiting::Audit { .. } => 0,
         };
         let revisions: Vec<_> = waiting.iter().map(revision).collect();
         drop(view);
@@ -684,6 +728,7 @@ impl Writer {
             match waiting {
                 Waiting::Job { results, reply, .. } => reply(Answers { results, revision }),
                 Waiting::Session { result, reply } => reply(result),
+                Waiting::Audit { result, reply } => reply(result),
             }
         }
     }
@@ -835,6 +880,10 @@ impl Writer {
                     result: Ok(None),
                     reply: job.reply,
                 },
+                Command::Audit(job) => Waiting::Audit {
+                    result: Ok(()),
+                    reply: job.reply,
+                },
                 Command::Stop => continue,
             };
             refuse(vec![waiting], &stopped());
@@ -881,6 +930,7 @@ fn refuse(waiting: Vec<Waiting>, error: &StoreError) {
                 });
             }
             Waiting::Session { reply, .. } => reply(Err(error.clone())),
+            Waiting::Audit { reply, .. } => reply(Err(error.clone())),
         }
     }
 }

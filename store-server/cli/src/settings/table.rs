@@ -80,6 +80,8 @@ pub const SETTINGS: &[Setting] = &[
         "Records that one session may own; one more is refused with QUOTA"),
     row("limits.watches", "max-watches", Kind::Count,
         "Watches of all connections; one more is refused with QUOTA"),
+    row("limits.commands", "max-commands", Kind::Count,
+        "Commands and notices of operators that one process may have open; one more fails for that process"),
 
     row("sessions.ttl_secs", "session-ttl-secs", Kind::Seconds,
         "Time that a session lives without a word from its holder, where the holder does not say"),
@@ -88,6 +90,12 @@ pub const SETTINGS: &[Setting] = &[
     row("sessions.reattach_ms", "session-reattach-ms", Kind::Millis,
         "Time after a start of the server for which sessions wait for their holders to come back, before an instance \
          that does not say `takeover` may succeed them"),
+
+    row("management.timeout_ms", "command-timeout-ms", Kind::Millis,
+        "Time that a process has for its answer to an operator, where the operator does not say"),
+    row("management.successor_ms", "successor-ms", Kind::Millis,
+        "Time that a restarted process has until its successor has its session, where the operator does not say"),
+    row("management.audit_days", "audit-days", Kind::Count, "Days for which it is kept what operators have asked"),
 
     row("log.segment_bytes", "segment-bytes", Kind::Bytes,
         "Size after which a segment of the log is sealed and a new one begun"),
@@ -122,6 +130,7 @@ pub const SETTINGS: &[Setting] = &[
 pub const SECTIONS: &[(&str, &str)] = &[
     ("limits", "Bounds on what clients may ask for"),
     ("sessions", "Sessions of logic processes"),
+    ("management", "What operators ask of logic processes"),
     ("log", "The commit log"),
     ("view", "The view that reads are answered from"),
 ];

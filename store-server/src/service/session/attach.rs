@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use stillpoint_proto::v1::{
-    AttachRequest, AttachResponse, Attached, Reason, ResponseHeader, ShuttingDown, StoreError,
-    TimerFired, attach_response::Kind,
+    AttachRequest, AttachResponse, Attached, CommandAnswer, Reason, ResponseHeader, ShuttingDown,
+    StoreError, TimerFired, attach_response::Kind, command_answer,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -18,6 +18,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     SessionKey,
+    asked::{Asked, Open},
     hub::Hub,
     presence::{self, Link, Message, UNREAD_MAX, Unsaved},
 };
@@ -91,7 +92,12 @@ impl Attach {
         }
         while !self.over {
             match self.event().await {
-                Event::Heard(Ok(Some(request))) => self.attachment.heard(unsaved(&request)),
+                Event::Heard(Ok(Some(request))) => {
+                    self.attachment.heard(unsaved(&request));
+                    if let Some(answer) = request.answer {
+                        self.attachment.answered(answer);
+                    }
+                }
                 // The holder is gone, or another stream of it has taken this one's place.
                 Event::Heard(_) | Event::Told(None) => self.over = true,
                 Event::Told(Some(message)) => {
@@ -104,6 +110,13 @@ impl Attach {
                                 None => continue,
                             }
                         }
+                        Message::Asked { id, what, .. } => match what {
+                            Asked::Command(command) => Kind::Command(command),
+                            Asked::Notice(notice) => {
+                                self.attachment.handed_over(id);
+                                Kind::Notice(notice)
+                            }
+                        },
                         Message::Fenced(fenced) => {
                             self.over = true;
                             Kind::Fenced(fenced)
@@ -170,7 +183,8 @@ impl Hub {
         state.attachments += 1;
         let number = state.attachments;
         let (to, inbox) = mpsc::channel(UNREAD_MAX);
-        let link = Link::Attached(presence::Attached { number, to });
+        let open = Open::new(self.store().config().limits.commands);
+        let link = Link::Attached(presence::Attached { number, to, open });
         state.presences.set_link(&key, link, now);
         if let Some(service) = state.presences.get(&key).map(|p| p.service_key(&key)) {
             state.timers.came(service, index.claims_of(id));
@@ -201,6 +215,19 @@ impl Attachment {
             presence.heard = Instant::now();
             presence.unsaved = unsaved;
         }
+    }
+
+    /// The holder says how something goes that was asked of it.
+    fn answered(&self, answer: CommandAnswer) {
+        self.hub.answered(&self.key, self.number, answer);
+    }
+
+    /// The holder has been told what needs no answer.
+    fn handed_over(&self, id: u64) {
+        self.answered(CommandAnswer {
+            command_id: id,
+            kind: Some(command_answer::Kind::Value(Bytes::new())),
+        });
     }
 
     /// What the holder is told of a firing.

@@ -25,6 +25,7 @@ use crate::store::{
     Store,
     index::Notice,
     session::{Session, SessionChange},
+    wall_clock_ms,
 };
 
 /// Brings together those who hold sessions, those who want them or their records, and the store.
@@ -50,6 +51,8 @@ pub(super) struct State {
     pub skip_again_at: Option<Instant>,
     /// Attach streams there have been.
     pub attachments: u64,
+    /// The number of what was asked of a holder last. Grows, also over restarts of the server.
+    pub asked: u64,
 }
 
 /// How long after the end of a session's lifetime was asked of the store it is asked again: it may take no writes.
@@ -57,6 +60,10 @@ const END_AGAIN: Duration = Duration::from_secs(1);
 
 /// A task that runs so late was held up, and with it all that holders had to say.
 const HELD_UP: Duration = Duration::from_millis(500);
+
+/// More is never asked in a millisecond: so the numbers of what is asked follow the clock, and none is given again after a
+/// restart. They stay below 2^53, which every Lua can count to.
+const ASKED_PER_MS: u64 = 1024;
 
 /// News of the store that are taken in before anything else is looked at.
 const NEWS_MAX: usize = 1024;
@@ -73,6 +80,7 @@ impl Hub {
             not_skipped: Vec::new(),
             skip_again_at: None,
             attachments: 0,
+            asked: wall_clock_ms() * ASKED_PER_MS,
         };
         let now = Instant::now();
         for (namespace, session) in store.index().sessions() {
@@ -158,8 +166,24 @@ impl Hub {
         self.wake.notify_one();
     }
 
+    /// A session will be ended that was opened with this fence: its holder is told why.
+    pub fn will_end(&self, key: &SessionKey, fence: u64, why: String) {
+        let mut state = self.state.lock();
+        let presence = state.presences.get_mut(key);
+        if let Some(presence) = presence.filter(|presence| presence.session.fence == fence) {
+            presence.ends_for = Some(why);
+        }
+    }
+
+    /// A session was to be ended and is not.
+    pub fn will_not_end(&self, key: &SessionKey) {
+        if let Some(presence) = self.state.lock().presences.get_mut(key) {
+            presence.ends_for = None;
+        }
+    }
+
     /// Looks at a session's holder.
-    pub(super) fn with_presence(&self, key: &SessionKey, look: impl FnOnce(&Presence)) {
+    pub fn with_presence(&self, key: &SessionKey, look: impl FnOnce(&Presence)) {
         if let Some(presence) = self.state.lock().presences.get(key) {
             look(presence);
         }

@@ -5,13 +5,15 @@
 //! was told to whom.
 //!
 //! - [`hub`]: brings the parts together; one task of it hears of what the store has changed.
-//! - `presence`: whether a session's holder is there. [`seat`]: how that stands for a successor.
+//! - [`presence`]: whether a session's holder is there. [`seat`]: how that stands for a successor.
 //! - `waiters`, [`handover`]: who waits for a record, and what its owner is told. [`claim`]: a claim that waits.
 //! - `timers`, [`firing`]: what fires where.
+//! - [`asked`]: what operators ask of holders.
 //! - [`open`], [`attach`]: the two calls that wait. [`api`]: the service.
 //! - `list`: what the operator is told.
 
 pub mod api;
+pub mod asked;
 pub mod attach;
 pub mod claim;
 pub mod firing;
@@ -19,7 +21,7 @@ pub mod handover;
 pub mod hub;
 mod list;
 pub mod open;
-mod presence;
+pub mod presence;
 pub mod seat;
 mod timers;
 mod waiters;

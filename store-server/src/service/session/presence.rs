@@ -17,7 +17,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::{ServiceKey, SessionKey};
+use super::{
+    ServiceKey, SessionKey,
+    asked::{Asked, Open, Room},
+};
 use crate::store::session::Session;
 
 /// What a holder is told.
@@ -33,6 +36,15 @@ pub enum Message {
         timer: Bytes,
         /// When it was due, in milliseconds since 1970.
         due_ms: u64,
+    },
+    /// An operator asks or tells something.
+    Asked {
+        /// Its number.
+        id: u64,
+        /// What.
+        what: Asked,
+        /// Given back when the message was handed over.
+        room: Room,
     },
     /// The session is not the receiver's any more. The last message.
     Fenced(Fenced),
@@ -52,6 +64,8 @@ pub struct Presence {
     pub heard: Instant,
     /// What the holder has not saved, as it last said.
     pub unsaved: Unsaved,
+    /// What its holder is told when it ends, if that is known.
+    pub ends_for: Option<String>,
     /// Tells those who wait to take the session over.
     pub changed: watch::Sender<()>,
     /// When its lifetime is looked at next.
@@ -76,6 +90,8 @@ pub struct Attached {
     pub number: u64,
     /// The way to it.
     pub to: mpsc::Sender<Message>,
+    /// What is asked of it.
+    pub open: Open,
 }
 
 /// Changes that a holder has not saved.
@@ -111,6 +127,14 @@ impl Presence {
     /// The stream to the holder, if it is there.
     pub fn attached(&self) -> Option<&Attached> {
         match &self.link {
+            Link::Attached(attached) => Some(attached),
+            Link::Expected(_) | Link::Gone => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn attached_mut(&mut self) -> Option<&mut Attached> {
+        match &mut self.link {
             Link::Attached(attached) => Some(attached),
             Link::Expected(_) | Link::Gone => None,
         }
@@ -227,6 +251,7 @@ impl Presences {
                 link: expected,
                 heard: now,
                 unsaved: Unsaved::default(),
+                ends_for: None,
                 changed: watch::Sender::new(()),
                 check_at: now,
             };
@@ -244,6 +269,7 @@ impl Presences {
         }
         known.session = session.clone();
         known.unsaved = Unsaved::default();
+        known.ends_for = None;
         let check_at = now + known.lifetime();
         if let Some(before) = known.attached() {
             // One that reads nothing learns it when it attaches again.
@@ -261,10 +287,12 @@ impl Presences {
         };
         self.checks.remove(&(presence.check_at, key.clone()));
         self.left(&presence.service_key(key), &presence.link);
-        let message = format!(
-            "session {} is over: it was closed, or silent for longer than its ttl; open a new one",
-            key.id
-        );
+        let message = presence.ends_for.clone().unwrap_or_else(|| {
+            format!(
+                "session {} is over: it was closed, or silent for longer than its ttl; open a new one",
+                key.id
+            )
+        });
         // As above.
         let _ = presence.tell(Message::Fenced(Fenced {
             message,

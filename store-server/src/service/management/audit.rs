@@ -1,0 +1,247 @@
+//! What is written down of operators' actions: before anything is sent, and again at the end.
+//!
+//! An action that is under way is known here, and no further one that would get into its way is begun.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+use stillpoint_proto::v1::{
+    ActionOutcome, ActionRecord, ListActionsRequest, ProcessUpdate, Reason, Selection, StoreError,
+};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::{
+    service::session::asked::shortened,
+    store::{Store, wall_clock_ms},
+};
+
+/// Where actions are written down.
+#[derive(Debug)]
+pub struct Journal {
+    store: Store,
+    under_way: Mutex<HashMap<String, UnderWay>>,
+}
+
+/// An action that has not ended.
+#[derive(Debug)]
+struct UnderWay {
+    selection: Selection,
+    action: String,
+    actor: String,
+    /// No other such action may run with processes of the same service.
+    exclusive: bool,
+}
+
+/// An action that was written down and has not ended.
+#[derive(Debug)]
+pub struct Record {
+    journal: Arc<Journal>,
+    namespace: String,
+    begun: ActionRecord,
+    expires_at_ms: u64,
+}
+
+/// What is to be written down of an action that begins.
+#[derive(Debug)]
+pub struct Begin {
+    /// Who asks: as they call themselves.
+    pub actor: String,
+    /// Who asks: as the server knows them.
+    pub peer: String,
+    /// What.
+    pub action: String,
+    /// Of which processes.
+    pub selection: Selection,
+    /// The processes.
+    pub processes: Vec<ProcessUpdate>,
+    /// No other such action may run with processes of the same service.
+    pub exclusive: bool,
+}
+
+/// Actions that may be under way. One more is refused.
+const UNDER_WAY_MAX: usize = 64;
+
+/// Processes that are written down with an action.
+const PROCESSES_MAX: usize = 1000;
+
+/// Most bytes of the message of one of them.
+const MESSAGE_BYTES_MAX: usize = 512;
+
+/// Most bytes of its traceback.
+const TRACEBACK_BYTES_MAX: usize = 1024;
+
+/// Actions that are listed where the caller does not say how many.
+const LISTED: usize = 100;
+
+const DAY_MS: u64 = 86_400_000;
+
+impl Journal {
+    /// A journal in this store.
+    pub fn new(store: Store) -> Arc<Journal> {
+        Arc::new(Journal {
+            store,
+            under_way: Mutex::default(),
+        })
+    }
+
+    /// Writes down that an action begins. It is durable when this returns.
+    pub async fn begin(self: &Arc<Self>, begin: Begin) -> Result<Record, StoreError> {
+        let begun_ms = wall_clock_ms();
+        let begun = ActionRecord {
+            action_id: Uuid::now_v7().to_string(),
+            begun_ms,
+            ended_ms: 0,
+            actor: begin.actor.clone(),
+            peer: begin.peer,
+            action: begin.action.clone(),
+            selection: Some(begin.selection.clone()),
+            outcome: ActionOutcome::Unknown.into(),
+            message: String::new(),
+            processes: for_record(&begin.processes),
+        };
+        let days = self.store.config().management.audit_days;
+        self.enter(
+            &begun.action_id,
+            UnderWay {
+                selection: begin.selection.clone(),
+                action: begin.action,
+                actor: begin.actor,
+                exclusive: begin.exclusive,
+            },
+        )?;
+        // From here on it is under way until the record is dropped.
+        let record = Record {
+            journal: self.clone(),
+            namespace: begin.selection.namespace,
+            begun,
+            expires_at_ms: begun_ms.saturating_add(days.saturating_mul(DAY_MS)),
+        };
+        record.write(&record.begun).await.map_err(|mut error| {
+            error.message = format!(
+                "the action cannot be written down, so it was not begun: {}",
+                error.message
+            );
+            error
+        })?;
+        Ok(record)
+    }
+
+    fn enter(&self, id: &str, action: UnderWay) -> Result<(), StoreError> {
+        let mut under_way = self.under_way.lock();
+        if under_way.len() >= UNDER_WAY_MAX {
+            let message = format!(
+                "{UNDER_WAY_MAX} actions are under way, which is the limit: wait for the end of one"
+            );
+            return Err(StoreError::new(Reason::RateLimited, message));
+        }
+        let mut others = under_way.values();
+        if let Some(other) = others.find(|other| other.is_in_the_way_of(&action)) {
+            let message = format!(
+                "`{}` of {} is under way with processes of the same service: wait for its end",
+                other.action,
+                match other.actor.as_str() {
+                    "" => "somebody",
+                    actor => actor,
+                }
+            );
+            return Err(StoreError::new(Reason::RateLimited, message));
+        }
+        under_way.insert(id.into(), action);
+        Ok(())
+    }
+
+    /// What was written down, newest first.
+    pub fn list(&self, request: &ListActionsRequest) -> Result<Vec<ActionRecord>, StoreError> {
+        let before = &request.before_action_id;
+        if !before.is_empty() && Uuid::try_parse(before).is_err() {
+            let message = format!("{before:?} is the number of no action: use one that was listed");
+            return Err(StoreError::new(Reason::Invalid, message));
+        }
+        let limits = &self.store.config().limits;
+        let count = match request.limit as usize {
+            0 => LISTED.min(limits.scan_page),
+            limit => limit.min(limits.scan_page),
+        };
+        let mut actions = self.store.actions(&request.namespace, before, count)?;
+        let under_way = self.under_way.lock();
+        for action in &mut actions {
+            if action.ended_ms == 0 {
+                let message = match under_way.contains_key(&action.action_id) {
+                    true => "it is under way",
+                    false => "the server stopped before it ended",
+                };
+                action.message = message.into();
+            }
+        }
+        Ok(actions)
+    }
+}
+
+impl UnderWay {
+    fn is_in_the_way_of(&self, other: &UnderWay) -> bool {
+        let (one, another) = (&self.selection, &other.selection);
+        self.exclusive
+            && other.exclusive
+            && one.namespace == another.namespace
+            && (one.service == another.service
+                || one.service.is_empty()
+                || another.service.is_empty())
+    }
+}
+
+impl Record {
+    /// The action's number.
+    pub fn id(&self) -> &str {
+        &self.begun.action_id
+    }
+
+    /// Writes down how the action ended.
+    pub async fn end(
+        &self,
+        outcome: ActionOutcome,
+        message: &str,
+        processes: &[ProcessUpdate],
+    ) -> Result<(), StoreError> {
+        self.write(&ActionRecord {
+            ended_ms: wall_clock_ms(),
+            outcome: outcome.into(),
+            message: message.into(),
+            processes: for_record(processes),
+            ..self.begun.clone()
+        })
+        .await
+    }
+
+    async fn write(&self, action: &ActionRecord) -> Result<(), StoreError> {
+        let (sender, receiver) = oneshot::channel();
+        let store = &self.journal.store;
+        store.write_action(&self.namespace, action, self.expires_at_ms, |result| {
+            // Who has gone away wants no answer.
+            drop(sender.send(result));
+        });
+        receiver.await.unwrap_or_else(|_| {
+            let message = "the server stopped before it was written";
+            Err(StoreError::new(Reason::Unavailable, message))
+        })
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let mut under_way = self.journal.under_way.lock();
+        under_way.remove(&self.begun.action_id);
+    }
+}
+
+/// What is written down of processes: no values, and no long texts.
+fn for_record(processes: &[ProcessUpdate]) -> Vec<ProcessUpdate> {
+    let first = processes.iter().take(PROCESSES_MAX);
+    let short = first.map(|update| ProcessUpdate {
+        value: Default::default(),
+        message: shortened(update.message.clone(), MESSAGE_BYTES_MAX),
+        traceback: shortened(update.traceback.clone(), TRACEBACK_BYTES_MAX),
+        ..update.clone()
+    });
+    short.collect()
+}

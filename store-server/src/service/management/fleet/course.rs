@@ -1,0 +1,279 @@
+//! The course of a reload: which phase comes next, and who is in it.
+//!
+//! ```text
+//!  STATUS ── all say what they run ──▶ PREPARE ── all could ──▶ COMMIT ── all did ──────▶ STATUS ─▶ CATCH_UP ─▶ STATUS
+//!     │                                   │                       │ or are gone                    who came meanwhile
+//!     └─ nothing was begun                └─▶ ABORT ─▶ STATUS     └─▶ ROLLBACK ─▶ ABORT ─▶ STATUS
+//! ```
+//!
+//! Two rules keep what is told at the end true. No commit is sent before every process has prepared; and whoever was sent
+//! one has its program looked at afterwards, or counts as unknown. One that is gone during the commit holds nobody up: it
+//! cannot be told to go back, and its successor loads the new files anyway.
+//!
+//! Here is neither a server nor a clock: a [`Fleet`] is asked, and says what came of it.
+
+use stillpoint_proto::v1::Phase;
+
+use super::{
+    answer::Answer,
+    member::{Member, find},
+    verdict::{self, Course, Verdict},
+};
+use crate::service::management::dispatch::Process;
+
+/// What is asked of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Say what a reload would do.
+    Plan,
+    /// Make the new generation ready.
+    Prepare,
+    /// Go over to what was made ready.
+    Commit,
+    /// Drop what was made ready.
+    Abort,
+    /// Go back, if the last commit was this reload's.
+    Undo,
+    /// Go back to the generation before, whatever brought this one.
+    Rollback,
+    /// Say which program runs.
+    Status,
+}
+
+/// The processes, as a reload sees them.
+pub trait Fleet: Send {
+    /// Asks these processes, and gives what each said, in their order.
+    fn ask(
+        &mut self,
+        phase: Phase,
+        verb: Verb,
+        of: &[Process],
+        reason: &str,
+    ) -> impl Future<Output = Vec<Answer>> + Send;
+
+    /// The processes that the operator's selection means now.
+    fn now(&self) -> Vec<Process>;
+
+    /// Whether the operator still listens.
+    fn is_heard(&self) -> bool;
+
+    /// Waits until each of these identities has a holder that is there, or no session; but not for ever.
+    fn settle(&mut self, these: &[Process]) -> impl Future<Output = ()> + Send;
+}
+
+/// How often those that came meanwhile are brought up to the others, before it is said that they are not.
+const CATCH_UP_ROUNDS: usize = 2;
+
+/// All processes say what a reload would do.
+pub async fn plan(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
+    let answers = fleet.ask(Phase::Plan, Verb::Plan, &processes, "").await;
+    verdict::of_plan(&processes, &answers)
+}
+
+/// All processes say which program they run.
+pub async fn status(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
+    let members = begin(fleet, processes, "").await;
+    let found = as_they_were(&members);
+    verdict::of(&Course::Looked, &members, &found)
+}
+
+/// All processes go back to the generation before the one they run.
+pub async fn rollback(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
+    let mut members = begin(fleet, processes, "which program runs now").await;
+    if let Some(why) = hindered(&members, |member| Some(&member.before)) {
+        let found = as_they_were(&members);
+        return verdict::of(&Course::Back(why), &members, &found);
+    }
+    let all = those(&members, |_| true);
+    let answers = fleet.ask(Phase::Rollback, Verb::Rollback, &all, "").await;
+    note(&mut members, &all, answers, |member| &mut member.commit);
+    let found = look(fleet, &members).await;
+    verdict::of(&Course::Reverted, &members, &found)
+}
+
+/// All processes go over to the program as its files are now, or none.
+pub async fn apply(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
+    let mut members = begin(fleet, processes, "which program runs now").await;
+    if let Some(why) = hindered(&members, |member| Some(&member.before)) {
+        let found = as_they_were(&members);
+        return verdict::of(&Course::Back(why), &members, &found);
+    }
+
+    let all = those(&members, |_| true);
+    let answers = fleet.ask(Phase::Prepare, Verb::Prepare, &all, "").await;
+    note(&mut members, &all, answers, |member| &mut member.prepare);
+    let hindrance = hindered(&members, |member| member.prepare.as_ref())
+        .or_else(|| verdict::parting(&members))
+        .or_else(|| (!fleet.is_heard()).then(|| "the caller left before the commit".into()));
+    if let Some(why) = hindrance {
+        abort(fleet, &members, &why).await;
+        let found = look(fleet, &members).await;
+        return verdict::of(&Course::Back(why), &members, &found);
+    }
+    let changing = those(&members, Member::has_changes);
+    if changing.is_empty() {
+        let found = look(fleet, &members).await;
+        return verdict::of(&Course::Nothing, &members, &found);
+    }
+
+    let answers = fleet.ask(Phase::Commit, Verb::Commit, &changing, "").await;
+    note(&mut members, &changing, answers, |member| &mut member.commit);
+    let failed = hindered(&members, |member| {
+        member.commit.as_ref().filter(|commit| !matches!(commit, Answer::Gone(_)))
+    });
+    if let Some(why) = failed {
+        go_back(fleet, &members, &why).await;
+        let found = look(fleet, &members).await;
+        return verdict::of(&Course::Back(why), &members, &found);
+    }
+    let mut found = look(fleet, &members).await;
+    for _ in 0..CATCH_UP_ROUNDS {
+        let behind = verdict::behind(&members, &found);
+        if behind.is_empty() {
+            break;
+        }
+        catch_up(fleet, &mut members, behind).await;
+        found = look(fleet, &members).await;
+    }
+    verdict::of(&Course::Through, &members, &found)
+}
+
+/// What the processes run before anything is done with them.
+async fn begin(fleet: &mut impl Fleet, processes: Vec<Process>, reason: &str) -> Vec<Member> {
+    let answers = fleet.ask(Phase::Status, Verb::Status, &processes, reason).await;
+    let members = processes.into_iter().zip(answers);
+    members.map(|(process, before)| Member::new(process, before)).collect()
+}
+
+/// What was found before anything was done still holds.
+fn as_they_were(members: &[Member]) -> Vec<(Process, Answer)> {
+    let found = members.iter().map(|member| (member.process.clone(), member.before.clone()));
+    found.collect()
+}
+
+/// What runs now, in all that the selection means now.
+async fn look(fleet: &mut impl Fleet, members: &[Member]) -> Vec<(Process, Answer)> {
+    let coming = fleet.now().into_iter().filter(|process| {
+        // Who was gone before anything was done with it is not waited for.
+        !process.attached && find(members, process).is_none_or(Member::is_touched)
+    });
+    let coming: Vec<_> = coming.collect();
+    if !coming.is_empty() {
+        fleet.settle(&coming).await;
+    }
+    let now = fleet.now();
+    let answers = fleet.ask(Phase::Status, Verb::Status, &now, "which program runs now").await;
+    now.into_iter().zip(answers).collect()
+}
+
+/// Lets all drop what they have made ready, or may have.
+async fn abort(fleet: &mut impl Fleet, members: &[Member], why: &str) {
+    let now = fleet.now();
+    let ready = those(members, |member| match &member.prepare {
+        Some(Answer::Done(_) | Answer::Late(_)) => true,
+        // Its connection may be back.
+        Some(Answer::Gone(_)) => is_there(&now, &member.process),
+        Some(Answer::Failed(_) | Answer::Skipped(_)) | None => false,
+    });
+    if !ready.is_empty() {
+        fleet.ask(Phase::Abort, Verb::Abort, &ready, why).await;
+    }
+}
+
+/// Lets those that have committed, or may have, go back, and the others drop what they have made ready. What is asked of
+/// one that hangs stands behind the commit in its queue: whenever it comes back, it ends where it began.
+async fn go_back(fleet: &mut impl Fleet, members: &[Member], why: &str) {
+    let committed = those(members, |member| {
+        matches!(member.commit, Some(Answer::Done(_) | Answer::Late(_) | Answer::Failed(_)))
+    });
+    if !committed.is_empty() {
+        fleet.ask(Phase::Rollback, Verb::Undo, &committed, why).await;
+    }
+    let lost = those(members, |member| matches!(member.commit, Some(Answer::Gone(_))));
+    if !lost.is_empty() {
+        fleet.settle(&lost).await;
+        let now = fleet.now();
+        let back: Vec<_> = lost.into_iter().filter(|process| is_there(&now, process)).collect();
+        if !back.is_empty() {
+            fleet.ask(Phase::Rollback, Verb::Undo, &back, "they had lost their connections").await;
+        }
+    }
+    let ready = those(members, |member| {
+        // A late one is told nothing more: what it has made ready is gone with the commit.
+        matches!(member.commit, Some(Answer::Failed(_) | Answer::Skipped(_)))
+    });
+    if !ready.is_empty() {
+        fleet.ask(Phase::Abort, Verb::Abort, &ready, why).await;
+    }
+}
+
+/// Brings these processes to the program of those that have committed. They become members.
+async fn catch_up(fleet: &mut impl Fleet, members: &mut Vec<Member>, behind: Vec<(Process, Answer)>) {
+    let known = behind.iter().filter(|(process, _)| find(members, process).is_some());
+    let known: Vec<_> = known.map(|(process, _)| process.clone()).collect();
+    if !known.is_empty() {
+        // They may still have ready what they did not commit.
+        fleet.ask(Phase::CatchUp, Verb::Abort, &known, "drop what they had prepared").await;
+    }
+    let processes: Vec<_> = behind.iter().map(|(process, _)| process.clone()).collect();
+    let answers = fleet.ask(Phase::CatchUp, Verb::Prepare, &processes, "prepare").await;
+    let mut prepared = Vec::new();
+    let mut useless = Vec::new();
+    for ((process, before), prepare) in behind.into_iter().zip(answers) {
+        let mut member = Member::new(process.clone(), before);
+        let may_be_ready = matches!(prepare, Answer::Done(_) | Answer::Late(_));
+        member.prepare = Some(prepare);
+        if member.has_changes() && verdict::reaches(&member, members) {
+            prepared.push(process.clone());
+        } else if may_be_ready {
+            useless.push(process.clone());
+        }
+        members.retain(|known| !known.is(&process));
+        members.push(member);
+    }
+    if !useless.is_empty() {
+        let reason = "they would not come to the program of the others";
+        fleet.ask(Phase::CatchUp, Verb::Abort, &useless, reason).await;
+    }
+    if !prepared.is_empty() {
+        let answers = fleet.ask(Phase::CatchUp, Verb::Commit, &prepared, "commit").await;
+        note(members, &prepared, answers, |member| &mut member.commit);
+    }
+}
+
+/// Whether exactly this process is there: the same holder of its session.
+fn is_there(now: &[Process], process: &Process) -> bool {
+    let mut now = now.iter();
+    now.any(|found| found.key == process.key && found.fence == process.fence && found.attached)
+}
+
+fn those(members: &[Member], which: impl Fn(&Member) -> bool) -> Vec<Process> {
+    let found = members.iter().filter(|member| which(member));
+    found.map(|member| member.process.clone()).collect()
+}
+
+/// Keeps what these members said.
+fn note(
+    members: &mut [Member],
+    asked: &[Process],
+    answers: Vec<Answer>,
+    place: impl Fn(&mut Member) -> &mut Option<Answer>,
+) {
+    for (process, answer) in asked.iter().zip(answers) {
+        if let Some(member) = members.iter_mut().find(|member| member.is(process)) {
+            *place(member) = Some(answer);
+        }
+    }
+}
+
+/// Why it cannot go on: who has not done what was asked. `None`: all have whom it concerns.
+fn hindered<'m>(
+    members: &'m [Member],
+    said: impl Fn(&'m Member) -> Option<&'m Answer>,
+) -> Option<String> {
+    let failed = members.iter().filter_map(|member| {
+        let answer = said(member)?;
+        (!answer.is_done()).then_some((&member.process, answer))
+    });
+    verdict::reasons(failed)
+}
