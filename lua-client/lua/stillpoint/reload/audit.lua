@@ -139,6 +139,7 @@ function audit.begin()
       look_at_frame(self, ...)
     end,
     skip = skip,
+    roots = heap.once_roots(),
   }
   self.result = {
     done = false,

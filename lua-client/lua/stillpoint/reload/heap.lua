@@ -14,6 +14,7 @@
 -- What plain Lua cannot see: a coroutine that was never resumed; the stack of the main thread from within a coroutine
 -- (5.1, LuaJIT); what C functions hold (5.1); values that a host keeps to itself.
 
+local program = require "stillpoint.reload.program"
 local Queue = require "stillpoint.reload.walk.queue"
 local Seen = require "stillpoint.reload.walk.seen"
 local edges = require "stillpoint.reload.walk.edges"
@@ -28,6 +29,7 @@ local getregistry = debug and debug.getregistry
 ---@field frame? fun(info: table, parent: any) A frame of a coroutine, or of the stack that began the walk.
 ---@field every_edge? boolean Functions are told at each place that holds them, not only at the first.
 ---@field skip? any[] Tables and functions that are not looked into.
+---@field roots? table<string, any> More places to begin at, with names.
 
 ---@class stillpoint.reload.Walk
 ---@field found function|nil
@@ -96,6 +98,9 @@ function heap.new(opts)
     if self.parents:get(object) == nil then
       self.parents:add(object, true)
     end
+  end
+  for name, object in pairs(opts.roots or {}) do
+    self:root(object, name)
   end
   return self
 end
@@ -344,6 +349,16 @@ end
 function Walk:stop()
   self.done = true
   self.parents, self.keys, self.queue, self.ephemerons = Seen.new(), Seen.new(), Queue.new(), {}
+end
+
+---The values of `reload.once`, as roots: their own names say more than the way through the kit's tables.
+---@return table<string, any>
+function heap.once_roots()
+  local roots = {}
+  for name, box in pairs(program.registry "once") do
+    roots[("once %q"):format(name)] = box.value
+  end
+  return roots
 end
 
 return heap

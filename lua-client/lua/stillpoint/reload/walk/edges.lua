@@ -27,8 +27,15 @@ local REFERENCE = edges.REFERENCE
 ---Frames of one coroutine; finding the n-th costs n.
 local FRAMES_MAX = 2000
 
--- The kit's own frames are of no interest: what the names of its chunks begin with.
+-- What the names of the kit's own chunks begin with.
 local kit = getinfo and getinfo(1, "S").source:match "^(@.*)walk[/\\]edges%.lua$"
+
+---Whether a chunk is the kit's own.
+---@param source string Its name.
+---@return boolean
+function edges.is_kit(source)
+  return kit ~= nil and source:sub(1, #kit) == kit
+end
 
 ---Without `debug`, a protected metatable stays out of sight.
 ---@param value any
@@ -97,7 +104,8 @@ function edges.of_stack(walk, co, parent)
     if not info then
       return
     end
-    if not (kit and info.source:sub(1, #kit) == kit) then
+    -- Those of the kit are of no interest.
+    if not edges.is_kit(info.source) then
       local where = trail.position(info.source, info.currentline)
       if walk.frame then
         walk.frame(info, parent)
