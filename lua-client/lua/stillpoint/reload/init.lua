@@ -1,8 +1,159 @@
--- The surface of the reload kit: the running program is updated whole, as a transaction.
+-- The reload kit: the running program is updated whole, as a transaction, and says what came of it.
+--
+--     local reload = require "stillpoint.reload"
+--     reload.setup { roots = { "game/?.lua", "./?.lua" } }
+--
+--     local M      = reload.module(...)                                      -- same table in every generation
+--     local online = reload.once("player.online", function() return {} end)  -- initialised once, survives
+--     local Player = reload.class("Player")                                  -- refilled in place
+--     function M.on_reload(ev) end                                           -- after a reload
+--
+--     print(reload.plan())                                                   -- what would change; changes nothing
+--     local report = reload.apply()                                          -- all of it, or nothing
+--
+-- The way of a reload: `scan` finds what is to run, `stage` runs it in a private view by `loader`, `transaction` commits
+-- it; `image` and `reach` see to it that everything can be taken back.
 
+local loader = require "stillpoint.reload.loader"
+local plan = require "stillpoint.reload.plan"
 local program = require "stillpoint.reload.program"
+local searcher = require "stillpoint.reload.searcher"
+local source = require "stillpoint.reload.source"
+local transaction = require "stillpoint.reload.transaction"
 
 local reload = {}
+
+---@class stillpoint.reload.Options
+---@field roots? string[] Where the program's files are: templates with a `?`, or directories. Default: the relative ones of package.path.
+---@field strict? boolean Refuse a reload that would lose state. Default: false.
+---@field audit_ms? number Time of the audit after a reload. Default: 20.
+---@field undo_tables? integer Tables that are saved before a reload, at most. Default: 100,000.
+---@field keep? integer Generations whose sources are kept. Default: 2: the running one and the one before.
+---@field verify? fun(ev: table): boolean|nil, string|nil Asked before a reload is committed.
+---@field log? fun(line: string) Gets each report as text.
+
+local OPTIONS = {
+  roots = "table",
+  strict = "boolean",
+  audit_ms = "number",
+  undo_tables = "number",
+  keep = "number",
+  verify = "function",
+  log = "function",
+}
+
+local DEFAULTS = { strict = false, audit_ms = 20, undo_tables = 100000, keep = 2 }
+
+local ready = false
+
+---Says where the program's files are, and how reloads are done. May be called again.
+---@param opts? stillpoint.reload.Options
+function reload.setup(opts)
+  opts = opts or {}
+  for name, value in pairs(opts) do
+    local expected = OPTIONS[name]
+    if not expected then
+      error(("reload.setup: unknown option '%s'"):format(tostring(name)), 2)
+    elseif type(value) ~= expected then
+      error(("reload.setup: %s: a %s expected, got a %s"):format(name, expected, type(value)), 2)
+    end
+  end
+  local options = {}
+  for name, value in pairs(DEFAULTS) do
+    options[name] = value
+  end
+  for name, value in pairs(opts) do
+    options[name] = value
+  end
+  program.options = options
+  source.set_roots(options.roots)
+  searcher.install()
+  ready = true
+end
+
+local function ensure_setup()
+  if not ready then
+    reload.setup()
+  end
+end
+
+---The table of a module, the same in every generation: it is emptied, and the chunk fills it again and returns it.
+---@param name string The first argument of the chunk: `reload.module(...)`.
+---@return table
+function reload.module(name)
+  if type(name) ~= "string" then
+    error("reload.module: the name of the unit expected: call it as reload.module(...) in the chunk", 2)
+  end
+  ensure_setup()
+  local unit = program.current()
+  if unit and unit.name == name then
+    return loader.module(unit)
+  elseif unit then
+    error(("reload.module: '%s' is not the unit being loaded, '%s' is: call it as reload.module(...)"):format(name, unit.name), 2)
+  end
+  -- Loaded by another loader than the kit's.
+  unit = searcher.adopt(name, {})
+  if not unit then
+    error(("reload.module: no file for '%s' in the roots; reload.setup { roots = ... } says where they are"):format(name), 2)
+  end
+  unit.module = true
+  return unit.value
+end
+
+-- After a reload, whether it worked or not.
+local function tell(report)
+  local log = program.options.log
+  if log and report.outcome ~= "nothing" then
+    log(plan.text(report))
+  end
+  return report
+end
+
+for _, name in ipairs { "plan", "apply", "rollback", "commit", "abort" } do
+  reload[name] = function(...)
+    ensure_setup()
+    return tell(transaction[name](...))
+  end
+end
+
+---@return stillpoint.reload.Prepared|nil
+---@return stillpoint.reload.Report
+function reload.prepare(opts)
+  ensure_setup()
+  local prepared, report = transaction.prepare(opts)
+  return prepared, tell(report)
+end
+
+---@return stillpoint.reload.Report[] # Newest last.
+function reload.history()
+  local list = {}
+  for i, report in ipairs(transaction.history) do
+    list[i] = report
+  end
+  return list
+end
+
+---@return {generation: integer, program: string, prepared: boolean, units: integer, stale: integer|nil, last: stillpoint.reload.Report|nil}
+function reload.status()
+  local units = 0
+  for _ in pairs(program.units) do
+    units = units + 1
+  end
+  local last = transaction.history[#transaction.history]
+  return {
+    generation = program.generation,
+    program = source.fingerprint(),
+    prepared = transaction.is_prepared(),
+    units = units,
+    stale = last and last.audit and #last.audit.stale,
+    last = last,
+  }
+end
+
+---The report for people.
+---@param report stillpoint.reload.Report
+---@return string
+reload.text = plan.text
 
 -- The declarations, each in a file of its own that gives one or more functions.
 for _, name in ipairs { "once", "class", "ref", "override", "resource" } do
@@ -13,10 +164,6 @@ for _, name in ipairs { "once", "class", "ref", "override", "resource" } do
       reload.instanceof = declaration.instanceof
     end
   end
-end
-
-function reload.status()
-  return { generation = program.generation }
 end
 
 return reload

@@ -53,12 +53,14 @@ local getinfo = debug and debug.getinfo
 ---@field registries table<string, table>
 ---@field loads integer How many units were ever loaded outside a reload.
 ---@field searcher function|nil The one in `package.searchers`.
+---@field options stillpoint.reload.Options With the defaults filled in.
 local program = {
   generation = 1,
   units = {},
   kinds = {},
   registries = {},
   loads = 0,
+  options = {},
 }
 
 -- The units whose chunks are running now, each required by the one before it.
@@ -163,8 +165,8 @@ function program.know(unit)
   names[unit.path] = unit.name
 end
 
--- source of a chunk -> { name, generation } or false. There are few, and they are asked for often.
-local chunks = {}
+-- source of a chunk -> { name, generation }. They are asked for often, and each reload makes more: collectable.
+local chunks = setmetatable({}, { __mode = "v" })
 
 ---@param source string
 ---@return string|nil name

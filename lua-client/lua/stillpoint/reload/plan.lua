@@ -1,0 +1,224 @@
+-- What a reload reports, as data and as text.
+
+local image = require "stillpoint.reload.image"
+local program = require "stillpoint.reload.program"
+
+local plan = {}
+
+---@class stillpoint.reload.Change
+---@field unit string
+---@field kind "function_new"|"function_gone"|"value"|"class"|"override"|"resource"|"once"|"global"
+---@field name string
+---@field from any
+---@field to any
+
+---@class stillpoint.reload.Report
+---@field ok boolean
+---@field outcome "applied"|"nothing"|"refused"|"rolled_back"|"prepared"|"planned"|"aborted"
+---@field generation integer After it.
+---@field from integer
+---@field rollback boolean|nil It went back to earlier sources.
+---@field changed string[] Units whose file is not what runs.
+---@field rerun string[] Their dependents.
+---@field added string[]
+---@field vanished string[]
+---@field changes stillpoint.reload.Change[]
+---@field loses stillpoint.reload.Loss[]
+---@field notes string[]
+---@field phase string|nil Where it failed: read, compile, run, dependency, verify, strict, commit, resource, hook.
+---@field error stillpoint.reload.Failure|nil
+---@field audit table|nil
+---@field ms number
+local Report = {}
+
+---@return stillpoint.reload.Report
+function plan.report()
+  return setmetatable({
+    ok = true,
+    outcome = "nothing",
+    from = program.generation,
+    generation = program.generation,
+    changed = {},
+    rerun = {},
+    added = {},
+    vanished = {},
+    changes = {},
+    loses = {},
+    notes = {},
+    ms = 0,
+  }, Report)
+end
+
+---Notes a failure in the report.
+---@param report stillpoint.reload.Report
+---@param outcome "refused"|"rolled_back"
+---@param phase string
+---@param failure stillpoint.reload.Failure
+---@return stillpoint.reload.Report
+function plan.fail(report, outcome, phase, failure)
+  report.ok, report.outcome, report.phase = false, outcome, phase
+  report.error = {
+    message = failure.message,
+    file = failure.file,
+    line = failure.line,
+    traceback = failure.traceback,
+    unit = failure.unit,
+  }
+  return report
+end
+
+local function plain(value)
+  local kind = type(value)
+  return (kind == "string" or kind == "number" or kind == "boolean") and value or value ~= nil and kind or nil
+end
+
+-- What is different in a unit's table; what is the same in each generation, functions by new code, is not listed.
+local function add_changes(unit, before, list)
+  local after = unit.value
+  local keys = {}
+  for key in next, before do
+    keys[key] = true
+  end
+  for key in next, after do
+    keys[key] = true
+  end
+  local sorted = {}
+  for key in next, keys do
+    sorted[#sorted + 1] = key
+  end
+  table.sort(sorted, function(a, b)
+    return tostring(a) < tostring(b)
+  end)
+  for _, key in ipairs(sorted) do
+    local was, is = before[key], rawget(after, key)
+    local kind
+    if type(is) == "function" and type(was) ~= "function" then
+      kind = "function_new"
+    elseif type(was) == "function" and type(is) ~= "function" then
+      kind = "function_gone"
+    elseif type(is) ~= "function" and not rawequal(was, is) and not (type(was) == "table" and type(is) == "table") then
+      kind = "value"
+    end
+    if kind then
+      list[#list + 1] = { unit = unit.name, kind = kind, name = tostring(key), from = plain(was), to = plain(is) }
+    end
+  end
+end
+
+---What the view differs in from the running generation.
+---@param tx stillpoint.reload.Transaction
+---@param list stillpoint.reload.Change[]
+function plan.changes(tx, list)
+  for _, name in ipairs(tx.order) do
+    local unit = program.units[name]
+    local before = type(unit.value) == "table" and tx.images.of[unit.value]
+    if before then
+      add_changes(unit, before, list)
+    end
+  end
+  local names = {}
+  local was = tx.images.of[_G]
+  for key in next, was do
+    names[#names + 1] = key
+  end
+  for key in next, _G do
+    if was[key] == nil then
+      names[#names + 1] = key
+    end
+  end
+  table.sort(names, function(a, b)
+    return tostring(a) < tostring(b)
+  end)
+  for _, key in ipairs(names) do
+    local from, to = was[key], rawget(_G, key)
+    if (from == nil) ~= (to == nil) or type(to) ~= "function" and type(to) ~= "table" and not rawequal(from, to) then
+      list[#list + 1] = { unit = "_G", kind = "global", name = tostring(key), from = plain(from), to = plain(to) }
+    end
+  end
+  program.each("changes", tx, list)
+end
+
+local HEADS = {
+  nothing = "nothing to reload, generation %d",
+  planned = "a reload would go from generation %d to %d",
+  prepared = "prepared: generation %d to %d",
+  applied = "reloaded: generation %d to %d",
+  refused = "refused, generation %d runs on untouched",
+  rolled_back = "failed at commit and taken back, generation %d runs on",
+  aborted = "aborted, generation %d runs on",
+}
+
+local function add_names(lines, title, names)
+  if #names > 0 then
+    lines[#lines + 1] = ("  %s: %s"):format(title, table.concat(names, ", "))
+  end
+end
+
+local CHANGES = {
+  function_new = "new function",
+  function_gone = "function gone",
+}
+
+local function change_line(change)
+  local text = ("  %s: %s %s"):format(change.unit, CHANGES[change.kind] or change.kind, change.name)
+  if change.kind == "function_new" or change.kind == "function_gone" then
+    return text
+  end
+  return ("%s: %s -> %s"):format(text, tostring(change.from), tostring(change.to))
+end
+
+local function loss_line(loss)
+  local place = loss.file and (" of " .. loss.file .. (loss.line and ":" .. loss.line or "")) or ""
+  return ("  loses %s `%s` (%s)%s"):format(loss.kind, loss.name, tostring(loss.detail), place)
+end
+
+---The report for people.
+---@param report stillpoint.reload.Report
+---@return string
+function plan.text(report)
+  local to = report.outcome == "applied" and report.generation or report.from + 1
+  local lines = { HEADS[report.outcome]:format(report.from, to) }
+  if report.rollback then
+    lines[1] = "rollback: " .. lines[1]
+  end
+  add_names(lines, "changed", report.changed)
+  add_names(lines, "run again", report.rerun)
+  add_names(lines, "added", report.added)
+  add_names(lines, "vanished", report.vanished)
+  for _, change in ipairs(report.changes) do
+    lines[#lines + 1] = change_line(change)
+  end
+  for _, loss in ipairs(report.loses) do
+    lines[#lines + 1] = loss_line(loss)
+  end
+  for _, note in ipairs(report.notes) do
+    lines[#lines + 1] = "  note: " .. note
+  end
+  for _, stale in ipairs(report.audit and report.audit.stale or {}) do
+    lines[#lines + 1] = ("  stale: %s -> %s:%s gen %s"):format(
+      tostring(stale.path),
+      tostring(stale.file),
+      tostring(stale.line),
+      tostring(stale.generation)
+    )
+  end
+  local err = report.error
+  if err then
+    lines[#lines + 1] = ("  %s: %s"):format(report.phase, err.message)
+    if err.traceback and err.traceback ~= err.message then
+      lines[#lines + 1] = "  " .. err.traceback:gsub("\n", "\n  ")
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+Report.__tostring = plan.text
+
+---Whether the table is a report.
+---@param value any
+---@return boolean
+function plan.is_report(value)
+  return type(value) == "table" and image.getmeta(value) == Report
+end
+
+return plan

@@ -1,0 +1,130 @@
+-- What a reload has to run: the units whose files are not what runs, those that are forced, and whatever depends on
+-- them.
+
+local program = require "stillpoint.reload.program"
+local source = require "stillpoint.reload.source"
+
+---@class stillpoint.reload.File
+---@field path string
+---@field source string
+
+---@class stillpoint.reload.Scan
+---@field files table<string, stillpoint.reload.File> Of all units that have to run.
+---@field changed string[]
+---@field dependents string[]
+---@field vanished table<string, stillpoint.reload.Unit>
+---@field order string[] Names of the files: dependencies first, as far as they are known from before.
+
+local scan = {}
+
+local function sorted_names(set)
+  local names = {}
+  for name in pairs(set) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+scan.sorted_names = sorted_names
+
+-- The text that the unit is to have; nil, nil: the file is gone.
+local function wanted(unit, sources)
+  if sources then
+    return sources[unit.name]
+  end
+  local text, err, gone = source.read(unit.path)
+  local path = unit.path
+  if not text and gone then
+    -- It may have moved, from `game/mail.lua` to `game/mail/init.lua`, say.
+    path = source.find(unit.name)
+    if not path then
+      return nil
+    end
+    text, err = source.read(path)
+  end
+  if not text then
+    return nil, { message = err, file = path, unit = unit.name, traceback = err }
+  end
+  return { path = path, source = text }
+end
+
+local function dependents_of(names)
+  local found, queue = {}, {}
+  for name in pairs(names) do
+    queue[#queue + 1] = name
+  end
+  while #queue > 0 do
+    local name = table.remove(queue)
+    for other, unit in pairs(program.units) do
+      if unit.deps[name] and not names[other] and not found[other] then
+        found[other] = true
+        queue[#queue + 1] = other
+      end
+    end
+  end
+  return found
+end
+
+local function in_order(files)
+  local order, seen = {}, {}
+  local function visit(name)
+    if seen[name] or not files[name] then
+      return
+    end
+    seen[name] = true
+    for _, dep in ipairs(sorted_names(program.units[name].deps)) do
+      visit(dep)
+    end
+    order[#order + 1] = name
+  end
+  for _, name in ipairs(sorted_names(files)) do
+    visit(name)
+  end
+  return order
+end
+
+---@param force table<string, true>
+---@param sources table<string, stillpoint.reload.File>|nil Instead of the files, to go back to.
+---@return stillpoint.reload.Scan|nil
+---@return stillpoint.reload.Failure|nil
+function scan.run(force, sources)
+  local texts, changed, vanished = {}, {}, {}
+  for _, name in ipairs(sorted_names(program.units)) do
+    local unit = program.units[name]
+    local file, failure = wanted(unit, sources)
+    if failure then
+      return nil, failure
+    elseif not file then
+      vanished[name] = unit
+    else
+      texts[name] = file
+      if force[name] or file.source ~= unit.source or file.path ~= unit.path then
+        changed[name] = file
+      end
+    end
+  end
+  local begun = {}
+  for name in pairs(changed) do
+    begun[name] = true
+  end
+  for name in pairs(vanished) do
+    begun[name] = true
+  end
+  local dependents, files = dependents_of(begun), {}
+  for name in pairs(changed) do
+    files[name] = texts[name]
+  end
+  for name in pairs(dependents) do
+    files[name] = texts[name]
+  end
+  return {
+    files = files,
+    changed = sorted_names(changed),
+    dependents = sorted_names(dependents),
+    vanished = vanished,
+    order = in_order(files),
+  }
+end
+
+return scan

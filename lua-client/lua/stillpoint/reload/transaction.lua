@@ -1,0 +1,336 @@
+-- A reload as a transaction: prepare builds the next generation in a private view, commit writes it.
+--
+--     plan                      scan, stage, forget
+--     prepare ... commit        scan, stage, keep the differences ... write them, open resources, run hooks, close
+--     apply                     both at once
+--     rollback                  the same, with the sources of the generation before
+--
+-- A failure at any point brings back what was saved: the generation before runs on.
+
+local baseline = require "stillpoint.reload.baseline"
+local image = require "stillpoint.reload.image"
+local isolate = require "stillpoint.reload.isolate"
+local plan = require "stillpoint.reload.plan"
+local program = require "stillpoint.reload.program"
+local scan = require "stillpoint.reload.scan"
+local stage = require "stillpoint.reload.stage"
+
+local clock = os and os.clock or function()
+  return 0
+end
+
+---Reports that `history` keeps.
+local HISTORY_MAX = 100
+
+local transaction = {}
+
+---@class stillpoint.reload.Prepared
+---@field tx stillpoint.reload.Transaction|nil nil: used, aborted, or another one took its place.
+---@field differences stillpoint.reload.Differences
+---@field loads integer
+---@field report stillpoint.reload.Report
+
+---@type stillpoint.reload.Report[]
+transaction.history = {}
+
+-- The sources of the generations before, oldest first: { [name] = { path, source } }.
+local earlier = {}
+
+---@type stillpoint.reload.Prepared|nil
+local held
+
+---@return boolean
+function transaction.is_prepared()
+  return held ~= nil
+end
+
+-- Misuse: raised where the caller called the surface.
+local function check_idle(what)
+  if program.transaction then
+    error(("reload.%s: a reload is under way: what runs in it cannot start another"):format(what), 3)
+  end
+  local unit = program.current()
+  if unit then
+    error(("reload.%s: unit %s is being loaded: call it when that is done"):format(what, unit.name), 3)
+  end
+end
+
+local function drop_held()
+  if held then
+    held.tx, held.differences = nil, nil
+    held = nil
+  end
+end
+
+local function forced(names)
+  local force = {}
+  for _, name in ipairs(names or {}) do
+    if not program.units[name] then
+      error(("force: no unit '%s': a unit is a file in the roots that was required"):format(tostring(name)), 4)
+    end
+    force[name] = true
+  end
+  return force
+end
+
+local function new_transaction(found, rollback, report)
+  local affected = {}
+  for name in pairs(found.files) do
+    affected[name] = program.units[name]
+  end
+  return {
+    phase = "run",
+    from = program.generation,
+    to = program.generation + 1,
+    scan = found,
+    files = found.files,
+    affected = affected,
+    vanished = found.vanished,
+    rerun = {},
+    added = {},
+    ran = {},
+    order = {},
+    replaced = {},
+    rollback = rollback,
+    changes = report.changes,
+    loses = report.loses,
+    notes = report.notes,
+  }
+end
+
+local function find_stage(report, force, sources)
+  local found, failure = scan.run(force, sources)
+  if not found then
+    return plan.fail(report, "refused", "read", failure)
+  end
+  report.changed, report.rerun = found.changed, found.dependents
+  report.vanished = scan.sorted_names(found.vanished)
+  if #report.changed + #report.vanished == 0 then
+    return report
+  end
+  local tx = new_transaction(found, sources ~= nil, report)
+  local differences
+  differences, failure = stage.run(tx)
+  report.added = scan.sorted_names(tx.added)
+  if not differences then
+    return plan.fail(report, "refused", failure.phase, failure)
+  end
+  report.outcome = "prepared"
+  return report, { tx = tx, differences = differences, loads = program.loads, report = report }
+end
+
+-- Scans and stages. Nothing is different afterwards.
+local function build(opts, sources)
+  local started = clock()
+  local report = plan.report()
+  report.rollback = sources ~= nil or nil
+  local _, prepared = find_stage(report, forced(opts and opts.force), sources)
+  report.ms = (clock() - started) * 1000
+  return report, prepared
+end
+
+local function remember(report)
+  local history = transaction.history
+  history[#history + 1] = report
+  if #history > HISTORY_MAX then
+    table.remove(history, 1)
+  end
+  return report
+end
+
+local function current_sources()
+  local sources = {}
+  for name, unit in pairs(program.units) do
+    sources[name] = { path = unit.path, source = unit.source }
+  end
+  return sources
+end
+
+-- A rollback takes the sources it went back to off the list: the next one goes back further.
+local function remember_sources(tx, sources)
+  if tx.rollback then
+    table.remove(earlier)
+    return
+  end
+  earlier[#earlier + 1] = sources
+  while #earlier >= math.max(program.options.keep, 1) and #earlier > program.options.keep - 1 do
+    table.remove(earlier, 1)
+  end
+end
+
+local function run_hooks(tx)
+  local event = { from = tx.from, to = tx.to, rollback = tx.rollback }
+  for _, name in ipairs(tx.order) do
+    local unit = program.units[name]
+    local hook = unit.module and rawget(unit.value, "on_reload") or nil
+    if hook then
+      local ok, failure = isolate.call(hook, event)
+      if not ok then
+        failure.unit, failure.phase = name, "hook"
+        error(failure, 0)
+      end
+    end
+  end
+end
+
+local function write(tx, differences)
+  tx.phase = "commit"
+  image.write(differences)
+  program.generation = tx.to
+  tx.phase = "resource"
+  tx.opened = true
+  local ok, failure = isolate.call(program.each, "open", tx)
+  if not ok then
+    error(failure, 0)
+  end
+  tx.phase = "hook"
+  run_hooks(tx)
+end
+
+-- Takes a commit back that failed.
+local function take_back(tx)
+  if tx.opened then
+    local ok, failure = isolate.call(program.each, "undo", tx)
+    if not ok then
+      tx.notes[#tx.notes + 1] = "undo: " .. failure.message
+    end
+  end
+  tx.images:restore()
+  program.generation = tx.from
+end
+
+local function close(tx)
+  tx.phase = "close"
+  local ok, failure = isolate.call(program.each, "close", tx)
+  if not ok then
+    tx.notes[#tx.notes + 1] = "close: " .. failure.message
+  end
+  for _, name in ipairs(tx.order) do
+    baseline.take(program.units[name])
+  end
+end
+
+local function commit(prepared, together)
+  local tx, differences, report = prepared.tx, prepared.differences, prepared.report
+  local started = clock()
+  drop_held()
+  local sources = current_sources()
+  -- What was saved for the view is still what is there, if nobody ran in between.
+  if not together then
+    stage.save(tx)
+  end
+  tx.images:save_targets(differences)
+  program.transaction = tx
+  local ok, raised = pcall(write, tx, differences)
+  if ok then
+    close(tx)
+    remember_sources(tx, sources)
+    report.outcome, report.generation = "applied", tx.to
+  else
+    take_back(tx)
+    local failure = type(raised) == "table" and raised or { message = tostring(raised) }
+    plan.fail(report, "rolled_back", failure.phase or tx.phase, failure)
+  end
+  program.transaction = nil
+  report.ms = report.ms + (clock() - started) * 1000
+  return remember(report)
+end
+
+---What a reload would do. Changes nothing.
+---@param opts? {force: string[]|nil}
+---@return stillpoint.reload.Report
+function transaction.plan(opts)
+  check_idle "plan"
+  local report, prepared = build(opts)
+  if prepared then
+    report.outcome = "planned"
+  end
+  return report
+end
+
+---@param opts? {force: string[]|nil}
+---@return stillpoint.reload.Prepared|nil # nil: nothing to do, or it cannot be done; the report says.
+---@return stillpoint.reload.Report
+function transaction.prepare(opts)
+  check_idle "prepare"
+  local report, prepared = build(opts)
+  drop_held()
+  if not prepared then
+    remember(report)
+    return nil, report
+  end
+  held = prepared
+  return prepared, report
+end
+
+-- Why the prepared reload cannot be committed any more.
+local function spoilt(prepared)
+  if prepared ~= held or not prepared.tx then
+    return "this prepared reload was committed, aborted, or replaced by another: prepare again"
+  elseif prepared.loads ~= program.loads then
+    return "the program loaded units since this reload was prepared: prepare again"
+  end
+end
+
+---@param prepared stillpoint.reload.Prepared
+---@return stillpoint.reload.Report
+function transaction.commit(prepared)
+  check_idle "commit"
+  if type(prepared) ~= "table" or not plan.is_report(prepared.report) then
+    error("reload.commit: what reload.prepare gave expected", 2)
+  end
+  local why = spoilt(prepared)
+  if why then
+    if prepared == held then
+      drop_held()
+    end
+    local report = plan.report()
+    return remember(plan.fail(report, "refused", "commit", { message = why }))
+  end
+  return commit(prepared, false)
+end
+
+---Forgets a prepared reload.
+---@param prepared stillpoint.reload.Prepared
+---@return stillpoint.reload.Report
+function transaction.abort(prepared)
+  check_idle "abort"
+  if type(prepared) ~= "table" or not plan.is_report(prepared.report) then
+    error("reload.abort: what reload.prepare gave expected", 2)
+  end
+  if prepared == held then
+    drop_held()
+  end
+  local report = plan.report()
+  report.outcome = "aborted"
+  return report
+end
+
+local function apply(opts, sources)
+  local report, prepared = build(opts, sources)
+  if not prepared then
+    return remember(report)
+  end
+  return commit(prepared, true)
+end
+
+---@param opts? {force: string[]|nil}
+---@return stillpoint.reload.Report
+function transaction.apply(opts)
+  check_idle "apply"
+  return apply(opts)
+end
+
+---Goes back to the sources of the generation before; the generation's number goes on growing.
+---@return stillpoint.reload.Report
+function transaction.rollback()
+  check_idle "rollback"
+  local sources = earlier[#earlier]
+  if not sources then
+    local message = "no earlier generation whose sources are kept (keep of reload.setup)"
+    return remember(plan.fail(plan.report(), "refused", "read", { message = message }))
+  end
+  return apply(nil, sources)
+end
+
+return transaction
