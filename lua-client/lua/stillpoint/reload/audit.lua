@@ -51,6 +51,11 @@ local pass
 ---@type stillpoint.reload.AuditResult|nil
 local last
 
+-- Whether the next generation exists already. The transaction has the audit begin, so it cannot be required above.
+local function is_pending()
+  return program.transaction ~= nil or require("stillpoint.reload.transaction").is_prepared()
+end
+
 -- What is wrong with the functions of a chunk; false: nothing.
 local function judge(source)
   local name, generation = program.unit_of(source)
@@ -59,8 +64,7 @@ local function judge(source)
   end
   local unit = program.units[name]
   -- A newer one is held by a reload that is prepared, or was left behind by one that was taken back.
-  local pending = program.transaction or program.prepared
-  if unit and (generation == unit.generation or pending and generation > unit.generation) then
+  if unit and (generation == unit.generation or generation > unit.generation and is_pending()) then
     return false
   end
   return { unit = name, file = program.path_of(source), generation = generation, current = unit and unit.generation }
@@ -127,10 +131,6 @@ function audit.begin()
     pass.walk:stop()
   end
   local self = { verdicts = {} }
-  -- What the kit keeps on purpose: images of tables, and what a commit would write.
-  local skip = {}
-  skip[#skip + 1] = program.transaction
-  skip[#skip + 1] = program.prepared
   self.walk = heap.new {
     found = getinfo and function(...)
       look_at_function(self, ...)
@@ -138,7 +138,8 @@ function audit.begin()
     frame = function(...)
       look_at_frame(self, ...)
     end,
-    skip = skip,
+    -- Its images of tables are what a reload that fails goes back to.
+    skip = { program.transaction },
     roots = heap.once_roots(),
   }
   self.result = {

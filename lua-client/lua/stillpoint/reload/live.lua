@@ -31,7 +31,7 @@ end
 
 -- What the walk must not enter.
 local function replaced(tx)
-  local skip = { tx, tx.images }
+  local skip = { tx, tx.images, program, program.units }
   for name in pairs(tx.affected) do
     local unit = program.units[name]
     local value = unit and unit.value
