@@ -228,7 +228,7 @@ function baseline.losses(unit, affected, list)
     if differs(notes, note.copy[key], now, kept, affected, {}) then
       list[#list + 1] = {
         unit = unit.name,
-        kind = type(now) == "function" and "callback" or "scalar",
+        kind = "scalar",
         name = tostring(key),
         file = unit.path,
         detail = describe(now),

@@ -14,9 +14,15 @@
 -- The way of a reload: `scan` finds what is to run, `stage` runs it in a private view by `loader`, `transaction` commits
 -- it; `image` and `reach` see to it that everything can be taken back.
 
+local audit = require "stillpoint.reload.audit"
+local class = require "stillpoint.reload.class"
 local loader = require "stillpoint.reload.loader"
+local once = require "stillpoint.reload.once"
+local override = require "stillpoint.reload.override"
 local plan = require "stillpoint.reload.plan"
 local program = require "stillpoint.reload.program"
+local ref = require "stillpoint.reload.ref"
+local resource = require "stillpoint.reload.resource"
 local searcher = require "stillpoint.reload.searcher"
 local source = require "stillpoint.reload.source"
 local transaction = require "stillpoint.reload.transaction"
@@ -102,6 +108,9 @@ end
 
 -- After a reload, whether it worked or not.
 local function tell(report)
+  if report.outcome == "applied" then
+    report.audit = audit.step { ms = program.options.audit_ms }
+  end
   local log = program.options.log
   if log and report.outcome ~= "nothing" then
     log(plan.text(report))
@@ -143,9 +152,9 @@ function reload.status()
   return {
     generation = program.generation,
     program = source.fingerprint(),
-    prepared = transaction.is_prepared(),
+    prepared = program.prepared ~= nil,
     units = units,
-    stale = last and last.audit and #last.audit.stale,
+    stale = audit.latest() and #audit.latest().stale,
     last = last,
   }
 end
@@ -155,15 +164,12 @@ end
 ---@return string
 reload.text = plan.text
 
--- The declarations, each in a file of its own that gives one or more functions.
-for _, name in ipairs { "once", "class", "ref", "override", "resource" } do
-  local found, declaration = pcall(require, "stillpoint.reload." .. name)
-  if found then
-    reload[name] = type(declaration) == "table" and declaration[name] or declaration
-    if name == "class" and type(declaration) == "table" then
-      reload.instanceof = declaration.instanceof
-    end
-  end
-end
+reload.once = once.once
+reload.class = class.class
+reload.instanceof = class.instanceof
+reload.ref = ref.ref
+reload.override = override.override
+reload.resource = resource.resource
+reload.audit = audit.step
 
 return reload

@@ -21,17 +21,26 @@ local getinfo = debug and debug.getinfo
 ---@field adopted boolean|nil Loaded by somebody else, before the kit knew of it: its functions tell no generation.
 
 ---@class stillpoint.reload.Transaction
----@field phase string What it is doing: read, run, verify, strict, commit, resource, hook.
+---@field phase string What it is doing: run, commit, resource, hook, close.
 ---@field from integer
 ---@field to integer
----@field images stillpoint.reload.Images
----@field rerun table<string, stillpoint.reload.Unit> Units that run, or ran, again; by name.
----@field added table<string, stillpoint.reload.Unit> Units that run for the first time.
----@field vanished table<string, stillpoint.reload.Unit> Units whose file is gone.
----@field order string[] Names of rerun and added units in the order they ran: dependencies first.
----@field changes stillpoint.reload.Change[]
----@field notes string[] For the report: what did not fail, but has to be said.
 ---@field rollback boolean
+---@field scan stillpoint.reload.Scan
+---@field files table<string, stillpoint.reload.File> The texts of the units that have to run.
+---@field affected table<string, stillpoint.reload.Unit> Those units; by name.
+---@field vanished table<string, stillpoint.reload.Unit> Units whose file is gone.
+---@field images stillpoint.reload.Images
+---@field partial string|nil Why the images are not all.
+---@field ran table<string, true> Units whose chunk was begun.
+---@field rerun table<string, stillpoint.reload.Unit> Of them, those that had run before.
+---@field added table<string, stillpoint.reload.Unit> And those that had not.
+---@field order string[] Names of the units that ran: dependencies first.
+---@field replaced table<table, table> Tables of new plain chunks -> the table of the first generation.
+---@field failure stillpoint.reload.Failure|nil The first one.
+---@field changes stillpoint.reload.Change[]
+---@field loses stillpoint.reload.Loss[]
+---@field notes string[] For the report: what did not fail, but has to be said.
+---@field opened boolean|nil Resources were touched.
 
 ---A kind of declaration. All functions are optional.
 ---@class stillpoint.reload.Kind
@@ -49,6 +58,7 @@ local getinfo = debug and debug.getinfo
 ---@field generation integer
 ---@field units table<string, stillpoint.reload.Unit>
 ---@field transaction stillpoint.reload.Transaction|nil
+---@field prepared stillpoint.reload.Prepared|nil What `reload.prepare` gave, as long as it can be committed.
 ---@field kinds stillpoint.reload.Kind[] In the order they were declared.
 ---@field registries table<string, table>
 ---@field loads integer How many units were ever loaded outside a reload.

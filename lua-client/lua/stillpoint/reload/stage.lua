@@ -11,7 +11,7 @@ local plan = require "stillpoint.reload.plan"
 local program = require "stillpoint.reload.program"
 local reach = require "stillpoint.reload.reach"
 local baseline = require "stillpoint.reload.baseline"
-local has_live, live = pcall(require, "stillpoint.reload.live")
+local live = require "stillpoint.reload.live"
 
 local stage = {}
 
@@ -46,8 +46,8 @@ local function find_losses(tx)
   for _, name in ipairs(tx.scan.order) do
     baseline.losses(program.units[name], tx.affected, tx.loses)
   end
-  if has_live then
-    live.losses(tx, tx.loses)
+  for _, loss in ipairs((live.losses(tx))) do
+    tx.loses[#tx.loses + 1] = loss
   end
 end
 
@@ -55,11 +55,14 @@ local function check_strict(tx)
   if not program.options.strict then
     return
   end
-  local loss = tx.loses[1]
-  if loss then
-    local message = "%s would lose %s `%s` (%s): declare it with reload.once, or set strict = false"
-    refuse("strict", message:format(loss.unit, loss.kind, loss.name, loss.detail), program.units[loss.unit])
-  elseif tx.partial then
+  for _, loss in ipairs(tx.loses) do
+    -- Coroutines and callbacks are not lost: they go on in the old code.
+    if loss.kind == "local" or loss.kind == "scalar" then
+      local message = "%s would lose %s `%s` (%s): declare it with reload.once, or set strict = false"
+      refuse("strict", message:format(loss.unit, loss.kind, loss.name, loss.detail), program.units[loss.unit])
+    end
+  end
+  if tx.partial then
     refuse("strict", tx.partial .. ": raise it, or set strict = false")
   end
 end

@@ -36,41 +36,31 @@ transaction.history = {}
 -- The sources of the generations before, oldest first: { [name] = { path, source } }.
 local earlier = {}
 
----@type stillpoint.reload.Prepared|nil
-local held
-
----@return boolean
-function transaction.is_prepared()
-  return held ~= nil
-end
-
--- Misuse: raised where the caller called the surface.
-local function check_idle(what)
+-- Misuse: raised where the surface was called. Gives the units to be forced, as a set.
+local function check(what, names)
   if program.transaction then
-    error(("reload.%s: a reload is under way: what runs in it cannot start another"):format(what), 3)
+    error(("reload.%s: a reload is under way: what runs in it cannot start another"):format(what), 4)
   end
   local unit = program.current()
   if unit then
-    error(("reload.%s: unit %s is being loaded: call it when that is done"):format(what, unit.name), 3)
+    error(("reload.%s: unit %s is being loaded: call it when that is done"):format(what, unit.name), 4)
   end
-end
-
-local function drop_held()
-  if held then
-    held.tx, held.differences = nil, nil
-    held = nil
-  end
-end
-
-local function forced(names)
   local force = {}
   for _, name in ipairs(names or {}) do
     if not program.units[name] then
-      error(("force: no unit '%s': a unit is a file in the roots that was required"):format(tostring(name)), 4)
+      error(("reload.%s: force: no unit '%s': a unit is a file in the roots that was required"):format(what, tostring(name)), 4)
     end
     force[name] = true
   end
   return force
+end
+
+local function drop_prepared()
+  local prepared = program.prepared
+  if prepared then
+    prepared.tx, prepared.differences = nil, nil
+    program.prepared = nil
+  end
 end
 
 local function new_transaction(found, rollback, report)
@@ -120,11 +110,11 @@ local function find_stage(report, force, sources)
 end
 
 -- Scans and stages. Nothing is different afterwards.
-local function build(opts, sources)
+local function build(force, sources)
   local started = clock()
   local report = plan.report()
   report.rollback = sources ~= nil or nil
-  local _, prepared = find_stage(report, forced(opts and opts.force), sources)
+  local _, prepared = find_stage(report, force, sources)
   report.ms = (clock() - started) * 1000
   return report, prepared
 end
@@ -153,7 +143,7 @@ local function remember_sources(tx, sources)
     return
   end
   earlier[#earlier + 1] = sources
-  while #earlier >= math.max(program.options.keep, 1) and #earlier > program.options.keep - 1 do
+  while #earlier > math.max(program.options.keep - 1, 0) do
     table.remove(earlier, 1)
   end
 end
@@ -213,14 +203,14 @@ end
 local function commit(prepared, together)
   local tx, differences, report = prepared.tx, prepared.differences, prepared.report
   local started = clock()
-  drop_held()
+  drop_prepared()
   local sources = current_sources()
+  program.transaction = tx
   -- What was saved for the view is still what is there, if nobody ran in between.
   if not together then
     stage.save(tx)
   end
   tx.images:save_targets(differences)
-  program.transaction = tx
   local ok, raised = pcall(write, tx, differences)
   if ok then
     close(tx)
@@ -240,8 +230,8 @@ end
 ---@param opts? {force: string[]|nil}
 ---@return stillpoint.reload.Report
 function transaction.plan(opts)
-  check_idle "plan"
-  local report, prepared = build(opts)
+  local force = check("plan", opts and opts.force)
+  local report, prepared = build(force)
   if prepared then
     report.outcome = "planned"
   end
@@ -252,20 +242,20 @@ end
 ---@return stillpoint.reload.Prepared|nil # nil: nothing to do, or it cannot be done; the report says.
 ---@return stillpoint.reload.Report
 function transaction.prepare(opts)
-  check_idle "prepare"
-  local report, prepared = build(opts)
-  drop_held()
+  local force = check("prepare", opts and opts.force)
+  local report, prepared = build(force)
+  drop_prepared()
   if not prepared then
     remember(report)
     return nil, report
   end
-  held = prepared
+  program.prepared = prepared
   return prepared, report
 end
 
 -- Why the prepared reload cannot be committed any more.
 local function spoilt(prepared)
-  if prepared ~= held or not prepared.tx then
+  if prepared ~= program.prepared then
     return "this prepared reload was committed, aborted, or replaced by another: prepare again"
   elseif prepared.loads ~= program.loads then
     return "the program loaded units since this reload was prepared: prepare again"
@@ -275,14 +265,14 @@ end
 ---@param prepared stillpoint.reload.Prepared
 ---@return stillpoint.reload.Report
 function transaction.commit(prepared)
-  check_idle "commit"
+  check "commit"
   if type(prepared) ~= "table" or not plan.is_report(prepared.report) then
-    error("reload.commit: what reload.prepare gave expected", 2)
+    error("reload.commit: what reload.prepare gave expected", 3)
   end
   local why = spoilt(prepared)
   if why then
-    if prepared == held then
-      drop_held()
+    if prepared == program.prepared then
+      drop_prepared()
     end
     local report = plan.report()
     return remember(plan.fail(report, "refused", "commit", { message = why }))
@@ -294,20 +284,20 @@ end
 ---@param prepared stillpoint.reload.Prepared
 ---@return stillpoint.reload.Report
 function transaction.abort(prepared)
-  check_idle "abort"
+  check "abort"
   if type(prepared) ~= "table" or not plan.is_report(prepared.report) then
-    error("reload.abort: what reload.prepare gave expected", 2)
+    error("reload.abort: what reload.prepare gave expected", 3)
   end
-  if prepared == held then
-    drop_held()
+  if prepared == program.prepared then
+    drop_prepared()
   end
   local report = plan.report()
   report.outcome = "aborted"
   return report
 end
 
-local function apply(opts, sources)
-  local report, prepared = build(opts, sources)
+local function apply(force, sources)
+  local report, prepared = build(force, sources)
   if not prepared then
     return remember(report)
   end
@@ -317,20 +307,20 @@ end
 ---@param opts? {force: string[]|nil}
 ---@return stillpoint.reload.Report
 function transaction.apply(opts)
-  check_idle "apply"
-  return apply(opts)
+  local force = check("apply", opts and opts.force)
+  return apply(force)
 end
 
 ---Goes back to the sources of the generation before; the generation's number goes on growing.
 ---@return stillpoint.reload.Report
 function transaction.rollback()
-  check_idle "rollback"
+  check "rollback"
   local sources = earlier[#earlier]
   if not sources then
     local message = "no earlier generation whose sources are kept (keep of reload.setup)"
     return remember(plan.fail(plan.report(), "refused", "read", { message = message }))
   end
-  return apply(nil, sources)
+  return apply({}, sources)
 end
 
 return transaction
