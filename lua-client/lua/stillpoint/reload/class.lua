@@ -30,6 +30,7 @@ local ENTRY = {}
 ---@field meta table The class's own metatable.
 ---@field base table|nil
 ---@field is_base boolean|nil Another class was derived from it.
+---@field settled boolean|nil Has the metamethods of its bases, all of which are defined.
 ---@field owner string The unit that declares it.
 ---@field path string
 ---@field run table In which it was declared last.
@@ -130,10 +131,20 @@ local function define(entry, key, value)
   end
 end
 
+-- A class can be declared before its bases are defined, so it looks again when it makes its first object. Objects that a
+-- chunk makes while it defines are no reason to stop looking.
+local function settle(entry)
+  class.refresh()
+  entry.settled = program.current() == nil
+end
+
 local function create(name)
   local object_class, meta = {}, {}
   local entry = { name = name, class = object_class, meta = meta, inherited = {} }
   function entry.new(...)
+    if not entry.settled then
+      settle(entry)
+    end
     local object = setmetatable({}, object_class)
     local init = object_class.init
     if init then
@@ -216,7 +227,7 @@ local function refill(entry, base)
   rawset(target, "__index", target)
   rawset(target, "new", entry.new)
   set_base(entry, base)
-  entry.inherited = {}
+  entry.inherited, entry.settled = {}, false
   inherit(entry)
 end
 

@@ -58,7 +58,7 @@ end
 ---@return boolean
 function declared.stands(owner)
   local tx = program.transaction
-  if tx and (tx.rerun[owner] or tx.vanished[owner]) then
+  if tx and (tx.affected[owner] or tx.vanished[owner]) then
     return false
   end
   return owner == MAIN or program.units[owner] ~= nil or program.cycle(owner) ~= nil
