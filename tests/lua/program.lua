@@ -185,7 +185,7 @@ local function show(value, depth)
 end
 
 local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then
+  if rawequal(a, b) or type(a) ~= "table" or type(b) ~= "table" then
     return a == b
   end
   for key, value in pairs(a) do

@@ -2,7 +2,7 @@
 
 local program = require "program"
 
-local equal, matches, test = program.equal, program.matches, program.test
+local equal, matches, raises, test = program.equal, program.matches, program.raises, program.test
 
 test("a plain require of a file in the roots makes a unit", function(p)
   p:write("game.player", "return { hp = 1 }")
@@ -39,6 +39,559 @@ test("a plain module keeps its table, and its functions see no other", function(
   equal(rawequal(mail.get2(), mail), true)
   equal(rawequal(mail.inner.me, mail), true)
   equal(rawequal(getmetatable(mail), mail), true)
+end)
+
+
+-- Names of the changes of a report, as "kind name".
+local function kinds_of(report)
+  local kinds = {}
+  for _, change in ipairs(report.changes) do
+    kinds[#kinds + 1] = change.kind .. " " .. change.name
+  end
+  return kinds
+end
+
+local function names_of(losses)
+  local names = {}
+  for _, loss in ipairs(losses) do
+    names[#names + 1] = loss.kind .. " " .. loss.name
+  end
+  table.sort(names)
+  return names
+end
+
+local function lua_module(fields)
+  return "local M = reload.module(...) " .. fields .. " return M"
+end
+
+test("what a plain unit registers with others is unified, too", function(p)
+  p:write("game.gate", "return { handlers = {}, by_module = {} }")
+  local mail = "local gate = require 'game.gate' local M = { v = %d } gate.handlers.mail = function() return M end "
+    .. "gate.list = { M } gate.by_module[M] = true mail = M return M"
+  p:write("game.mail", mail:format(1))
+  local one, gate = p:load "game.mail", p:load "game.gate"
+  p:write("game.mail", mail:format(2))
+  p:apply()
+  equal(rawequal(gate.handlers.mail(), one), true)
+  equal(rawequal(gate.list[1], one), true)
+  equal(rawequal(_G.mail, one), true)
+  equal({ next(gate.by_module) }, { one, true })
+  equal(next(gate.by_module, one), nil)
+  equal(one.v, 2)
+end)
+
+test("objects of a plain class get its new methods", function(p)
+  p:write("game.player", "local P = {} P.__index = P function P.new() return setmetatable({}, P) end function P:hp() return 1 end return P")
+  local player = p:load("game.player").new()
+  p:write("game.player", "local P = {} P.__index = P function P.new() return setmetatable({}, P) end function P:hp() return 2 end return P")
+  p:apply()
+  equal(player:hp(), 2)
+  equal(rawequal(getmetatable(p:load("game.player").new()), getmetatable(player)), true)
+end)
+
+test("a value that is no table simply takes the place of the old one", function(p)
+  p:write("game.rule", "return function() return 1 end")
+  equal(p:load("game.rule")(), 1)
+  p:write("game.rule", "return function() return 2 end")
+  p:apply()
+  equal(p:load("game.rule")(), 2)
+  p:write("game.rule", "x = 1")
+  p:apply()
+  equal(p:load "game.rule", true)
+end)
+
+test("a plain unit becomes a module, and a module a plain unit, with the same table", function(p)
+  p:write("game.a", "return { v = 1 }")
+  local a = p:load "game.a"
+  p:write("game.a", lua_module "M.v = 2")
+  p:apply()
+  equal({ rawequal(a, require "game.a"), a.v }, { true, 2 })
+  p:write("game.a", "return { v = 3 }")
+  p:apply()
+  equal({ rawequal(a, require "game.a"), a.v }, { true, 3 })
+end)
+
+test("dependents run again, dependencies first", function(p)
+  p:write("game.base", "ran = (ran or '') .. 'b' return { v = 1 }")
+  p:write("game.mid", "local base = require 'game.base' ran = ran .. 'm' return { v = base.v }")
+  p:write("game.top", "local v = require('game.mid').v ran = ran .. 't' return { v = function() return v end }")
+  p:write("game.other", "ran = ran .. 'o' return {}")
+  local top = p:load "game.top"
+  p:load "game.other"
+  p:write("game.base", "ran = ran .. 'B' return { v = 2 }")
+  local report = p:apply()
+  equal(_G.ran, "bmtoBmt")
+  equal(top.v(), 2)
+  equal({ report.changed, report.rerun }, { { "game.base" }, { "game.mid", "game.top" } })
+end)
+
+test("a dependency that was already loaded is noticed, and one that is new is added", function(p)
+  p:write("game.a", "return { v = 1 }")
+  p:write("game.b", "return { v = require('game.a').v }")
+  local a = p:load "game.a"
+  local b = p:load "game.b"
+  p:write("game.c", "return { v = 10 }")
+  p:write("game.a", "return { v = require('game.c').v }")
+  local report = p:apply()
+  equal({ a.v, b.v }, { 10, 10 })
+  equal(report.added, { "game.c" })
+  equal(p.reload.status().units, 3)
+  p:write("game.c", "return { v = 20 }")
+  equal(p:apply().rerun, { "game.a", "game.b" })
+  equal(b.v, 20)
+end)
+
+test("a unit whose file is gone vanishes, if nobody requires it any more", function(p)
+  p:write("game.a", "return {}")
+  p:write("game.b", "require 'game.a' return {}")
+  p:load "game.b"
+  p:remove "game.a"
+  local report = p.reload.apply()
+  equal({ report.outcome, report.phase, report.error.unit }, { "refused", "dependency", "game.b" })
+  matches(report.error.message, "game.a' not found")
+  matches(report.error.message, "its file is gone")
+  equal(p.reload.status().units, 2)
+  p:write("game.b", "return {}")
+  report = p:apply()
+  equal(report.vanished, { "game.a" })
+  equal(p.reload.status().units, 1)
+  equal(package.loaded["game.a"], nil)
+end)
+
+test("a file that moved within the roots is the same unit", function(p)
+  p.reload.setup { roots = { p.dir } }
+  p:write("game.a", "return { v = 1 }")
+  local a = p:load "game.a"
+  p:remove "game.a"
+  p:write("game.a.init", "return { v = 2 }")
+  local report = p:apply()
+  equal({ a.v, report.changed }, { 2, { "game.a" } })
+end)
+
+test("a circle of dependencies is named", function(p)
+  p:write("game.a", "return {}")
+  p:write("game.b", "require 'game.a' return {}")
+  p:load "game.b"
+  p:write("game.a", "require 'game.b' return {}")
+  local report = p.reload.apply()
+  equal({ report.outcome, report.phase }, { "refused", "dependency" })
+  matches(report.error.message, "cyclic dependency: game%.%l %-> game%.%l %-> game%.%l")
+  p:write("game.x", "require 'game.y' return {}")
+  p:write("game.y", "require 'game.x' return {}")
+  matches(raises("cyclic dependency", p.load, p, "game.x"), "game.x %-> game.y %-> game.x")
+end)
+
+test("a chunk that yields is refused, also within a coroutine", function(p)
+  p:write("game.a", "return {}")
+  p:load "game.a"
+  p:write("game.a", "\ncoroutine.yield() return {}")
+  local report
+  local co = coroutine.create(function()
+    report = p.reload.apply()
+  end)
+  assert(coroutine.resume(co))
+  equal(coroutine.status(co), "dead")
+  equal({ report.outcome, report.phase }, { "refused", "run" })
+  matches(report.error.message, "must not yield")
+  equal({ report.error.file, report.error.line }, { p:path "game.a", 2 })
+end)
+
+test("an error has the file, the line and the traceback", function(p)
+  p:write("game.a", "return {}")
+  p:load "game.a"
+  p:write("game.a", "\nlocal function f()\n  error 'boom'\nend\nf() return {}")
+  local report = p.reload.apply()
+  equal({ report.ok, report.outcome, report.phase, report.generation }, { false, "refused", "run", 1 })
+  equal({ report.error.unit, report.error.file, report.error.line }, { "game.a", p:path "game.a", 3 })
+  matches(report.error.message, "boom")
+  matches(report.error.traceback, "game/a.lua#2:5")
+  matches(tostring(report), "refused, generation 1 runs on untouched")
+  p:write("game.a", "return {}\n\n= 1")
+  report = p.reload.apply()
+  equal({ report.phase, report.error.file, report.error.line }, { "compile", p:path "game.a", 3 })
+end)
+
+test("an error that is no string is reported, too", function(p)
+  p:write("game.a", "return {}")
+  p:load "game.a"
+  p:write("game.a", "error(setmetatable({}, { __tostring = function() return 'an object' end }))")
+  equal(p.reload.apply().error.message, "an object")
+  p:write("game.a", "error()")
+  equal(p.reload.apply().outcome, "refused")
+end)
+
+test("a failure that another chunk caught refuses the reload all the same", function(p)
+  p:write("game.a", "return {}")
+  p:write("game.b", "pcall(require, 'game.a') return {}")
+  p:load "game.b"
+  p:write("game.a", "error 'boom'")
+  local report = p.reload.apply()
+  equal({ report.outcome, report.error.unit }, { "refused", "game.a" })
+end)
+
+test("a module that is optional may be missing", function(p)
+  p:write("game.a", "return { ok = pcall(require, 'game.nothing') }")
+  equal(p:load("game.a").ok, false)
+  p:write("game.a", "return { ok = pcall(require, 'game.nothing'), v = 2 }")
+  p:apply()
+  equal(p:load("game.a").v, 2)
+end)
+
+test("plan says what would happen, and changes nothing", function(p)
+  p:write("game.a", lua_module "M.v = 1")
+  local a = p:load "game.a"
+  p:write("game.a", lua_module "M.v = 2 function M.f() end setting = 1")
+  local report = p.reload.plan()
+  equal({ report.ok, report.outcome, report.generation }, { true, "planned", 1 })
+  equal(kinds_of(report), { "function_new f", "value v", "global setting" })
+  equal({ a.v, a.f, _G.setting, p.reload.status().generation }, { 1, nil, nil, 1 })
+  equal(#p.reload.history(), 0)
+  equal(p:apply().outcome, "applied")
+  equal({ a.v, _G.setting }, { 2, 1 })
+end)
+
+test("without a change there is nothing to do", function(p)
+  p:write("game.a", "return {}")
+  p:load "game.a"
+  equal(p.reload.apply().outcome, "nothing")
+  equal(p.reload.plan().outcome, "nothing")
+  equal((p.reload.prepare()), nil)
+  equal(p.reload.status().generation, 1)
+end)
+
+test("a unit can be forced to run again", function(p)
+  p:write("game.a", lua_module "count = (count or 0) + 1")
+  p:load "game.a"
+  equal(p:apply({ force = { "game.a" } }).changed, { "game.a" })
+  equal(_G.count, 2)
+  matches(raises("no unit 'game.b'", p.reload.apply, { force = { "game.b" } }), "^[^\n]*")
+end)
+
+test("prepare holds the next generation ready while this one runs", function(p)
+  p:write("game.a", lua_module "M.v = 1 function M.f() return 1 end")
+  local a = p:load "game.a"
+  p:write("game.a", lua_module "M.v = 2 function M.f() return 2 end")
+  local prepared, report = p.reload.prepare()
+  equal({ report.outcome, p.reload.status().prepared, a.v, a.f() }, { "prepared", true, 1, 1 })
+  a.while_held = "kept"
+  -- What the files say meanwhile is for the next reload.
+  p:write("game.a", lua_module "M.v = 3")
+  report = p.reload.commit(prepared)
+  equal({ report.outcome, report.generation, a.v, a.f() }, { "applied", 2, 2, 2 })
+  equal({ p.reload.status().prepared, a.while_held }, { false, "kept" })
+  report = p.reload.commit(prepared)
+  equal({ report.outcome, report.phase }, { "refused", "commit" })
+  p:apply()
+  equal(a.v, 3)
+end)
+
+test("a prepared reload can be aborted, and another takes its place", function(p)
+  p:write("game.a", lua_module "M.v = 1")
+  local a = p:load "game.a"
+  p:write("game.a", lua_module "M.v = 2")
+  local one = p.reload.prepare()
+  local two = p.reload.prepare()
+  equal(p.reload.commit(one).outcome, "refused")
+  equal(p.reload.status().prepared, true)
+  equal(p.reload.abort(two).outcome, "aborted")
+  equal({ p.reload.status().prepared, a.v }, { false, 1 })
+  equal(p.reload.commit(two).outcome, "refused")
+  raises("what reload.prepare gave", p.reload.commit, {})
+end)
+
+test("a prepared reload is refused when the program has loaded more since", function(p)
+  p:write("game.a", "return { v = 1 }")
+  p:write("game.b", "return {}")
+  local a = p:load "game.a"
+  p:write("game.a", "require 'game.b' return { v = 2 }")
+  local prepared = p.reload.prepare()
+  p:load "game.b"
+  local report = p.reload.commit(prepared)
+  equal({ report.outcome, report.phase, a.v }, { "refused", "commit", 1 })
+  matches(report.error.message, "prepare again")
+end)
+
+test("rollback goes back to the sources of the generation before, and its number grows", function(p)
+  p:write("game.a", lua_module "M.v = 1 M.events = {} function M.on_reload(ev) last = ev end")
+  local a = p:load "game.a"
+  local before = p.reload.status().program
+  p:write("game.a", lua_module "M.v = 2 function M.on_reload(ev) last = ev end")
+  p:apply()
+  equal({ a.v, p.reload.status().program ~= before }, { 2, true })
+  local report = p.reload.rollback()
+  equal({ report.outcome, report.from, report.generation, report.rollback, a.v }, { "applied", 2, 3, true, 1 })
+  equal({ _G.last.from, _G.last.to, _G.last.rollback }, { 2, 3, true })
+  equal(p.reload.status().program, before)
+  report = p.reload.rollback()
+  equal({ report.ok, report.outcome }, { false, "refused" })
+  matches(report.error.message, "no earlier generation")
+end)
+
+test("rollback takes away units that are new, and brings back those that vanished", function(p)
+  p:write("game.old", "return { v = 'old' }")
+  p:write("game.a", "return { v = require('game.old').v }")
+  local a = p:load "game.a"
+  p:remove "game.old"
+  p:write("game.new", "return { v = 'new' }")
+  p:write("game.a", "return { v = require('game.new').v }")
+  equal(p:apply().vanished, { "game.old" })
+  equal(a.v, "new")
+  local report = p.reload.rollback()
+  equal({ report.outcome, report.vanished, a.v }, { "applied", { "game.new" }, "old" })
+  equal({ package.loaded["game.new"], type(package.loaded["game.old"]) }, { nil, "table" })
+end)
+
+test("as many generations are kept as are asked for", function(p)
+  p:write("game.a", lua_module "M.v = 1")
+  local a = p:load "game.a"
+  for v = 2, 4 do
+    p:write("game.a", lua_module("M.v = " .. v))
+    p:apply()
+  end
+  p.reload.rollback()
+  p.reload.rollback()
+  equal({ a.v, p.reload.rollback().outcome, p.reload.status().generation }, { 2, "refused", 6 })
+end, { keep = 3 })
+
+test("hooks run after the commit, dependencies first, with the generations", function(p)
+  local source = lua_module "M.v = %d function M.on_reload(ev) list[#list + 1] = '%s' .. ev.from .. ev.to .. M.v end"
+  _G.list = {}
+  p:write("game.a", source:format(1, "a"))
+  p:write("game.b", "require 'game.a' " .. source:format(1, "b"))
+  p:load "game.b"
+  p:write("game.a", source:format(2, "a"))
+  p:apply()
+  equal(_G.list, { "a122", "b121" })
+end)
+
+test("a plain unit's functions that happen to be called verify and on_reload are not hooks", function(p)
+  p:write("game.a", "return { verify = function() return false end, on_reload = error }")
+  p:load "game.a"
+  p:write("game.a", "return { verify = function() return false end, on_reload = error, v = 2 }")
+  p:apply()
+end)
+
+test("verify runs in the view, and refuses", function(p)
+  p:write("game.a", lua_module "M.v = 1")
+  local a = p:load "game.a"
+  p:write("game.a", lua_module "M.v = 2 function M.verify(ev) seen = M.v return false, 'not on a Monday' end")
+  local report = p.reload.apply()
+  equal({ report.outcome, report.phase, a.v, report.error.unit }, { "refused", "verify", 1, "game.a" })
+  matches(report.error.message, "not on a Monday")
+  -- Globals that it set are gone with the view.
+  equal(_G.seen, nil)
+  p:write("game.a", lua_module "M.v = 2 function M.verify(ev) return ev.to == 2 end")
+  p:apply()
+end)
+
+test("verify of the setup refuses, too", function(p)
+  p:write("game.a", lua_module "M.v = 1")
+  local a = p:load "game.a"
+  p:write("game.a", lua_module "M.v = 2")
+  local report = p.reload.apply()
+  equal({ report.phase, a.v }, { "verify", 1 })
+end, {
+  verify = function()
+    return require("game.a").v < 2
+  end,
+})
+
+test("a global function that the new chunk does not set vanishes, data stays", function(p)
+  p:write("game.a", "function attack() end function heal() end level = 5 return {}")
+  p:load "game.a"
+  p:write("game.a", "function heal() return 2 end return {}")
+  local report = p:apply()
+  equal({ _G.attack, _G.heal(), _G.level }, { nil, 2, 5 })
+  equal(kinds_of(report), { "global attack" })
+end)
+
+test("a table that a chunk finds and fills loses the functions that it does not set again", function(p)
+  p:write("game.a", "mail = mail or {} function mail.send() end function mail.read() end return mail")
+  local mail = p:load "game.a"
+  mail.count = 3
+  p:write("game.a", "mail = mail or {} function mail.send() end return mail")
+  p:apply()
+  equal({ type(mail.send), mail.read, mail.count }, { "function", nil, 3 })
+end)
+
+test("once keeps data over reloads, and hooks migrate it", function(p)
+  p:write("game.a", lua_module "M.online = reload.once('online', function() return {} end)")
+  local a = p:load "game.a"
+  a.online.ann = { hp = 10 }
+  p:write(
+    "game.a",
+    lua_module "M.online = reload.once('online', function() return {} end) function M.on_reload() for _, o in pairs(M.online) do o.mp = 1 end end"
+  )
+  equal(p:apply().loses, {})
+  equal(a.online, { ann = { hp = 10, mp = 1 } })
+end)
+
+test("strict refuses to lose an undeclared local that functions changed", function(p)
+  local source = "local cache = {} local n, name = 0, 'x' return { put = function(k) cache[k] = true n = n + 1 return name end, v = %d }"
+  p:write("game.a", source:format(1))
+  local a = p:load "game.a"
+  p:write("game.a", source:format(2))
+  p:apply()
+  a.put "ann"
+  p:write("game.a", source:format(3))
+  local report = p.reload.plan()
+  equal({ report.ok, report.phase }, { false, "strict" })
+  equal(names_of(report.loses), { "local cache", "local n" })
+  matches(report.error.message, "cache")
+  matches(tostring(report), "loses local `cache` %(table, 1 entry%) of .*game/a.lua:1")
+end, { strict = true })
+
+test("without strict the plan says what would be lost", function(p)
+  p:write("game.a", "local deep = { by_name = {} } local M = { hits = 0, t = {} } function M.put(k) deep.by_name[k] = 1 end return M")
+  local a = p:load "game.a"
+  p:write("game.a", "return { put = print }")
+  equal(p.reload.plan().loses, {})
+  a.put "ann"
+  a.hits = 5
+  a.t.x = 1
+  a.extra = "more"
+  equal(names_of(p.reload.plan().loses), { "local deep", "scalar extra", "scalar hits", "scalar t" })
+end)
+
+test("handlers that units register again when they run again are not lost", function(p)
+  p:write("game.gate", "local handlers = {} return { on = function(k, f) handlers[k] = f end, call = function(k) return handlers[k]() end }")
+  p:write("game.mail", "require('game.gate').on('mail', function() return 1 end) return {}")
+  p:load "game.mail"
+  local gate = p:load "game.gate"
+  p:write("game.gate", "local handlers = {} return { on = function(k, f) handlers[k] = f end, call = function(k) return handlers[k]() + 1 end }")
+  p:apply()
+  equal(gate.call "mail", 2)
+end, { strict = true })
+
+test("a second reload finds what the first one left, and so does a third", function(p)
+  local source = "local M = { n = %d } function M.get() return M.n end function M.me() return M end return M"
+  p:write("game.a", source:format(1))
+  local a = p:load "game.a"
+  for n = 2, 5 do
+    p:write("game.a", source:format(n))
+    local report = p:apply()
+    equal({ report.from, report.generation }, { n - 1, n })
+    equal({ a.get(), rawequal(a.me(), a), rawequal(a, require "game.a") }, { n, true, true })
+  end
+end)
+
+test("a reload works inside a coroutine and inside a callback of the code that is replaced", function(p)
+  p:write("game.a", lua_module "function M.v() return 1 end function M.tick(f) f() return M.v() end")
+  local a = p:load "game.a"
+  p:write("game.a", lua_module "function M.v() return 2 end function M.tick(f) f() return -1 end")
+  local inside = coroutine.wrap(function()
+    coroutine.yield()
+    return a.tick(function()
+      p:apply()
+    end)
+  end)
+  inside()
+  equal(inside(), 2)
+  equal(a.tick(function() end), -1)
+end)
+
+test("what runs in a reload cannot start another", function(p)
+  p:write("game.a", "return {}")
+  p:load "game.a"
+  p:write("game.a", "tried = { pcall(reload.apply) } return {}")
+  p:apply()
+  matches(_G.tried[2], "a reload is under way")
+  p:write("game.a", lua_module "function M.on_reload() reload.plan() end")
+  local report = p.reload.apply()
+  equal({ report.outcome, report.phase }, { "rolled_back", "hook" })
+  matches(report.error.message, "a reload is under way")
+  p:write("game.b", "reload.apply() return {}")
+  raises("unit game.b is being loaded", p.load, p, "game.b")
+end)
+
+test("a first load that fails leaves nothing, and can be tried again", function(p)
+  p:write("game.a", "error 'boom'")
+  matches(raises("boom", p.load, p, "game.a"), "game/a.lua#1:1: boom")
+  equal({ p.reload.status().units, package.loaded["game.a"] }, { 0, nil })
+  p:write("game.a", "return (")
+  raises("error loading module 'game.a' from file '.*game/a.lua'", p.load, p, "game.a")
+  p:write("game.a", "return 7")
+  equal(p:load "game.a", 7)
+end)
+
+test("a module that is loaded by hand again is filled again", function(p)
+  p:write("game.a", lua_module "M.v = (runs or 0) + 1 runs = M.v")
+  local a = p:load "game.a"
+  package.loaded["game.a"] = nil
+  equal({ rawequal(p:load "game.a", a), a.v }, { true, 2 })
+end)
+
+test("a module that returns something else than its table is refused", function(p)
+  p:write("game.a", lua_module "")
+  p:load "game.a"
+  p:write("game.a", "local M = reload.module(...) return {}")
+  matches(p.reload.apply().error.message, "return that table")
+  p:write("game.a", "local M = reload.module(...) M.v = 1")
+  p:apply()
+  equal(require("game.a").v, 1)
+end)
+
+test("reload.module wants the name of its unit", function(p)
+  p:write("game.a", "reload.module('game.b')")
+  raises("'game.b' is not the unit being loaded, 'game.a' is", p.load, p, "game.a")
+  raises("the name of the unit expected", p.reload.module)
+  raises("no file for 'game.none'", p.reload.module, "game.none")
+end)
+
+test("units that were loaded before the kit was set up are adopted", function(p)
+  p:write_raw("game.base", "return { v = 1 }")
+  p:write_raw("game.a", "return { v = require('game.base').v }")
+  -- As `require` of a program that sets the kit up later would.
+  package.loaded["game.base"] = dofile(p:path "game.base")
+  local a = dofile(p:path "game.a")
+  package.loaded["game.a"] = a
+  p.reload.setup { roots = { p.dir } }
+  equal(p.reload.status().units, 2)
+  p:write_raw("game.base", "return { v = 2 }")
+  equal(p:apply().rerun, { "game.a" })
+  equal(a.v, 2)
+end)
+
+test("the options are checked", function(p)
+  raises("unknown option 'root'", p.reload.setup, { root = {} })
+  raises("strict: a boolean expected, got a string", p.reload.setup, { strict = "yes" })
+end)
+
+test("reports are logged as text, and kept", function(p)
+  p:write("game.a", lua_module "M.v = 1")
+  p:load "game.a"
+  local lines = {}
+  p.reload.setup {
+    roots = { p.dir },
+    log = function(line)
+      lines[#lines + 1] = line
+    end,
+  }
+  p:write("game.a", lua_module "M.v = 2")
+  local report = p:apply()
+  matches(lines[1], "^reloaded: generation 1 to 2\n  changed: game.a\n  game.a: value v: 1 %-> 2")
+  equal(tostring(report), p.reload.text(report))
+  for _ = 1, 110 do
+    p.reload.apply()
+  end
+  equal({ #p.reload.history(), p.reload.status().last.outcome }, { 100, "nothing" })
+end)
+
+test("the fingerprint is that of the sources, in every Lua", function(p)
+  p:write_raw("game.a", "return 1")
+  p:write_raw("game.b", "return 2")
+  p:load "game.b"
+  p:load "game.a"
+  equal(p.reload.status().program, "db0d5627")
+end)
+
+test("chunks may begin with a line for the shell, and are never compiled ones", function(p)
+  p:write_raw("game.a", "#!/usr/bin/env lua\nreturn debug.getinfo(1, 'l').currentline")
+  equal(p:load "game.a", 2)
+  p:write_raw("game.a", string.dump(function() end))
+  local report = p.reload.apply()
+  equal(report.phase, "compile")
+  matches(report.error.message, "compiled Lua")
 end)
 
 program.finish()

@@ -14,10 +14,12 @@ local loader = {}
 -- What `require` was when the outermost chunk began.
 local inner = require
 
--- Lua 5.1 marks a module that is being loaded by a userdata.
+-- By which LuaJIT marks a module that is being loaded; Lua 5.1 does it by a userdata.
+local LUAJIT_MARK = -115 * 2 ^ -1074
+
 local function is_loaded(name)
   local value = rawget(package.loaded, name)
-  return value ~= nil and type(value) ~= "userdata"
+  return value ~= nil and type(value) ~= "userdata" and value ~= LUAJIT_MARK
 end
 
 -- Whether the reload under way has to run the unit, and did not yet.
@@ -108,7 +110,8 @@ local function execute(unit, path, text)
   local chunk, err = source.compile(text, path, unit.generation)
   if not chunk then
     local file, line = isolate.place(err)
-    fail(unit, "compile", { message = err, file = file or path, line = line, traceback = err })
+    local raised = ("error loading module '%s' from file '%s':\n\t%s"):format(unit.name, path, err)
+    fail(unit, "compile", { message = err, file = file or path, line = line, traceback = err, raised = raised })
   end
   local ok, value = run_chunk(unit, chunk)
   if not ok then
@@ -125,7 +128,7 @@ local function take_back(unit, images)
   if not unit.source then
     program.units[unit.name] = nil
   end
-  -- Lua 5.1 would leave its mark, and speak of a loop at the next try.
+  -- Lua 5.1 would leave its mark there, and speak of a loop at the next try.
   if not is_loaded(unit.name) then
     package.loaded[unit.name] = nil
   end

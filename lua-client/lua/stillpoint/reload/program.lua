@@ -26,8 +26,8 @@ local getinfo = debug and debug.getinfo
 ---@field to integer
 ---@field rollback boolean
 ---@field scan stillpoint.reload.Scan
----@field files table<string, stillpoint.reload.File> The texts of the units that have to run.
----@field affected table<string, stillpoint.reload.Unit> Those units; by name.
+---@field files table<string, stillpoint.reload.File> The texts of the units that have to run, or may.
+---@field affected table<string, stillpoint.reload.Unit> The units that have to run.
 ---@field vanished table<string, stillpoint.reload.Unit> Units whose file is gone.
 ---@field images stillpoint.reload.Images
 ---@field partial string|nil Why the images are not all.

@@ -14,6 +14,7 @@ local source = require "stillpoint.reload.source"
 ---@field dependents string[]
 ---@field vanished table<string, stillpoint.reload.Unit>
 ---@field order string[] Names of the files: dependencies first, as far as they are known from before.
+---@field at_hand table<string, stillpoint.reload.File> Units of the generation to go back to that there are not now; they run if somebody requires them.
 
 local scan = {}
 
@@ -118,8 +119,13 @@ function scan.run(force, sources)
   for name in pairs(dependents) do
     files[name] = texts[name]
   end
+  local at_hand = {}
+  for name, file in pairs(sources or {}) do
+    at_hand[name] = not program.units[name] and file or nil
+  end
   return {
     files = files,
+    at_hand = at_hand,
     changed = sorted_names(changed),
     dependents = sorted_names(dependents),
     vanished = vanished,

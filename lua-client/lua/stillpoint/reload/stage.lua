@@ -68,7 +68,7 @@ local function check_strict(tx)
 end
 
 local function run_units(tx)
-  for name in pairs(tx.files) do
+  for name in pairs(tx.affected) do
     rawset(package.loaded, name, nil)
   end
   for name in pairs(tx.vanished) do

@@ -64,16 +64,19 @@ local function drop_prepared()
 end
 
 local function new_transaction(found, rollback, report)
-  local affected = {}
-  for name in pairs(found.files) do
-    affected[name] = program.units[name]
+  local affected, files = {}, {}
+  for name, file in pairs(found.files) do
+    affected[name], files[name] = program.units[name], file
+  end
+  for name, file in pairs(found.at_hand) do
+    files[name] = file
   end
   return {
     phase = "run",
     from = program.generation,
     to = program.generation + 1,
     scan = found,
-    files = found.files,
+    files = files,
     affected = affected,
     vanished = found.vanished,
     rerun = {},
