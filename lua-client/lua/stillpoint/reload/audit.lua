@@ -51,11 +51,6 @@ local pass
 ---@type stillpoint.reload.AuditResult|nil
 local last
 
--- Whether the next generation exists already. The transaction has the audit begin, so it cannot be required above.
-local function is_pending()
-  return program.transaction ~= nil or require("stillpoint.reload.transaction").is_prepared()
-end
-
 -- What is wrong with the functions of a chunk; false: nothing.
 local function judge(source)
   local name, generation = program.unit_of(source)
@@ -64,7 +59,8 @@ local function judge(source)
   end
   local unit = program.units[name]
   -- A newer one is held by a reload that is prepared, or was left behind by one that was taken back.
-  if unit and (generation == unit.generation or generation > unit.generation and is_pending()) then
+  local pending = program.transaction or program.prepared
+  if unit and (generation == unit.generation or pending and generation > unit.generation) then
     return false
   end
   return { unit = name, file = program.path_of(source), generation = generation, current = unit and unit.generation }
@@ -130,6 +126,10 @@ function audit.begin()
   if pass then
     pass.walk:stop()
   end
+  -- What the kit keeps on purpose: images of tables, to go back to, and what a prepared reload would write.
+  local skip = {}
+  skip[#skip + 1] = program.transaction
+  skip[#skip + 1] = program.prepared
   local self = { verdicts = {} }
   self.walk = heap.new {
     found = getinfo and function(...)
@@ -138,8 +138,7 @@ function audit.begin()
     frame = function(...)
       look_at_frame(self, ...)
     end,
-    -- Its images of tables are what a reload that fails goes back to.
-    skip = { program.transaction },
+    skip = skip,
     roots = heap.once_roots(),
   }
   self.result = {

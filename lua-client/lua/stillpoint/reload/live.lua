@@ -20,9 +20,10 @@ local BUDGET_MS = 200
 ---Coroutines and callbacks that are named; more are counted.
 local LOSSES_MAX = 100
 
+-- Whether a declaration owns the value and looks after what is in it. Data of `once` is the program's own.
 local function owned(value)
   for _, kind in ipairs(program.kinds) do
-    if kind.owns and kind.owns(value) then
+    if kind.kind ~= "once" and kind.owns and kind.owns(value) then
       return true
     end
   end

@@ -181,6 +181,8 @@ local function reload(self, found)
   say_result(self, report)
   if report.ok then
     self.failed, self.named = nil, {}
+    report.audit = audit.step { ms = program.options.audit_ms }
+    go_on_with_audit(self)
   else
     remember_failure(self, found, report.error)
   end
