@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::stream;
 use stillpoint_proto::v1::{
     ActionOutcome, ListActionsRequest, ListActionsResponse, ManageRequest, ManageResponse, Phase,
-    ProcessState, ProcessUpdate, RequestContext, StoreError, manage_request::Action,
+    ProcessState, ProcessUpdate, Reason, RequestContext, StoreError, manage_request::Action,
     management_service_server::ManagementService,
 };
 use tokio::sync::oneshot;
@@ -29,6 +29,9 @@ pub struct ManagementApi {
     journal: Arc<Journal>,
 }
 
+/// What is said when nobody is asked.
+const NOBODY: &str = "no process fulfils the selection";
+
 impl ManagementApi {
     /// The service of a hub.
     pub fn new(hub: Arc<Hub>) -> ManagementApi {
@@ -43,16 +46,27 @@ impl ManagementApi {
         if order.dry_run {
             return Ok(self.rehearse(&order, &processes).await);
         }
+        let namespace = &order.selection.namespace;
+        if self.hub.store().reader().revision(namespace) == 0 {
+            let message = format!(
+                "no process fulfils the selection: nothing was ever written in namespace {namespace}; is that its name?"
+            );
+            return Ok(self.tell_of_nobody(&message).await);
+        }
         let (begun, told) = oneshot::channel();
         // A task of its own: once written down, an action has an end, whether the caller stays or not.
         tokio::spawn(self.clone().perform(order, processes, peer, begun));
         told.await.unwrap_or_else(|_| {
             let message = "the action could not be begun: the server stops";
-            Err(StoreError::new(
-                stillpoint_proto::v1::Reason::Unavailable,
-                message,
-            ))
+            Err(StoreError::new(Reason::Unavailable, message))
         })
+    }
+
+    /// Tells that there is nobody. It is not written down, as that would make the namespace.
+    async fn tell_of_nobody(&self, message: &str) -> Told {
+        let (teller, told) = Teller::begin(self.hub.store().header(), "", &[], None);
+        teller.finish(ActionOutcome::Nobody, message).await;
+        told
     }
 
     /// Tells which processes it would be.
@@ -60,7 +74,7 @@ impl ManagementApi {
         let header = self.hub.store().header();
         let (mut teller, told) = Teller::begin(header, "", processes, None);
         if processes.is_empty() {
-            finish_for_nobody(teller).await;
+            teller.finish(ActionOutcome::Nobody, NOBODY).await;
             return told;
         }
         for process in processes {
@@ -108,7 +122,7 @@ impl ManagementApi {
         // Who has left meanwhile is not heard of any more by the teller.
         drop(begun.send(Ok(told)));
         if processes.is_empty() {
-            return finish_for_nobody(teller).await;
+            return teller.finish(ActionOutcome::Nobody, NOBODY).await;
         }
         let mut options = order.options;
         if options.actor.is_empty() {
@@ -124,17 +138,15 @@ impl ManagementApi {
             }
             Action::Drain(_) => simple::drain(hub, processes, options, teller).await,
             Action::Evict(evict) => simple::evict(hub, evict, processes, options, teller).await,
-            Action::Reload(reload) => fleet::reload(hub, reload, processes, options, teller).await,
+            Action::Reload(reload) => {
+                let selection = order.selection;
+                fleet::reload(hub, &id, reload, selection, processes, options, teller).await;
+            }
             Action::Restart(restart) => {
                 restart::restart(hub, restart, processes, options, teller).await;
             }
         }
     }
-}
-
-async fn finish_for_nobody(teller: Teller) {
-    let message = "no process fulfils the selection";
-    teller.finish(ActionOutcome::Nobody, message).await;
 }
 
 fn expected(processes: &[Process]) -> Vec<ProcessUpdate> {

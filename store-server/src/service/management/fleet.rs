@@ -1,24 +1,50 @@
-//! Reloading the program of all processes, or of none.
+//! A fleet reload: all processes of a selection go over to the new generation of their program, or none does.
+//!
+//! - `course`: which phase comes next, and who is in it. `member`: what is known of a process.
+//! - `answer`: what a process says. `verdict`, `words`: what is told at the end.
+//! - `live`: the processes of this server, as the course sees them.
+//! - `arguments`: what they are handed.
+
+mod answer;
+mod arguments;
+mod course;
+mod live;
+mod member;
+mod verdict;
+mod words;
 
 use std::sync::Arc;
 
-use stillpoint_proto::v1::{ActionOutcome, ReloadFleet};
+use stillpoint_proto::v1::{ActionOutcome, ReloadFleet, Selection, reload_fleet::Step};
 
+use self::{live::Live, verdict::Verdict};
 use super::{
     action::{AskOptions, Teller},
     dispatch::Process,
 };
 use crate::service::session::hub::Hub;
 
-/// Takes a step of a reload with the processes.
+/// Takes a step of a reload with the processes of a selection. What one of them prepares goes by the id of the action.
 pub async fn reload(
     hub: Arc<Hub>,
+    id: &str,
     request: ReloadFleet,
+    selection: Selection,
     processes: Vec<Process>,
     options: AskOptions,
     teller: Teller,
 ) {
-    drop((hub, request, processes, options));
-    let message = "this server does not reload fleets";
-    teller.finish(ActionOutcome::Failed, message).await;
+    let step = request.step();
+    let mut live = Live::new(hub, id, request.options, selection, options, teller);
+    let verdict = match step {
+        Step::Plan => course::plan(&mut live, processes).await,
+        Step::Apply => course::apply(&mut live, processes).await,
+        Step::Rollback => course::rollback(&mut live, processes).await,
+        Step::Status => course::status(&mut live, processes).await,
+        Step::Unspecified => Verdict {
+            outcome: ActionOutcome::Failed,
+            message: "no step of a reload was asked for".into(),
+        },
+    };
+    live.finish(verdict).await;
 }

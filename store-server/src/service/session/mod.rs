@@ -10,12 +10,14 @@
 //! - `timers`, [`firing`]: what fires where.
 //! - [`asked`]: what operators ask of holders.
 //! - [`open`], [`attach`]: the two calls that wait. [`api`]: the service.
+//! - `coming`: waiting for a holder.
 //! - `list`: what the operator is told.
 
 pub mod api;
 pub mod asked;
 pub mod attach;
 pub mod claim;
+mod coming;
 pub mod firing;
 pub mod handover;
 pub mod hub;

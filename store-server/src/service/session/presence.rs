@@ -167,6 +167,8 @@ pub struct Presences {
     checks: BTreeSet<(Instant, SessionKey)>,
     /// How long a holder is expected.
     expected: Duration,
+    /// Tells that a holder has come or gone: for those who wait for one whose session is yet to be opened.
+    pub moved: watch::Sender<()>,
 }
 
 /// What has become of a session's holder.
@@ -186,6 +188,7 @@ impl Presences {
             there: HashMap::new(),
             checks: BTreeSet::new(),
             expected,
+            moved: watch::Sender::new(()),
         }
     }
 
@@ -221,6 +224,7 @@ impl Presences {
             there.insert(after.number, key.clone());
         }
         self.left(&service, &before);
+        self.moved.send_replace(());
     }
 
     /// A stream is not that of its session any more.
@@ -287,6 +291,7 @@ impl Presences {
         };
         self.checks.remove(&(presence.check_at, key.clone()));
         self.left(&presence.service_key(key), &presence.link);
+        self.moved.send_replace(());
         let message = presence.ends_for.clone().unwrap_or_else(|| {
             format!(
                 "session {} is over: it was closed, or silent for longer than its ttl; open a new one",

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     service::management::dispatch::Word,
-    value::walk::{Cursor, Token},
+    value::walk::{Cursor, Malformed, Token},
 };
 
 /// What the last word of a process comes to.
@@ -109,9 +109,7 @@ impl Report {
 }
 
 /// A field's name, and the head of its value.
-fn field<'a>(
-    cursor: &mut Cursor<'a>,
-) -> Result<(&'a [u8], Token<'a>), crate::value::walk::Malformed> {
+fn field<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Token<'a>), Malformed> {
     let name = cursor.read()?;
     cursor.skip_many(name.children())?;
     let said = cursor.read()?;
@@ -162,7 +160,10 @@ mod tests {
         let some = Value::Array(vec!["game.shop".into()]);
         for (fields, nothing) in [
             (vec![("outcome", Value::from("nothing"))], true),
-            (vec![("outcome", "nothing".into()), ("changed", some.clone())], true),
+            (
+                vec![("outcome", "nothing".into()), ("changed", some.clone())],
+                true,
+            ),
             (vec![("changed", none)], true),
             (vec![("changed", none_in_lua)], true),
             (vec![("changed", some)], false),
@@ -176,8 +177,17 @@ mod tests {
 
     #[test]
     fn what_is_no_report_says_nothing() {
-        for bytes in [&b""[..], b"\xc0", b"\x93\x01\x02\x03", b"\x82\xa7program", b"\x81\x01\x02"] {
-            assert_eq!(Report::read(&Bytes::copy_from_slice(bytes)), Report::default());
+        for bytes in [
+            &b""[..],
+            b"\xc0",
+            b"\x93\x01\x02\x03",
+            b"\x82\xa7program",
+            b"\x81\x01\x02",
+        ] {
+            assert_eq!(
+                Report::read(&Bytes::copy_from_slice(bytes)),
+                Report::default()
+            );
         }
         assert_eq!(read(&[("program", 7.into())]).program, None);
         assert_eq!(read(&[("program", "".into())]).program, None);

@@ -12,6 +12,8 @@
 //!
 //! Here is neither a server nor a clock: a [`Fleet`] is asked, and says what came of it.
 
+use std::collections::BTreeMap;
+
 use stillpoint_proto::v1::Phase;
 
 use super::{
@@ -117,9 +119,14 @@ pub async fn apply(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
     }
 
     let answers = fleet.ask(Phase::Commit, Verb::Commit, &changing, "").await;
-    note(&mut members, &changing, answers, |member| &mut member.commit);
+    note(&mut members, &changing, answers, |member| {
+        &mut member.commit
+    });
     let failed = hindered(&members, |member| {
-        member.commit.as_ref().filter(|commit| !matches!(commit, Answer::Gone(_)))
+        member
+            .commit
+            .as_ref()
+            .filter(|commit| !matches!(commit, Answer::Gone(_)))
     });
     if let Some(why) = failed {
         go_back(fleet, &members, &why).await;
@@ -128,11 +135,12 @@ pub async fn apply(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
     }
     let mut found = look(fleet, &members).await;
     for _ in 0..CATCH_UP_ROUNDS {
-        let behind = verdict::behind(&members, &found);
+        let goals = verdict::goals(&members, &found);
+        let behind = verdict::behind(&goals, &members, &found);
         if behind.is_empty() {
             break;
         }
-        catch_up(fleet, &mut members, behind).await;
+        catch_up(fleet, &mut members, &goals, behind).await;
         found = look(fleet, &members).await;
     }
     verdict::of(&Course::Through, &members, &found)
@@ -140,14 +148,20 @@ pub async fn apply(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
 
 /// What the processes run before anything is done with them.
 async fn begin(fleet: &mut impl Fleet, processes: Vec<Process>, reason: &str) -> Vec<Member> {
-    let answers = fleet.ask(Phase::Status, Verb::Status, &processes, reason).await;
+    let answers = fleet
+        .ask(Phase::Status, Verb::Status, &processes, reason)
+        .await;
     let members = processes.into_iter().zip(answers);
-    members.map(|(process, before)| Member::new(process, before)).collect()
+    members
+        .map(|(process, before)| Member::new(process, before))
+        .collect()
 }
 
 /// What was found before anything was done still holds.
 fn as_they_were(members: &[Member]) -> Vec<(Process, Answer)> {
-    let found = members.iter().map(|member| (member.process.clone(), member.before.clone()));
+    let found = members
+        .iter()
+        .map(|member| (member.process.clone(), member.before.clone()));
     found.collect()
 }
 
@@ -162,7 +176,9 @@ async fn look(fleet: &mut impl Fleet, members: &[Member]) -> Vec<(Process, Answe
         fleet.settle(&coming).await;
     }
     let now = fleet.now();
-    let answers = fleet.ask(Phase::Status, Verb::Status, &now, "which program runs now").await;
+    let answers = fleet
+        .ask(Phase::Status, Verb::Status, &now, "which program runs now")
+        .await;
     now.into_iter().zip(answers).collect()
 }
 
@@ -184,19 +200,15 @@ async fn abort(fleet: &mut impl Fleet, members: &[Member], why: &str) {
 /// one that hangs stands behind the commit in its queue: whenever it comes back, it ends where it began.
 async fn go_back(fleet: &mut impl Fleet, members: &[Member], why: &str) {
     let committed = those(members, |member| {
-        matches!(member.commit, Some(Answer::Done(_) | Answer::Late(_) | Answer::Failed(_)))
+        matches!(
+            member.commit,
+            Some(Answer::Done(_) | Answer::Late(_) | Answer::Failed(_))
+        )
     });
     if !committed.is_empty() {
-        fleet.ask(Phase::Rollback, Verb::Undo, &committed, why).await;
-    }
-    let lost = those(members, |member| matches!(member.commit, Some(Answer::Gone(_))));
-    if !lost.is_empty() {
-        fleet.settle(&lost).await;
-        let now = fleet.now();
-        let back: Vec<_> = lost.into_iter().filter(|process| is_there(&now, process)).collect();
-        if !back.is_empty() {
-            fleet.ask(Phase::Rollback, Verb::Undo, &back, "they had lost their connections").await;
-        }
+        fleet
+            .ask(Phase::Rollback, Verb::Undo, &committed, why)
+            .await;
     }
     let ready = those(members, |member| {
         // A late one is told nothing more: what it has made ready is gone with the commit.
@@ -205,25 +217,63 @@ async fn go_back(fleet: &mut impl Fleet, members: &[Member], why: &str) {
     if !ready.is_empty() {
         fleet.ask(Phase::Abort, Verb::Abort, &ready, why).await;
     }
+    let lost = those(members, |member| {
+        matches!(member.commit, Some(Answer::Gone(_)))
+    });
+    if !lost.is_empty() {
+        fleet.settle(&lost).await;
+        let now = fleet.now();
+        let back: Vec<_> = lost
+            .into_iter()
+            .filter(|process| is_there(&now, process))
+            .collect();
+        if !back.is_empty() {
+            fleet
+                .ask(
+                    Phase::Rollback,
+                    Verb::Undo,
+                    &back,
+                    "they had lost their connections",
+                )
+                .await;
+        }
+    }
 }
 
 /// Brings these processes to the program of those that have committed. They become members.
-async fn catch_up(fleet: &mut impl Fleet, members: &mut Vec<Member>, behind: Vec<(Process, Answer)>) {
-    let known = behind.iter().filter(|(process, _)| find(members, process).is_some());
+async fn catch_up(
+    fleet: &mut impl Fleet,
+    members: &mut Vec<Member>,
+    goals: &BTreeMap<String, String>,
+    behind: Vec<(Process, Answer)>,
+) {
+    let known = behind
+        .iter()
+        .filter(|(process, _)| find(members, process).is_some());
     let known: Vec<_> = known.map(|(process, _)| process.clone()).collect();
     if !known.is_empty() {
         // They may still have ready what they did not commit.
-        fleet.ask(Phase::CatchUp, Verb::Abort, &known, "drop what they had prepared").await;
+        fleet
+            .ask(
+                Phase::CatchUp,
+                Verb::Abort,
+                &known,
+                "drop what they had prepared",
+            )
+            .await;
     }
     let processes: Vec<_> = behind.iter().map(|(process, _)| process.clone()).collect();
-    let answers = fleet.ask(Phase::CatchUp, Verb::Prepare, &processes, "prepare").await;
+    let answers = fleet
+        .ask(Phase::CatchUp, Verb::Prepare, &processes, "prepare")
+        .await;
     let mut prepared = Vec::new();
     let mut useless = Vec::new();
     for ((process, before), prepare) in behind.into_iter().zip(answers) {
         let mut member = Member::new(process.clone(), before);
         let may_be_ready = matches!(prepare, Answer::Done(_) | Answer::Late(_));
         member.prepare = Some(prepare);
-        if member.has_changes() && verdict::reaches(&member, members) {
+        let goal = goals.get(&process.service).map(String::as_str);
+        if member.has_changes() && (member.target().is_none() || member.target() == goal) {
             prepared.push(process.clone());
         } else if may_be_ready {
             useless.push(process.clone());
@@ -233,10 +283,14 @@ async fn catch_up(fleet: &mut impl Fleet, members: &mut Vec<Member>, behind: Vec
     }
     if !useless.is_empty() {
         let reason = "they would not come to the program of the others";
-        fleet.ask(Phase::CatchUp, Verb::Abort, &useless, reason).await;
+        fleet
+            .ask(Phase::CatchUp, Verb::Abort, &useless, reason)
+            .await;
     }
     if !prepared.is_empty() {
-        let answers = fleet.ask(Phase::CatchUp, Verb::Commit, &prepared, "commit").await;
+        let answers = fleet
+            .ask(Phase::CatchUp, Verb::Commit, &prepared, "commit")
+            .await;
         note(members, &prepared, answers, |member| &mut member.commit);
     }
 }

@@ -1,0 +1,74 @@
+//! What is known of one process in a reload.
+
+use super::answer::Answer;
+use crate::service::management::dispatch::Process;
+
+/// A process that a reload has to do with, and what it has said so far.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Which.
+    pub process: Process,
+    /// What it ran before anything was done.
+    pub before: Answer,
+    /// Whether it has made the new generation ready. `None`: that was not asked.
+    pub prepare: Option<Answer>,
+    /// Whether it has gone over, or, if that was asked, back. `None`: neither was asked.
+    pub commit: Option<Answer>,
+}
+
+impl Member {
+    /// One that was asked for nothing but what it runs.
+    pub fn new(process: Process, before: Answer) -> Member {
+        Member {
+            process,
+            before,
+            prepare: None,
+            commit: None,
+        }
+    }
+
+    /// Whether it is this process, and not one before or after it.
+    pub fn is(&self, process: &Process) -> bool {
+        self.process.key == process.key && self.process.fence == process.fence
+    }
+
+    /// Whether it may run another program than before by what was asked of it.
+    pub fn is_touched(&self) -> bool {
+        !matches!(self.commit, None | Some(Answer::Skipped(_)))
+    }
+
+    /// Whether it has committed, or gone back if that was asked.
+    pub fn has_committed(&self) -> bool {
+        self.commit.as_ref().is_some_and(Answer::is_done)
+    }
+
+    /// Whether it was lost in the commit.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.commit, Some(Answer::Gone(_)))
+    }
+
+    /// Whether it has something ready to go over to.
+    pub fn has_changes(&self) -> bool {
+        let report = self.prepare.as_ref().and_then(Answer::report);
+        report.is_some_and(|report| !report.nothing)
+    }
+
+    /// The program that it would run after the commit. Not every kit tells that: one that still names the program of before
+    /// says nothing about the one after.
+    pub fn target(&self) -> Option<&str> {
+        let report = self.prepare.as_ref()?.report()?;
+        let before = self.before.program();
+        if report.nothing {
+            return before;
+        }
+        report
+            .program
+            .as_deref()
+            .filter(|after| Some(*after) != before)
+    }
+}
+
+/// The member that is this process.
+pub fn find<'m>(members: &'m [Member], process: &Process) -> Option<&'m Member> {
+    members.iter().find(|member| member.is(process))
+}
