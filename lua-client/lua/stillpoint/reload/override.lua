@@ -49,11 +49,13 @@ end
 -- What the target would have under the name if nothing stood there itself.
 local function inherited(target, name)
   local meta = metatable_of(target)
-  local index = type(meta) == "table" and rawget(meta, "__index")
+  local index = type(meta) == "table" and rawget(meta, "__index") or nil
   if type(index) == "function" then
     return index(target, name)
+  elseif index ~= nil then
+    return index[name]
   end
-  return index and index[name]
+  return nil
 end
 
 local function beneath(slot)
