@@ -46,7 +46,8 @@ end
 ---@field images stillpoint.reload.Images
 ---@field limit integer
 ---@field skip table<any, true>
----@field queue table[]
+---@field queue table<integer, table|function>
+---@field last integer
 ---@field ours table<table, boolean>
 local Reach = {}
 Reach.__index = Reach
@@ -55,7 +56,8 @@ function Reach:add(value)
   local kind = type(value)
   if (kind == "table" or kind == "function") and not self.skip[value] then
     self.skip[value] = true
-    self.queue[#self.queue + 1] = value
+    self.last = self.last + 1
+    self.queue[self.last] = value
   end
 end
 
@@ -98,7 +100,7 @@ end
 -- Goes on until nothing is left, or too many tables are saved.
 function Reach:walk()
   local queue, order, first = self.queue, self.images.order, 1
-  while queue[first] do
+  while first <= self.last do
     if #order >= self.limit then
       return false
     end
@@ -111,7 +113,6 @@ function Reach:walk()
       self:enter_function(value)
     end
   end
-  self.queue = {}
   return true
 end
 
@@ -120,7 +121,7 @@ end
 ---@param limit integer Most tables.
 ---@return boolean whole
 function reach.save(images, limit)
-  local self = setmetatable({ images = images, limit = limit, skip = {}, queue = {}, ours = {} }, Reach)
+  local self = setmetatable({ images = images, limit = limit, skip = {}, queue = {}, last = 0, ours = {} }, Reach)
   local skip = self.skip
   images:save(package.loaded)
   images:save(package.preload)

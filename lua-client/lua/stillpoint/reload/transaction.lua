@@ -153,7 +153,9 @@ end
 
 local function run_hooks(tx)
   local event = { from = tx.from, to = tx.to, rollback = tx.rollback }
-  for _, name in ipairs(tx.order) do
+  -- A hook may require units for the first time, which come at the end of the order: they have no generation before.
+  for i = 1, #tx.order do
+    local name = tx.order[i]
     local unit = program.units[name]
     local hook = unit.module and rawget(unit.value, "on_reload") or nil
     if hook then
