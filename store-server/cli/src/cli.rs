@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    bench, completions, del, demo, dump, get, load, lua, put, repair, scan, serve, sessions,
-    status, txn,
+    ask, audit, bench, completions, del, demo, drain, dump, evict, get, load, lua, notify, put,
+    reload, repair, restart, scan, serve, sessions, status, txn,
 };
 
 const AFTER_HELP: &str = "\
@@ -14,9 +14,11 @@ and so on, as `stillpoint put --help` explains.
 
 Exit codes:
   0  done
-  1  the store or the machine failed
+  1  the store, the machine, or a process that was asked failed
   2  the command line, a settings file or a document is wrong
-  3  the record does not exist, or a guard failed
+  3  the record does not exist, or a guard failed; processes run different
+     programs
+  4  there is no such process
 
 Examples:
   stillpoint demo                   # shows what all this is for
@@ -25,6 +27,7 @@ Examples:
   stillpoint get player/42
   stillpoint scan player --prefix 4
   stillpoint lua game.lua
+  stillpoint command ping --all
 ";
 
 /// Stillpoint keeps the state of running programs: a store, the operator's commands, and a Lua host.
@@ -49,6 +52,20 @@ pub enum Command {
     Status(status::Options),
     /// List the sessions of logic processes
     Sessions(sessions::Options),
+    /// Run a command in running processes
+    Command(ask::Options),
+    /// Tell running processes something
+    Notify(notify::Options),
+    /// Reload the program of running processes: of all, or of none
+    Reload(reload::Options),
+    /// Replace running processes by their successors, one after another
+    Restart(restart::Options),
+    /// Let running processes save, leave their sessions and exit
+    Drain(drain::Options),
+    /// End sessions without asking their processes
+    Evict(evict::Options),
+    /// Show what operators asked of processes
+    Audit(audit::Options),
     /// Print a record
     Get(get::Options),
     /// Write a record

@@ -2,16 +2,23 @@
 
 use crate::{cli::Command, failure::Failure};
 
+pub mod ask;
+pub mod audit;
 pub mod bench;
 pub mod completions;
 pub mod del;
 pub mod demo;
+pub mod drain;
 pub mod dump;
+pub mod evict;
 pub mod get;
 pub mod load;
 pub mod lua;
+pub mod notify;
 pub mod put;
+pub mod reload;
 pub mod repair;
+pub mod restart;
 pub mod scan;
 pub mod serve;
 pub mod sessions;
@@ -24,6 +31,13 @@ pub fn run(command: Command, json: bool) -> Result<(), Failure> {
         Command::Serve(options) => serve::run(*options),
         Command::Status(options) => status::run(options, json),
         Command::Sessions(options) => sessions::run(options, json),
+        Command::Command(options) => ask::run(options, json),
+        Command::Notify(options) => notify::run(options, json),
+        Command::Drain(options) => drain::run(options, json),
+        Command::Evict(options) => evict::run(options, json),
+        Command::Reload(options) => reload::run(options, json),
+        Command::Restart(options) => restart::run(options, json),
+        Command::Audit(options) => audit::run(options, json),
         Command::Get(options) => get::run(options, json),
         Command::Put(options) => put::run(options, json),
         Command::Del(options) => del::run(options, json),

@@ -3,7 +3,7 @@
 use std::{fmt, io, process::ExitCode};
 
 use rmpv::Value;
-use stillpoint_proto::v1::{Reason, StoreError};
+use stillpoint_proto::v1::{ActionOutcome, Reason, StoreError};
 
 use crate::{
     address::Address,
@@ -24,13 +24,29 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     /// The reader of our output has gone, which is its right: `stillpoint scan player | head`.
-    Quiet = 0,
-    /// The store or the machine failed.
-    Operation = 1,
+    Quiet,
+    /// The store, the machine, or a process that was asked failed.
+    Operation,
     /// What was typed, or a file that was named, is wrong.
-    Usage = 2,
-    /// The record does not exist, or a guard failed.
-    Refused = 3,
+    Usage,
+    /// The record or the action does not exist, or a guard failed.
+    Refused,
+    /// Processes run different programs.
+    Mixed,
+    /// No process fulfils the selection.
+    Nobody,
+}
+
+impl Exit {
+    fn code(self) -> u8 {
+        match self {
+            Exit::Quiet => 0,
+            Exit::Operation => 1,
+            Exit::Usage => 2,
+            Exit::Refused | Exit::Mixed => 3,
+            Exit::Nobody => 4,
+        }
+    }
 }
 
 impl Failure {
@@ -72,6 +88,23 @@ impl Failure {
         )
     }
 
+    /// What operators did once, and is not to be found.
+    pub fn no_action(id: &str, namespace: &str) -> Self {
+        let message = format_args!("namespace {namespace} has no action {id}");
+        Self::new(Exit::Refused, "not_found", message)
+    }
+
+    /// An action on processes did not end as it should.
+    pub fn of_action(outcome: ActionOutcome, message: impl fmt::Display) -> Self {
+        let (exit, reason) = match outcome {
+            ActionOutcome::Mixed => (Exit::Mixed, "mixed"),
+            ActionOutcome::Nobody => (Exit::Nobody, "nobody"),
+            ActionOutcome::RolledBack => (Exit::Operation, "rolled_back"),
+            _ => (Exit::Operation, "failed"),
+        };
+        Self::new(exit, reason, message)
+    }
+
     /// Adds what to do about it.
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
@@ -94,7 +127,7 @@ impl Failure {
                 eprint!("{self}");
             }
         }
-        ExitCode::from(self.exit as u8)
+        ExitCode::from(self.exit.code())
     }
 
     /// What programs get.

@@ -5,6 +5,7 @@
 //! - [`cli`]: what the user typed. [`settings`]: the server's settings from flags, environment and file.
 //! - [`command`]: one file per command. [`port`]: the options they share, and how they reach the store.
 //! - [`address`], [`record`], [`json`]: records and their values as people and scripts see them.
+//! - [`management`]: what is asked of running processes, and how it goes.
 //! - [`own_program`], [`interrupt`]: for commands that run other commands as child processes.
 //! - [`failure`]: what is printed when a command fails, and the exit code.
 
@@ -20,6 +21,7 @@ mod failure;
 mod interrupt;
 mod json;
 mod logging;
+mod management;
 mod output;
 mod own_program;
 mod pages;

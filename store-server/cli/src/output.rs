@@ -40,8 +40,12 @@ pub fn plain_table() -> Table {
 
 /// Prints a table, flush with the left margin.
 pub fn print_table(table: &Table) -> io::Result<()> {
-    let text: String = (table.lines())
+    print_text(&table_text(table))
+}
+
+/// The lines of a table, flush with the left margin.
+pub fn table_text(table: &Table) -> String {
+    (table.lines())
         .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()))
-        .collect();
-    print_text(&text)
+        .collect()
 }

@@ -20,6 +20,12 @@ pub fn steps(verb: &str, count: u64) -> ProgressBar {
     styled(ProgressBar::new(count), verb, style)
 }
 
+/// Counts processes, whose number is told later, saying what one is at.
+pub fn processes(verb: &str) -> ProgressBar {
+    let style = "{prefix} [{bar:30}] {human_pos} of {human_len} {msg}";
+    styled(ProgressBar::new(0), verb, style)
+}
+
 fn styled(bar: ProgressBar, verb: &str, style: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(style).expect("the template is well formed");
     bar.with_style(style.progress_chars("=> "))

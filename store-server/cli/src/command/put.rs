@@ -59,7 +59,7 @@ pub struct Options {
 
 /// Writes the record and prints its revision.
 pub fn run(options: Options, json: bool) -> Result<(), Failure> {
-    let value = read_value(&options.value)?;
+    let value = read_value("the value", &options.value)?;
     let guard = if options.if_absent {
         Some(Test::Exists(false))
     } else {
@@ -94,13 +94,13 @@ pub fn millis(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-/// Reads the JSON that an argument is or names.
-fn read_value(argument: &str) -> Result<Value, Failure> {
+/// Reads the JSON that an argument is or names; `what` it is called when it is wrong.
+pub fn read_value(what: &str, argument: &str) -> Result<Value, Failure> {
     let (place, text) = match argument {
         "-" => ("stdin".to_owned(), read_text("-")?),
         _ => match argument.strip_prefix('@') {
             Some(path) => (path.to_owned(), read_text(path)?),
-            None => ("the value".to_owned(), argument.to_owned()),
+            None => (what.to_owned(), argument.to_owned()),
         },
     };
     json::parse(&text).map_err(|error| {
