@@ -138,7 +138,8 @@ local function say_stale(self, result)
   if count == 0 then
     return
   end
-  local lines = { ("audit of generation %d: old code is still held in %d places"):format(result.generation, count) }
+  local head = "audit of generation %d: old code is still held, in %d place%s"
+  local lines = { head:format(result.generation, count, count == 1 and "" or "s") }
   for i = 1, math.min(#result.stale, STALE_TOLD) do
     lines[#lines + 1] = "  " .. audit.line(result.stale[i])
   end
