@@ -77,17 +77,19 @@ impl Store {
         let bytes_max = self.config().limits.answer_bytes();
         let range = keys::systems(namespace, System::Audit, before.as_bytes());
         let reader = self.reader();
-        let mut found = Vec::new();
+        let mut stored = Vec::new();
         let mut bytes = 0;
-        for pair in reader.snapshot().scan(range, true) {
-            let (_, stored) = pair.map_err(read::engine_failed)?;
-            bytes += stored.len();
-            if found.len() >= count || (bytes > bytes_max && !found.is_empty()) {
+        for pair in reader.snapshot().scan(range, true).take(count) {
+            let (_, record) = pair.map_err(read::engine_failed)?;
+            bytes += record.len();
+            if bytes > bytes_max && !stored.is_empty() {
                 break;
             }
-            found.push(decode(&read::decode(&stored)?)?);
+            stored.push(record);
         }
-        Ok(found)
+        drop(reader);
+        let actions = stored.iter().map(|record| decode(&read::decode(record)?));
+        actions.collect()
     }
 }
 

@@ -95,25 +95,28 @@ pub async fn each(
     };
     let mut last: Vec<Option<Word>> = vec![None; processes.len()];
     let mut since = vec![Instant::now(); processes.len()];
-    let mut under_way = SelectAll::new();
-    let mut next = 0;
+    let mut all_words = SelectAll::new();
+    let (mut next, mut under_way) = (0, 0);
     let mut stopped: Option<&str> = None;
     loop {
         if options.stop_when_unheard && !teller.is_heard() {
             stopped.get_or_insert("it was not asked: the caller had left");
         }
-        while stopped.is_none() && next < processes.len() && under_way.len() < at_a_time {
+        while stopped.is_none() && next < processes.len() && under_way < at_a_time {
             let number = next;
             since[number] = Instant::now();
             let words = begin(&processes[number]);
-            under_way.push(words.map(move |word| (number, word)).boxed());
+            all_words.push(words.map(move |word| (number, word)).boxed());
             next += 1;
+            under_way += 1;
         }
-        let Some((number, word)) = under_way.next().await else {
+        // None: nothing is under way, and nothing more to begin with.
+        let Some((number, word)) = all_words.next().await else {
             break;
         };
         teller.word(&processes[number], phase, &word, since[number]);
         if word.is_last() {
+            under_way -= 1;
             if options.stop_on_error && !word.is_ok() {
                 stopped.get_or_insert("it was not asked: one before it had failed");
             }

@@ -74,6 +74,9 @@ const TRACEBACK_BYTES_MAX: usize = 1024;
 /// Actions that are listed where the caller does not say how many.
 const LISTED: usize = 100;
 
+/// How long a caller should wait before it tries again.
+const RETRY_AFTER_MS: u64 = 1000;
+
 const DAY_MS: u64 = 86_400_000;
 
 impl Journal {
@@ -133,7 +136,7 @@ impl Journal {
             let message = format!(
                 "{UNDER_WAY_MAX} actions are under way, which is the limit: wait for the end of one"
             );
-            return Err(StoreError::new(Reason::RateLimited, message));
+            return Err(later(message));
         }
         let mut others = under_way.values();
         if let Some(other) = others.find(|other| other.is_in_the_way_of(&action)) {
@@ -145,7 +148,7 @@ impl Journal {
                     actor => actor,
                 }
             );
-            return Err(StoreError::new(Reason::RateLimited, message));
+            return Err(later(message));
         }
         under_way.insert(id.into(), action);
         Ok(())
@@ -232,6 +235,12 @@ impl Drop for Record {
         let mut under_way = self.journal.under_way.lock();
         under_way.remove(&self.begun.action_id);
     }
+}
+
+fn later(message: String) -> StoreError {
+    let mut error = StoreError::new(Reason::RateLimited, message);
+    error.retry_after_ms = RETRY_AFTER_MS;
+    error
 }
 
 /// What is written down of processes: no values, and no long texts.

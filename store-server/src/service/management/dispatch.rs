@@ -199,6 +199,8 @@ impl Conversation {
                 None => {}
             }
             tokio::select! {
+                // What has come in time is heard.
+                biased;
                 changed = line.heard.changed() => {
                     if changed.is_err() {
                         return Word::Gone(whereabouts(&self.hub, &self.process));
