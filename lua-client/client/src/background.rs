@@ -114,7 +114,7 @@ impl Background {
         ledger.seat.driven_at = Some(Instant::now());
         let seat = &ledger.seat;
         let is_missed = seat.attended && seat.thread == Thread::Absent;
-        if seat.callers == 0 && (is_missed || ledger.pending() > 0) {
+        if seat.callers == 0 && (is_missed || ledger.has_work()) {
             self.call_in(ledger, shared, runtime);
         }
     }
@@ -185,7 +185,7 @@ impl Background {
 fn run(shared: &Arc<Shared>, runtime: &Runtime) {
     let mut ledger = shared.ledger.lock();
     while !ledger.seat.stop {
-        let has_work = ledger.pending() > 0;
+        let has_work = ledger.has_work();
         match ledger.seat.turn(has_work, Instant::now()) {
             Turn::Sleep(time, thread) => {
                 ledger.seat.thread = thread;

@@ -2,14 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use stillpoint_proto::v1::{self, StoreError};
+use prost::Message;
+use stillpoint_proto::v1::{self, Reason, StoreError};
 
 use super::Client;
 use crate::{
-    Event, SessionInfo, error,
+    Event, SessionInfo,
+    driver::Driver,
+    error,
     ledger::{Closing, Want, millis},
     spin::Wait,
 };
+
+/// What goes with an answer in its message takes no more bytes than this.
+const ANSWER_BYTES_SLACK: usize = 64;
 
 impl Client {
     /// The session, if the client was configured to have one. A forked child has none.
@@ -64,6 +70,46 @@ impl Client {
             let mut ledger = driver.shared.ledger.lock();
             ledger.set_unsaved(documents, oldest);
         }
+    }
+
+    /// Says how a command goes on that came as [`Event::Command`]; sent at once, and before the session is closed. That it
+    /// was delivered is said already. `Ok(false)`: nobody waits for that any more, since the command has had its last answer
+    /// (`Value` or `Error`), or the control stream was lost meanwhile. TOO_LARGE if it does not fit into a message.
+    pub fn answer(
+        &self,
+        command_id: u64,
+        kind: v1::command_answer::Kind,
+    ) -> Result<bool, StoreError> {
+        let driver = self.driver()?;
+        let answer = v1::CommandAnswer {
+            command_id,
+            kind: Some(kind),
+        };
+        let bytes = answer.encoded_len() + ANSWER_BYTES_SLACK;
+        let mut ledger = driver.shared.ledger.lock();
+        let bytes_max = ledger.frame_bytes_max();
+        if bytes > bytes_max {
+            return Err(StoreError::new(
+                Reason::TooLarge,
+                format!("the answer has {bytes} bytes, the limit is {bytes_max}"),
+            ));
+        }
+        let Some(kind) = answer.kind else {
+            return Ok(false);
+        };
+        let is_awaited = ledger.command_answered(command_id, kind);
+        driver.queued(ledger);
+        Ok(is_awaited)
+    }
+
+    /// Whether anybody waits for an answer to this command.
+    pub fn awaits_answer(&self, command_id: u64) -> bool {
+        let is_awaited = |driver: &Driver| {
+            let ledger = driver.shared.ledger.lock();
+            let held = ledger.session.as_ref();
+            held.is_some_and(|held| held.answers.is_awaited(command_id))
+        };
+        self.driver().is_ok_and(is_awaited)
     }
 
     /// The next event, each told once, in order. Does not drive. Events are kept with a session or a watch, and otherwise from

@@ -47,6 +47,11 @@ impl Events {
         self.drop_where(|event| *event == Event::Watch(watch));
     }
 
+    /// Nobody waits any more for an answer to the commands that are not told yet.
+    pub fn withdraw_commands(&mut self) {
+        self.drop_where(|event| matches!(event, Event::Command(_)));
+    }
+
     /// How many there are to tell.
     pub fn len(&self) -> usize {
         self.queue.len()

@@ -11,6 +11,7 @@
 //! sending again. The ledger lives under one mutex; nothing here blocks. Wakers are called under it, which is safe: they
 //! schedule, they do not run anything.
 
+mod answers;
 mod events;
 mod news;
 mod numbers;
@@ -595,6 +596,12 @@ impl Ledger {
         self.pending
     }
 
+    /// Whether there is something to send or to wait for, so that somebody has to drive soon.
+    pub fn has_work(&self) -> bool {
+        let is_unsaid = |held: &Held| !held.answers.is_empty();
+        self.pending > 0 || self.session.as_ref().is_some_and(is_unsaid)
+    }
+
     /// Whether something waits to be sent and may be.
     pub fn has_unsent(&self) -> bool {
         !self.queue.is_empty() && self.may_send() && self.has_credit()
@@ -626,8 +633,8 @@ impl Ledger {
         self.in_flight < self.link.limits.max_in_flight as usize
     }
 
-    /// Bytes of one frame: the smaller of the server's limit, once known, and our own.
-    fn frame_bytes_max(&self) -> usize {
+    /// Bytes of one message: the smaller of the server's limit, once known, and our own.
+    pub fn frame_bytes_max(&self) -> usize {
         match self.link.limits.max_message_bytes as usize {
             0 => self.message_bytes_max,
             server => server.min(self.message_bytes_max),

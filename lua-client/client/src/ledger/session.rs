@@ -7,7 +7,7 @@ use std::{
 
 use stillpoint_proto::v1::{self, Reason, StoreError};
 
-use super::Ledger;
+use super::{Ledger, answers::Answers};
 use crate::{Config, Event, SessionInfo, SessionState};
 
 /// A heartbeat is sent so often where the server does not say.
@@ -26,6 +26,8 @@ pub(crate) struct Held {
     /// Why it is not attached, for people.
     pub cause: String,
     pub closing: Closing,
+    /// What is said of the operator's commands.
+    pub answers: Answers,
     /// Wakes the control stream's task.
     pub control: Option<Waker>,
 }
@@ -123,6 +125,7 @@ impl Ledger {
             unsaved_since: None,
             cause: "its control stream is not open yet".into(),
             closing: Closing::No,
+            answers: Answers::default(),
             control: None,
         });
         self.events.want();
@@ -145,12 +148,15 @@ impl Ledger {
         if let Some(held) = self.session.as_mut().filter(|s| s.info.state.is_alive()) {
             held.info.state = SessionState::Detached;
             held.cause = cause;
+            held.answers.clear();
             if let Closing::Sent { request, .. } = &mut held.closing {
                 held.closing = Closing::Asked {
                     request: std::mem::take(request),
                     unknown: true,
                 };
             }
+            // Whoever asked was told that the process is gone: what was not begun is not to happen later, unasked.
+            self.with_signal(|ledger| ledger.events.withdraw_commands());
             self.wake_waiters();
         }
     }
@@ -172,6 +178,8 @@ impl Ledger {
             Closing::No | Closing::Done(_) => {}
         }
         held.info.state = SessionState::Fenced;
+        held.answers.clear();
+        self.with_signal(|ledger| ledger.events.withdraw_commands());
         self.tell(Event::Fenced(fenced));
         self.attend();
         self.wake_waiters();
@@ -200,10 +208,30 @@ impl Ledger {
         };
         if outcome.is_ok() {
             held.info.state = SessionState::Closed;
+            held.answers.clear();
         }
         held.closing = Closing::Done(outcome);
         self.attend();
         self.wake_waiters();
+    }
+
+    /// An operator's command has come.
+    pub fn command_received(&mut self, command: v1::Command) {
+        if let Some(held) = &mut self.session {
+            held.answers.received(command.command_id);
+            held.wake_control();
+        }
+        self.tell(Event::Command(command));
+    }
+
+    /// How a command goes on; false: nobody waits for that.
+    pub fn command_answered(&mut self, command_id: u64, kind: v1::command_answer::Kind) -> bool {
+        let Some(held) = &mut self.session else {
+            return false;
+        };
+        let is_awaited = held.answers.answer(command_id, kind);
+        held.wake_control();
+        is_awaited
     }
 
     /// What the next heartbeat says.

@@ -1,10 +1,11 @@
-//! The control stream: keeps the session alive from a connection of its own, and brings the store's notices.
+//! The control stream: keeps the session alive from a connection of its own, brings the store's notices and the operator's
+//! commands, and takes the answers to these back at once.
 //!
 //! It is opened anew whenever it is lost, as soon as the connection for operations stands, since that is how one knows that
 //! there is a server. Only a refusal ends it: then the session has a successor, or is over.
 
 use std::{
-    future::poll_fn,
+    future::{pending, poll_fn},
     sync::Arc,
     task::Poll,
     time::{Duration, Instant},
@@ -24,7 +25,7 @@ use crate::{
     Event,
     connection::{MESSAGE_BYTES_SLACK, backoff, loss},
     endpoint::Endpoint,
-    ledger::{Ledger, Want},
+    ledger::{Closing, Held, Ledger, Want},
     shared::Shared,
 };
 
@@ -127,6 +128,7 @@ impl Control {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                () = send_answer(shared, &self.beats) => {}
                 notice = next_notice(shared, &mut self.notices) => match notice {
                     Ok(Some(notice)) => if let Some(end) = take(shared, notice) {
                         return end;
@@ -135,10 +137,10 @@ impl Control {
                     Err(status) => return lost(shared, endpoint, &status),
                 },
                 _ = ticks.tick() => if let Some(beat) = beat(shared) {
-                    // Where the one before still waits to be sent, another is of no use.
+                    // Where one before still waits to be sent, be it an answer, another is of no use.
                     let _ = self.beats.try_send(beat);
                 },
-                request = asked_to_close(shared) => {
+                request = asked_to_close(shared, &self.beats) => {
                     if let Some(end) = self.close(shared, endpoint, request).await {
                         return end;
                     }
@@ -187,7 +189,10 @@ fn take(shared: &Shared, notice: v1::AttachResponse) -> Option<End> {
         Kind::ClaimLost(notice) => Event::ClaimLost(notice),
         Kind::TimerFired(notice) => Event::TimerFired(notice),
         Kind::ShuttingDown(notice) => Event::ShuttingDown(notice),
-        Kind::Command(command) => Event::Command(command),
+        Kind::Command(command) => {
+            ledger.command_received(command);
+            return None;
+        }
         Kind::Notice(notice) => Event::Notice(notice),
     };
     ledger.tell(event);
@@ -213,15 +218,57 @@ async fn next_notice(
     notices.message().await
 }
 
-/// What to close the session with, once somebody asks for it.
-async fn asked_to_close(shared: &Shared) -> v1::CloseSessionRequest {
+/// Sends an answer to a command, once there is one and room for it.
+async fn send_answer(shared: &Shared, beats: &mpsc::Sender<v1::AttachRequest>) {
+    with_session(shared, |held| (!held.answers.is_empty()).then_some(())).await;
+    let Ok(room) = beats.reserve().await else {
+        // Nobody takes it. The next notice says why.
+        return pending().await;
+    };
+    let mut ledger = shared.ledger.lock();
+    if let Some(held) = &mut ledger.session
+        && let Some(answer) = held.answers.pop()
+    {
+        room.send(v1::AttachRequest {
+            answer: Some(answer),
+            ..held.beat(Instant::now())
+        });
+    }
+}
+
+/// What to close the session with, once somebody asks for it. What was answered to commands goes first.
+async fn asked_to_close(
+    shared: &Shared,
+    beats: &mpsc::Sender<v1::AttachRequest>,
+) -> v1::CloseSessionRequest {
+    loop {
+        with_session(shared, |held| {
+            let is_asked = matches!(held.closing, Closing::Asked { .. });
+            (is_asked && held.answers.is_empty()).then_some(())
+        })
+        .await;
+        // Once the last of them has left the queue, it stands behind that on the wire, too. Where none is taken any more,
+        // none is waited for.
+        let _room = beats.reserve().await;
+        let mut ledger = shared.ledger.lock();
+        if let Some(held) = &mut ledger.session
+            && held.answers.is_empty()
+            && let Some(request) = held.closing.send()
+        {
+            return request;
+        }
+    }
+}
+
+/// Waits until `ready` gives something; looks again whenever the control stream's task is woken.
+async fn with_session<T>(shared: &Shared, mut ready: impl FnMut(&mut Held) -> Option<T>) -> T {
     poll_fn(|cx| {
         let mut ledger = shared.ledger.lock();
         let Some(held) = &mut ledger.session else {
             return Poll::Pending;
         };
-        match held.closing.send() {
-            Some(request) => Poll::Ready(request),
+        match ready(held) {
+            Some(out) => Poll::Ready(out),
             None => {
                 held.control = Some(cx.waker().clone());
                 Poll::Pending

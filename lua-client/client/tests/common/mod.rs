@@ -4,7 +4,7 @@
 #![allow(dead_code)] // Each test file uses a part of it.
 #![allow(clippy::result_large_err)] // As in the client.
 
-mod sessions;
+pub mod sessions;
 mod watched;
 pub mod watches;
 

@@ -1,6 +1,6 @@
 //! Sessions, as far as a client can tell them from the real ones.
 
-use std::{collections::HashMap, pin::Pin};
+use std::{collections::HashMap, pin::Pin, time::Duration};
 
 use stillpoint_client::v1;
 use stillpoint_proto::v1::{
@@ -34,6 +34,8 @@ struct State {
     notices: Option<Notices>,
     /// Answers of CloseSession that get lost, after it was done.
     closings_lost: usize,
+    /// Milliseconds; 10 unless set.
+    heartbeat_ms: Option<u64>,
 }
 
 #[derive(Clone, Default)]
@@ -100,6 +102,24 @@ impl Sessions {
         });
     }
 
+    /// Sets how often heartbeats are to come, for the sessions to come.
+    pub fn beat_every(&self, every: Duration) {
+        self.0
+            .with(|state| state.heartbeat_ms = Some(every.as_millis() as u64));
+    }
+
+    /// Waits for so many answers to commands, in all.
+    pub fn await_answers(&self, count: usize) -> Vec<v1::CommandAnswer> {
+        self.0.wait("the answers", |state| {
+            let answers: Vec<_> = state
+                .beats
+                .iter()
+                .filter_map(|b| b.answer.clone())
+                .collect();
+            (answers.len() >= count).then_some(answers)
+        })
+    }
+
     pub fn lose_closings(&self, count: usize) {
         self.0.with(|state| state.closings_lost = count);
     }
@@ -152,7 +172,7 @@ impl Contract for Service {
                 fence: state.fence,
                 resume_token: bytes::Bytes::from_static(b"token"),
                 ttl_ms: 10_000,
-                heartbeat_ms: 10,
+                heartbeat_ms: state.heartbeat_ms.unwrap_or(10),
                 succeeded,
                 claims: 3,
                 gap_ms: if succeeded { 40 } else { 0 },
