@@ -142,8 +142,9 @@ pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened,
         config.log.dedup_window_secs.saturating_mul(1000),
     );
     let mut replay = Replay::new(&view, &applied, config.view.overlay_bytes);
-    let dedup_from_ms = now_ms().saturating_sub(dedup.window_ms());
+    let dedup_from_ms = remembered_since_ms(&log, dedup.window_ms());
     let dedup_seq = first_seq_since(&log, dedup_from_ms).unwrap_or(log.next_seq);
+    let mut is_remembered = false;
     let mut named_since = HashSet::new();
     let replayed = log::recovery::replay(
         &log.segments,
@@ -157,7 +158,10 @@ pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened,
                     detail,
                 })
             };
-            if entry.time_ms >= dedup_from_ms {
+            // What follows is later, though the clock, which may have been set back, says otherwise: the table must have
+            // no hole behind its floor.
+            is_remembered |= entry.time_ms >= dedup_from_ms;
+            if is_remembered {
                 if !named_since.contains(entry.namespace) {
                     let namespace: Arc<str> = entry.namespace.into();
                     dedup.once.raise_floor(&namespace, entry.revision - 1);
@@ -316,6 +320,19 @@ fn remove_dir(path: &Path) -> Result<(), OpenError> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(path)(e).into()),
         _ => Ok(()),
     }
+}
+
+/// Since when the answers of commits are remembered: for the window before the newest commit. It is not counted from now,
+/// since a clock that was set forward would make a new commit an old one, and its repeat a new write.
+fn remembered_since_ms(log: &Recovered, window_ms: u64) -> u64 {
+    let segments = log.segments.snapshot();
+    let times = segments.iter().rev().map(|segment| segment.newest_ms);
+    // One that has no commit yet has no time.
+    let newest_ms = { times }.find(|newest_ms| *newest_ms > 0);
+    let now_ms = now_ms();
+    now_ms
+        .min(newest_ms.unwrap_or(now_ms))
+        .saturating_sub(window_ms)
 }
 
 /// Sequence number from which on there may be commits younger than `since_ms`.

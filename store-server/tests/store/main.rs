@@ -4,11 +4,12 @@
 //! - `damage`: a log cut at every byte, a bit flipped at every byte, segments missing, exchanged, of another store.
 //! - `model`: random histories on each engine, against a plain map.
 //! - `readers`: batches, pages and transactions that read while a writer moves gold about see one revision each.
-//! - `dedup`: repeats of writes, also after a restart.
+//! - `dedup`: repeats of writes, also after a restart. `clock`: and after the wall clock was set.
 //! - `sessions`, `claims`, `timers`, `once`: what restarts of logic processes rest on, in all lives of a store (`world`).
 //! - `fixture`: data directories of each format, kept in this repository, open for ever.
 
 mod claims;
+mod clock;
 mod common;
 mod damage;
 mod dedup;
