@@ -343,4 +343,46 @@ return M]]
   equal(losses(report, "coroutine"), {})
 end)
 
+-- The walk as a host without some of `debug` loads it; gives the numbers of functions and frames that it meets.
+local function blind_walk(names)
+  local saved = {}
+  for _, name in ipairs(names) do
+    saved[name] = debug[name]
+    rawset(debug, name, nil)
+  end
+  for name in pairs(package.loaded) do
+    if name:find "^stillpoint%.reload%.walk" or name == "stillpoint.reload.heap" then
+      package.loaded[name] = nil
+    end
+  end
+  local functions, frames = 0, 0
+  local ok, walk = pcall(function()
+    local walk = require("stillpoint.reload.heap").new {
+      found = function()
+        functions = functions + 1
+      end,
+      frame = function()
+        frames = frames + 1
+      end,
+    }
+    assert(walk:step(10000))
+    return walk
+  end)
+  for name, fn in pairs(saved) do
+    rawset(debug, name, fn)
+  end
+  assert(ok, walk)
+  return walk, functions, frames
+end
+
+test("a host that takes away parts of debug is told what the audit cannot see", function()
+  local whole, functions, frames = blind_walk {}
+  equal(whole.blind, {})
+  local walk, fewer = blind_walk { "getupvalue", "getregistry" }
+  equal(walk.blind, { "debug.getregistry", "debug.getupvalue" })
+  assert(fewer > 50 and fewer < functions, fewer)
+  local _, _, none = blind_walk { "getinfo", "getlocal", "getmetatable", "getregistry", "getupvalue", "getfenv", "getuservalue" }
+  assert(frames > 0 and none == 0, none)
+end)
+
 program.finish()

@@ -18,10 +18,11 @@ local program = require "stillpoint.reload.program"
 local Queue = require "stillpoint.reload.walk.queue"
 local Seen = require "stillpoint.reload.walk.seen"
 local edges = require "stillpoint.reload.walk.edges"
+local tables = require "stillpoint.reload.walk.tables"
 local trail = require "stillpoint.reload.walk.trail"
 
-local REFERENCE, metatable_of = edges.REFERENCE, edges.metatable
-local next, type, rawget, clock = next, type, rawget, os.clock
+local metatable_of = edges.metatable
+local type, clock = type, os.clock
 local getregistry = debug and debug.getregistry
 
 ---@class stillpoint.reload.WalkOptions
@@ -40,7 +41,7 @@ local getregistry = debug and debug.getregistry
 ---@field roots table<any, string> Names of the roots.
 ---@field stack table Stands for the stack that began the walk.
 ---@field queue stillpoint.reload.Queue
----@field place table In a table that is looked at in several slices: see `pause`.
+---@field place table In a table that is looked at in several slices, see `walk/tables.lua`.
 ---@field paused "all"|"ephemeron"|nil Whether there is such a table.
 ---@field restarts integer How often it was begun anew.
 ---@field ephemerons table Weak-keyed tables: their values count as held only once their keys were met.
@@ -57,15 +58,6 @@ local WEAK_KEYS, WEAK_VALUES = { __mode = "k" }, { __mode = "v" }
 
 ---Objects between two looks at the clock.
 local BETWEEN_LOOKS = 100
-
----Entries of a table that are looked at in one go. What comes after the first so many gets its key noted.
-local SLICE = 256
-
----So many keys that follow the last one are remembered: if they still do, the table was most likely not hashed anew.
-local FOLLOWERS = 4
-
----How often a table that changes while it is looked at is begun anew.
-local RESTARTS_MAX = 8
 
 ---Rounds over the weak-keyed tables, each because the one before met something new.
 local ROUNDS_MAX = 16
@@ -134,87 +126,9 @@ function Walk:meet(object, kind, parent, how, key, where)
   self.queue:push(object)
 end
 
-local meet = Walk.meet
-
--- Leaves a table at a key, to go on there later.
-local function pause(self, t, key, alive)
-  local place = self.place
-  self.paused = alive and "ephemeron" or "all"
-  place.table, place[0] = t, key
-  for i = 1, FOLLOWERS do
-    if key ~= nil then
-      key = next(t, key)
-    end
-    place[i] = key
-  end
-end
-
--- Whether the place to go on is where it was; if not, the table has to be begun anew.
-local function unmoved(place)
-  local at = place[0]
-  if at == nil then
-    return false
-  end
-  for i = 1, FOLLOWERS do
-    local ok, follower = pcall(next, place.table, at)
-    if not ok or follower ~= place[i] then
-      return false
-    elseif follower == nil then
-      break
-    end
-    at = follower
-  end
-  return true
-end
-
--- Looks at a slice of a table from after `start`; with `alive`, only at entries whose key is held by something else.
-local function look_at_entries(self, t, start, keys, values, alive)
-  local count, last = 0, start
-  self.noting = start ~= nil
-  for key, value in next, t, start do
-    if count == SLICE then
-      pause(self, t, last, alive)
-      break
-    end
-    count, last = count + 1, key
-    local held, kind = true, type(key)
-    if REFERENCE[kind] then
-      if keys then
-        meet(self, key, kind, t, "key")
-      end
-      held = not alive or self.parents:get(key) ~= nil
-    end
-    kind = type(value)
-    if values and held and REFERENCE[kind] then
-      meet(self, value, kind, t, "value", key)
-    end
-  end
-  self.noting = false
-  return count + 1
-end
-
-local function look_into_table(self, t, start)
-  local mt = metatable_of(t)
-  local keys, values = true, true
-  if mt then
-    self:meet(mt, "table", t, "metatable")
-    local mode = rawget(mt, "__mode")
-    if type(mode) == "string" then
-      keys, values = not mode:find "k", not mode:find "v"
-    end
-  end
-  if keys then
-    return look_at_entries(self, t, start, true, values, false)
-  elseif values then
-    self.ephemeron_count = self.ephemeron_count + 1
-    self.ephemerons[self.ephemeron_count] = t
-  end
-  return 1
-end
-
 -- Each of these says how much it was.
 local LOOK_INTO = {
-  ["table"] = look_into_table,
+  ["table"] = tables.look,
   ["function"] = function(self, f)
     edges.of_function(self, f)
     return 1
@@ -229,34 +143,6 @@ local LOOK_INTO = {
   end,
 }
 
--- Goes on with the table that was left.
-local function go_on(self)
-  local place, kind = self.place, self.paused
-  local t, key = place.table, place[0]
-  self.paused = nil
-  if t == nil then
-    return 1
-  elseif not unmoved(place) then
-    self.restarts = self.restarts + 1
-    key = nil
-  end
-  if self.restarts > RESTARTS_MAX then
-    self.missed = self.missed + 1
-    self.restarts = 0
-    return 1
-  end
-  local count
-  if kind == "ephemeron" then
-    count = look_at_entries(self, t, key, false, true, true)
-  else
-    count = look_into_table(self, t, key)
-  end
-  if not self.paused then
-    self.restarts = 0
-  end
-  return count
-end
-
 -- The next of the weak-keyed tables. In the end nil: a round over all of them met nothing new.
 local function look_at_ephemeron(self)
   if self.ephemeron_at == self.ephemeron_count then
@@ -267,7 +153,7 @@ local function look_at_ephemeron(self)
   end
   self.ephemeron_at = self.ephemeron_at + 1
   local t = self.ephemerons[self.ephemeron_at]
-  return t and look_at_entries(self, t, nil, false, true, true) or 1
+  return t and tables.look_alive(self, t) or 1
 end
 
 -- Works until it is time to look at the clock; true: nothing is left.
@@ -276,7 +162,7 @@ local function work(self)
   repeat
     local amount
     if self.paused then
-      amount = go_on(self)
+      amount = tables.go_on(self)
     else
       local object = self.queue:pop()
       if object ~= nil then
@@ -297,7 +183,7 @@ end
 ---@param object any
 ---@param name string
 function Walk:root(object, name)
-  if REFERENCE[type(object)] and self.parents:get(object) == nil then
+  if edges.REFERENCE[type(object)] and self.parents:get(object) == nil then
     self.parents:add(object, true)
     self.roots[object] = name
     self.queue:push(object)

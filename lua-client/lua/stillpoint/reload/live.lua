@@ -14,7 +14,7 @@ local getinfo = debug and debug.getinfo
 
 local live = {}
 
----Time for the walk, in milliseconds. What it has not met by then is not told, and a note says so.
+---Time for the walk, in milliseconds, unless told otherwise. What it has not met by then is not told, and a note says so.
 local BUDGET_MS = 200
 
 ---Coroutines and callbacks that are named; more are counted.
@@ -130,11 +130,11 @@ local function look_at_frame(self, info, parent)
   })
 end
 
-local function note_what_is_missing(self)
+local function note_what_is_missing(self, ms)
   local notes = self.tx.notes
   if not self.walk.done then
     notes[#notes + 1] = ("coroutines and callbacks: not all were looked for, the program has too many objects for %d ms"):format(
-      BUDGET_MS
+      ms
     )
   end
   if self.more > 0 then
@@ -144,9 +144,11 @@ end
 
 ---The live coroutines and callbacks of the units that a transaction is to run again.
 ---@param tx stillpoint.reload.Transaction Gets a note if not all could be found.
+---@param ms? number Time for it.
 ---@return stillpoint.reload.Loss[]
 ---@return boolean partial
-function live.losses(tx)
+function live.losses(tx, ms)
+  ms = ms or BUDGET_MS
   if not getinfo then
     return {}, true
   end
@@ -162,8 +164,8 @@ function live.losses(tx)
     skip = replaced(tx),
     roots = heap.once_roots(),
   }
-  self.walk:step(BUDGET_MS)
-  note_what_is_missing(self)
+  self.walk:step(ms)
+  note_what_is_missing(self, ms)
   local partial = not self.walk.done
   self.walk:stop()
   return self.losses, partial

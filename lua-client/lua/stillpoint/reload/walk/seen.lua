@@ -17,7 +17,7 @@ Seen.__index = Seen
 local WEAK = { __mode = "kv" }
 
 ---Objects in the first pieces; a power of two, since a table doubles.
-local PIECE = 32768
+local PIECE = 65536
 
 ---So many pieces of a size, before they get twice as large.
 local PIECES = 8
