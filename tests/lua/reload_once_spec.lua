@@ -85,6 +85,17 @@ test("a plan tells a new name, and initialises nothing", function(p)
   equal(p.reload.once("fresh", function() return 1 end), 1)
 end)
 
+test("a prepared reload does not write over data that came meanwhile", function(p)
+  p:write("game.data", "return reload.module(...)")
+  p:load "game.data"
+  p:write("game.data", "local M = reload.module(...) M.v = reload.once('late', function() return {} end) return M")
+  local prepared = p.reload.prepare()
+  local v = p.reload.once("late", function() return { 1 } end)
+  equal(p.reload.commit(prepared).ok, false)
+  p:apply()
+  equal(rawequal(require("game.data").v, v), true)
+end)
+
 test("wrong arguments are blamed on the caller", function(p)
   local err = raises("name: a string expected, got nil", function()
     p.reload.once()

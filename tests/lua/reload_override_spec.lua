@@ -263,6 +263,58 @@ test("a call that is under way ends in the chain that it began", function(p)
   }, { "1 base", "2 base" })
 end)
 
+test("overrides of the main program stay over reloads, beneath or above those of units", function(p)
+  p:write("game.gate", GATE:format(1))
+  p:write("game.p1", overriding "a")
+  local gate = p:load "game.gate"
+  local function main(name)
+    return p.reload.override(gate, "connect", function(super, x)
+      return name .. "(" .. super(x) .. ")"
+    end)
+  end
+  main "m"
+  p:load "game.p1"
+  local n = main "n"
+  for i = 2, 4 do
+    p:write("game.gate", GATE:format(i))
+    p:apply()
+    equal(gate.connect(0), ("n(a(m(base%d(0))))"):format(i))
+  end
+  n:remove()
+  equal(gate.connect(0), "a(m(base4(0)))")
+end)
+
+test("an override that a hook declares is declared again by each reload, and does not nest", function(p)
+  p:write("game.gate", GATE:format(1))
+  p:load "game.gate"
+  local text = [[local M, gate = reload.module(...), require "game.gate"
+    function M.on_reload() reload.override(gate, "connect", function(super, x) return "h%d(" .. super(x) .. ")" end) end
+    return M]]
+  p:write("game.p1", text:format(1))
+  p:load("game.p1").on_reload()
+  for i = 2, 5 do
+    equal(require("game.gate").connect(0), ("h%d(base1(0))"):format(i - 1))
+    p:write("game.p1", text:format(i))
+    p:apply()
+  end
+  p:write("game.p1", "return reload.module(...)")
+  p:apply()
+  equal(require("game.gate").connect(0), "base1(0)")
+end)
+
+test("a prepared reload brings no override back that was removed meanwhile", function(p)
+  p:write("game.gate", GATE:format(1))
+  p:write("game.p1", overriding("a", "b"))
+  local p1 = p:load "game.p1"
+  p:write("game.gate", GATE:format(2))
+  local prepared = p.reload.prepare()
+  p1.a:remove()
+  equal(p.reload.commit(prepared).ok, false)
+  equal(require("game.gate").connect(0), "b(base1(0))")
+  p:apply()
+  equal(require("game.gate").connect(0), "b(a(base2(0)))")
+end)
+
 test("what cannot be overridden is refused, and blamed on the caller", function(p)
   local override = p.reload.override
   local err = raises("target: a table expected, got nil", function()

@@ -260,6 +260,21 @@ test("a first load that fails to open raises, and is tried again", function(p)
   equal({ require("game.a").r.value, w.take() }, { "a2", "+a1 +a2 -a1" })
 end)
 
+test("a resource that a hook declares is opened at once, and taken back if a later hook fails", function(p)
+  local w = world(p)
+  local text = "function M.on_reload() M.r = reload.resource('r', function() return w.opens 'r' end, w.closes) %s end M.n = %d"
+  p:write("game.a", unit(text:format("", 1)))
+  local M = p:load "game.a"
+  M.on_reload()
+  equal({ M.r.value, w.take() }, { "r1", "+r1" })
+  p:write("game.a", unit(text:format("", 2)))
+  p:apply()
+  equal({ M.r.value, w.take() }, { "r2", "+r2 -r1" })
+  p:write("game.a", unit(text:format("error 'no'", 3)))
+  equal(p.reload.apply().ok, false)
+  equal({ M.r.value, M.r.is_open, w.take() }, { "r2", true, "+r3 -r3" })
+end)
+
 test("misuse is refused", function(p)
   local resource = p.reload.resource
   local err = raises("name: a string expected, got nil", function()

@@ -250,7 +250,14 @@ function class.class(name, ...)
   program.save(entry)
   local tx = declared.staging()
   if tx and not memory(tx)[entry] then
-    memory(tx)[entry] = { known = registry[name] ~= nil, base = entry.base, fields = copy(entry.class) }
+    memory(tx)[entry] = {
+      known = registry[name] ~= nil,
+      base = entry.base,
+      fields = copy(entry.class),
+      inherited = entry.inherited,
+    }
+  elseif not tx then
+    declared.act()
   end
   entry.owner, entry.path, entry.run = owner, path, declared.run()
   registry[name] = entry
@@ -291,15 +298,15 @@ local function compare(entry, before, add)
     local from, to = before.base and entry_of(before.base), entry.base and entry_of(entry.base)
     add("class", entry.name, "base " .. (from and from.name or "none"), "base " .. (to and to.name or "none"))
   end
-  local function functions(in_these, not_in_those, kind)
-    for key, value in next, in_these do
-      if type(value) == "function" and rawget(not_in_those, key) == nil and not GENERATED[key] then
+  local function functions(kind, these, inherited, those)
+    for key, value in next, these do
+      if type(value) == "function" and rawget(those, key) == nil and not GENERATED[key] and inherited[key] == nil then
         add(kind, entry.name .. "." .. tostring(key))
       end
     end
   end
-  functions(before.fields, entry.class, "function_gone")
-  functions(entry.class, before.fields, "function_new")
+  functions("function_gone", before.fields, before.inherited, entry.class)
+  functions("function_new", entry.class, entry.inherited, before.fields)
 end
 
 program.declare {
@@ -319,9 +326,10 @@ program.declare {
     class.refresh()
   end,
   changes = function(tx, list)
+    local changes = {}
     for entry, before in next, memory(tx) do
       local function add(kind, name, from, to)
-        list[#list + 1] = { unit = entry.owner, kind = kind, name = name, from = from, to = to }
+        changes[#changes + 1] = { unit = entry.owner, kind = kind, name = name, from = from, to = to }
       end
       if before.dropped then
         add("class", entry.name, "declared", nil)
@@ -329,6 +337,7 @@ program.declare {
         compare(entry, before, add)
       end
     end
+    declared.report(list, changes)
   end,
   owns = function(value)
     return type(value) == "table" and entry_of(value) ~= nil

@@ -10,10 +10,14 @@ local declared = {}
 ---The owner of what is declared outside the chunks of units.
 local MAIN = "main"
 
+---@param fn? function Outside of chunks, in hooks, say, the owner is the unit that made this function.
 ---@return string owner
 ---@return string path For messages.
-function declared.owner()
+function declared.owner(fn)
   local unit = program.current()
+  if not unit and fn then
+    unit = program.units[program.chunk_of(fn) or false]
+  end
   if unit then
     return unit.name, unit.path
   end
@@ -51,6 +55,29 @@ function declared.staging()
     return nil
   end
   return tx
+end
+
+---To be called when something is declared, or taken back, at once: a reload that was prepared before knows nothing of it,
+---and has to be prepared again.
+function declared.act()
+  program.loads = program.loads + 1
+end
+
+---Adds changes to the list of a report, always in the same order.
+---@param list stillpoint.reload.Change[]
+---@param changes stillpoint.reload.Change[]
+function declared.report(list, changes)
+  table.sort(changes, function(a, b)
+    if a.unit ~= b.unit then
+      return a.unit < b.unit
+    elseif a.name ~= b.name then
+      return a.name < b.name
+    end
+    return tostring(a.to) < tostring(b.to)
+  end)
+  for _, change in ipairs(changes) do
+    list[#list + 1] = change
+  end
 end
 
 ---Whether what the owner declared in an earlier run stands: its chunk neither runs again now, nor is its file gone.

@@ -23,7 +23,7 @@ function once.once(name, init)
   declared.check("string", name, "name")
   declared.check("function", init, "init")
   if not boxes[name] then
-    local owner = declared.owner()
+    local owner = declared.owner(init)
     local value = init()
     -- While init yielded, another coroutine may have been first.
     if not boxes[name] then
@@ -32,6 +32,8 @@ function once.once(name, init)
       if tx then
         local added = memory(tx)
         added[#added + 1] = { unit = owner, kind = "once", name = name, to = type(value) }
+      else
+        declared.act()
       end
     end
   end
@@ -41,9 +43,7 @@ end
 program.declare {
   kind = "once",
   changes = function(tx, list)
-    for _, change in ipairs(memory(tx)) do
-      list[#list + 1] = change
-    end
+    declared.report(list, memory(tx))
   end,
   owns = function(value)
     for _, box in next, boxes do

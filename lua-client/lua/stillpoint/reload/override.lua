@@ -7,6 +7,7 @@
 -- looked for anew after each reload; if the table only inherits the function, at each call.
 --
 -- An override is known again by its unit and its number among the unit's overrides of the slot, and so keeps its place.
+-- One that is declared later, by a hook, say, belongs to the unit of its function and ends when that runs again.
 -- The chain of closures is built anew whenever something changes: a call that is under way ends in the chain it began.
 
 local class = require "stillpoint.reload.class"
@@ -27,7 +28,7 @@ local getupvalue = debug and debug.getupvalue
 
 ---@class stillpoint.reload.Link One override.
 ---@field owner string
----@field number integer Which of its unit's overrides of the slot.
+---@field number number Which of its unit's overrides of the slot; math.huge: declared outside of a chunk.
 ---@field fn function
 
 ---@type table<stillpoint.reload.Slot, stillpoint.reload.Slot>
@@ -182,8 +183,12 @@ local function settle(slot, links)
   end
 end
 
--- The number of the override that a unit declares now, among those of its run for the slot.
+-- The number of the override that a unit declares now, among those of its run for the slot. What is declared outside of
+-- chunks comes after all of them, and is a new one each time.
 local function next_number(slot)
+  if not program.current() then
+    return math.huge
+  end
   local run = declared.run()
   local given = numbers[run] or setmetatable({}, { __mode = "k" })
   numbers[run] = given
@@ -192,12 +197,25 @@ local function next_number(slot)
 end
 
 local function find_link(slot, owner, number)
-  -- The main program runs once: each of its overrides is a new one.
-  for _, link in ipairs(program.current() and slot.links or {}) do
-    if link.owner == owner and link.number == number then
+  for _, link in ipairs(slot.links) do
+    if link.owner == owner and link.number == number and number < math.huge then
       return link
     end
   end
+end
+
+-- The links with one more: the last, but for those that come after it in its own unit.
+local function with(links, new)
+  local result, place = {}, #links + 1
+  for i = #links, 1, -1 do
+    local link = links[i]
+    if link.owner == new.owner and link.number > new.number then
+      place = i
+    end
+    result[i] = link
+  end
+  table.insert(result, place, new)
+  return result
 end
 
 ---@class stillpoint.reload.Override
@@ -213,6 +231,9 @@ function Handle:remove()
   settle(slot, without(slot.links, function(other)
     return other == link
   end))
+  if not declared.staging() then
+    declared.act()
+  end
 end
 
 local function handle(slot, link)
@@ -244,20 +265,20 @@ function override.override(target, name, fn)
   end
   slots[slot] = slot
   install(slot)
-  local owner, number, tx = declared.owner(), next_number(slot), declared.staging()
-  local link, links = find_link(slot, owner, number), without(slot.links, function()
-    return false
-  end)
+  local owner, number, tx = declared.owner(fn), next_number(slot), declared.staging()
+  local link = find_link(slot, owner, number)
   if link then
     program.save(link)
     link.fn = fn
+    build(slot, slot.links)
   else
     link = { owner = owner, number = number, fn = fn }
-    links[#links + 1] = link
+    build(slot, with(slot.links, link))
   end
-  build(slot, links)
   if tx then
     memory(tx)[link] = true
+  else
+    declared.act()
   end
   return handle(slot, link)
 end
@@ -293,10 +314,10 @@ program.declare {
     class.refresh()
   end,
   changes = function(tx, list)
-    local before, now = memory(tx).before or {}, {}
+    local before, now, changes = memory(tx).before, {}, {}
     local function add(slot, link, from, to)
       local name = declared.name_of(slot.target, slot.name)
-      list[#list + 1] = { unit = link.owner, kind = "override", name = name, from = from, to = to }
+      changes[#changes + 1] = { unit = link.owner, kind = "override", name = name, from = from, to = to }
     end
     for slot in next, slots do
       for _, link in ipairs(slot.links) do
@@ -311,6 +332,7 @@ program.declare {
         add(slot, link, "declared", nil)
       end
     end
+    declared.report(list, changes)
   end,
   owns = function(value)
     return known[value] == true

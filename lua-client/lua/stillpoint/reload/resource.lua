@@ -183,6 +183,15 @@ local function act(entry, old, functions)
   end
 end
 
+-- Leaves it to the steps of the reload.
+local function defer(tx, entry, old, functions)
+  local list = memory(tx)
+  local r = { entry = entry, old = old, new = functions }
+  list[#list + 1] = r
+  list[entry] = true
+  return r
+end
+
 local resource = {}
 
 ---Declares a resource of the unit.
@@ -200,8 +209,9 @@ function resource.resource(name, opener, closer, adopt, opts)
   end
   local functions = read_options(adopt, opts)
   functions.open, functions.close = opener, closer
-  local owner, path = declared.owner()
+  local owner, path = declared.owner(opener)
   local key, run, tx = owner .. "\0" .. name, declared.run(), declared.staging()
+  local committing = program.transaction and program.transaction.phase == "hook" and program.transaction
   local entry = registry[key]
   if entry and entry.run == run then
     error(("%s is declared twice: rename one"):format(label(entry)), 2)
@@ -213,11 +223,13 @@ function resource.resource(name, opener, closer, adopt, opts)
   program.save(entry)
   entry.path = path
   if tx then
-    local list = memory(tx)
-    list[#list + 1] = { entry = entry, old = old, new = functions }
-    list[entry] = true
+    defer(tx, entry, old, functions)
+  elseif committing then
+    -- A hook declares: what comes after it may fail, and closing is for the end.
+    replace(defer(committing, entry, old, functions), committing)
   else
     act(entry, old, functions)
+    declared.act()
   end
   entry.run, entry.functions = run, functions
   registry[key] = entry
@@ -237,8 +249,9 @@ program.declare {
     list.gone = gone
   end,
   changes = function(tx, list)
+    local changes = {}
     local function add(entry, from, to)
-      list[#list + 1] = { unit = entry.owner, kind = "resource", name = entry.name, from = from, to = to }
+      changes[#changes + 1] = { unit = entry.owner, kind = "resource", name = entry.name, from = from, to = to }
     end
     for _, r in ipairs(memory(tx)) do
       local state = states[r.entry.handle]
@@ -251,6 +264,7 @@ program.declare {
     for _, r in ipairs(memory(tx).gone or {}) do
       add(r.entry, "open", "closed")
     end
+    declared.report(list, changes)
   end,
   open = function(tx)
     for _, r in ipairs(memory(tx)) do
