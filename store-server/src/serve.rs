@@ -138,6 +138,7 @@ async fn serve(
         served = &mut both => served,
         () = shutdown => {
             tracing::info!("stopping: answering what was begun");
+            hub.stop();
             stop.send_replace(true);
             let grace = Duration::from_secs(config.shutdown_grace_secs);
             tokio::select! {

@@ -73,12 +73,12 @@ async fn no_more_are_asked_at_a_time_than_was_said() {
     let operator = Operator::connect(&server).await;
     let mut running = operator.manage(at_a_time(2)).await.expect("it begins");
     let (to_a, to_b) = (a.command().await, b.command().await);
-    // If the third had been asked with these two, its command's number would lie between theirs and that of another command.
+    // Had the third been asked with these two, its command would have a lower number than that of another action.
     let mut other = operator.manage(at_a_time(1)).await.expect("it begins");
+    let other_to_a = a.command().await;
     b.answer(&to_b, done(b"\xc0")).await;
     is(&running.update().await, "b", ProcessState::Ok);
     let to_c = c.command().await;
-    let other_to_a = a.command().await;
     assert!(to_c.command_id > other_to_a.command_id);
     c.answer(&to_c, done(b"\xc0")).await;
     a.answer(&to_a, done(b"\xc0")).await;

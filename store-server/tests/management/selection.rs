@@ -5,6 +5,9 @@ use stillpoint_proto::v1::{
     ProcessState, ReloadFleet, RestartProcesses, RunCommand, Selection, SendNotice,
     admin_service_client::AdminServiceClient, manage_request::Action,
 };
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::{
     operator::{Operator, of_battle, run},
@@ -292,4 +295,16 @@ async fn what_cannot_be_meant_is_refused_by_name() {
         stillpoint_proto::v1::Reason::TooLarge,
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn the_port_tells_that_it_is_well() {
+    let server = Server::start().await;
+    let mut health = HealthClient::new(server.channel("admin.sock").await);
+    let request = HealthCheckRequest {
+        service: "stillpoint.v1.ManagementService".into(),
+    };
+    let answered = soon("its health", health.check(request)).await;
+    let status = answered.expect("it is known").into_inner().status();
+    assert_eq!(status, ServingStatus::Serving);
 }

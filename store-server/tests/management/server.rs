@@ -1,6 +1,6 @@
 //! A server in this process, on a thread of its own, that can be stopped and started again on its data.
 
-use std::{future::Future, thread::JoinHandle, time::Duration};
+use std::{future::Future, path::Path, thread::JoinHandle, time::Duration};
 
 use stillpoint_store_server::{
     config::{Config, EngineKind},
@@ -31,6 +31,17 @@ pub async fn soon<T>(what: &str, coming: impl Future<Output = T>) -> T {
     came.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
+/// Settings for a store in this directory.
+pub fn settings(directory: &Path) -> Config {
+    let mut config = Config {
+        data_dir: directory.to_owned(),
+        ..Config::default()
+    };
+    config.log.disk_reserve_bytes = 0;
+    config.view.engine = EngineKind::Memory;
+    config
+}
+
 impl Server {
     /// Starts one that has nothing yet.
     pub async fn start() -> Server {
@@ -40,12 +51,7 @@ impl Server {
     /// The same with other settings.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Server {
         let directory = tempfile::tempdir().unwrap();
-        let mut config = Config {
-            data_dir: directory.path().to_owned(),
-            ..Config::default()
-        };
-        config.log.disk_reserve_bytes = 0;
-        config.view.engine = EngineKind::Memory;
+        let mut config = settings(directory.path());
         change(&mut config);
         let mut server = Server {
             config,
@@ -73,13 +79,13 @@ impl Server {
         self.restart_with(|_| {}).await;
     }
 
-    /// The same with other settings.
-    pub async fn restart_with(&mut self, change: impl FnOnce(&mut Config)) {
-        change(&mut self.config);
+    /// The same; between the two, something is done to its settings or its data.
+    pub async fn restart_with(&mut self, between: impl FnOnce(&mut Config)) {
         let running = self.running.take().expect("it runs");
         running.stop.send(()).expect("it runs");
         let joined = tokio::task::spawn_blocking(|| running.thread.join());
         soon("the server to stop", joined).await.unwrap().unwrap();
+        between(&mut self.config);
         self.run().await;
     }
 

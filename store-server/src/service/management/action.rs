@@ -361,3 +361,101 @@ pub fn conclude(done: &str, words: &[(Process, Word)]) -> (ActionOutcome, String
     };
     (outcome, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::session::SessionKey;
+
+    fn process(instance: &str) -> Process {
+        Process {
+            key: SessionKey {
+                namespace: "world".into(),
+                id: "battle/x/1".into(),
+            },
+            service: "battle".into(),
+            instance: instance.into(),
+            fence: 7,
+            code_version: String::new(),
+            attached: true,
+        }
+    }
+
+    fn teller() -> (Teller, Told) {
+        Teller::begin(ResponseHeader::default(), "", &[], None)
+    }
+
+    async fn next_update(told: &mut Told) -> ProcessUpdate {
+        match told.next().await.and_then(|message| message.kind) {
+            Some(Kind::Update(update)) => update,
+            other => panic!("told {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_does_not_read_is_told_the_end_of_each_process_without_its_value() {
+        let (mut teller, mut told) = teller();
+        told.next().await.expect("it begins");
+        let (now, process) = (Instant::now(), process("a"));
+        let large = Word::Ok(Bytes::from(vec![0; UNREAD_BYTES_MAX + 1]));
+        teller.word(&process, Phase::Unspecified, &large, now);
+        let progress = Word::Progress("half".into());
+        teller.word(&process, Phase::Unspecified, &progress, now);
+        teller.word(&process, Phase::Unspecified, &large, now);
+        assert_eq!(
+            next_update(&mut told).await.value.len(),
+            UNREAD_BYTES_MAX + 1
+        );
+        let second = next_update(&mut told).await;
+        assert_eq!((second.state(), second.value.len()), (ProcessState::Ok, 0));
+        assert!(second.message.contains("does not read"), "{second:?}");
+        // It has read: so it is told all again.
+        teller.word(&process, Phase::Unspecified, &progress, now);
+        assert_eq!(next_update(&mut told).await.state(), ProcessState::Progress);
+    }
+
+    #[tokio::test]
+    async fn a_summary_has_the_last_word_on_each_by_name_and_no_value() {
+        let (mut teller, mut told) = teller();
+        let now = Instant::now();
+        for (instance, word) in [
+            ("b", Word::Delivered),
+            ("a", Word::Ok(vec![0x01].into())),
+            ("b", Word::Gone("lost".into())),
+        ] {
+            teller.word(&process(instance), Phase::Unspecified, &word, now);
+        }
+        teller.finish(ActionOutcome::Failed, "so it ended").await;
+        let mut summary = None;
+        while let Some(message) = told.next().await {
+            if let Some(Kind::Summary(last)) = message.kind {
+                summary = Some(last);
+            }
+        }
+        let summary = summary.expect("it has ended");
+        assert_eq!(summary.message, "so it ended");
+        let states: Vec<_> = summary.processes.iter().map(ProcessUpdate::state).collect();
+        assert_eq!(states, [ProcessState::Ok, ProcessState::Gone]);
+        assert!(summary.processes[0].value.is_empty());
+    }
+
+    #[test]
+    fn a_conclusion_names_those_who_did_not_and_not_too_many_of_them() {
+        let word = |number: usize| match number {
+            0 => Word::Ok(Bytes::new()),
+            1 => Word::failed("no"),
+            _ => Word::TimedOut("silent".into()),
+        };
+        let words: Vec<_> = (0..12)
+            .map(|n| (process(&n.to_string()), word(n)))
+            .collect();
+        let (outcome, message) = conclude("have done it", &words);
+        assert_eq!(outcome, ActionOutcome::Failed);
+        assert_eq!(
+            message,
+            "1 of 12 have done it; failed: battle/1; did not answer in time: battle/2, battle/3, battle/4, battle/5, \
+             battle/6, battle/7, battle/8, battle/9 and 2 more"
+        );
+        assert_eq!(conclude("are over", &words[..1]).0, ActionOutcome::Ok);
+    }
+}

@@ -58,6 +58,11 @@ impl Process {
         }
     }
 
+    /// Whether it is that one, and not one before or after it in the same session.
+    pub fn is_same(&self, other: &Process) -> bool {
+        self.key == other.key && self.fence == other.fence
+    }
+
     /// `service/instance`.
     pub fn identity(&self) -> String {
         identity(&self.service, &self.instance)
@@ -272,6 +277,9 @@ pub fn whereabouts(hub: &Hub, process: &Process) -> String {
             session.holder(),
             session.fence
         );
+    }
+    if hub.is_stopping() {
+        return "the server stopped before it had answered".into();
     }
     if session.linger_ms.is_some() {
         return "it is not there: it left its session to a successor, which has not come yet"

@@ -95,6 +95,7 @@ pub async fn left(hub: &Hub, process: &Process) {
         match changed {
             // An error tells that the session is over, which the next look will show.
             Some(mut changed) => drop(changed.changed().await),
+            // The hub knows sessions until they are over.
             None => return,
         }
     }

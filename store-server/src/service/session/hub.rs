@@ -6,7 +6,15 @@
 //!
 //! Locks are taken in this order: the state, then the store's index or view.
 
-use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -35,6 +43,8 @@ pub struct Hub {
     pub(super) state: Mutex<State>,
     /// Tells the task that something may be due earlier than it thought.
     wake: Notify,
+    /// The server stops: holders leave because they are told to.
+    stopping: AtomicBool,
 }
 
 /// What the hub knows.
@@ -94,12 +104,23 @@ impl Hub {
             store,
             state: Mutex::new(state),
             wake: Notify::new(),
+            stopping: AtomicBool::new(false),
         })
     }
 
     /// The store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The server begins to stop.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server stops.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Hears of changes and does what is due, for as long as it is polled. The first call counts.
