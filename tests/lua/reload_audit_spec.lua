@@ -319,6 +319,22 @@ test("a plan names callbacks that are registered elsewhere, and live coroutines"
   matches(report, "loses callback `_G.timers%[1%]`")
 end)
 
+test("a plan says when it does not name all callbacks", function(p)
+  local mail = loaded_mail(p)
+  G.timers = {}
+  for _ = 1, 130 do
+    mail.start(G.timers)
+  end
+  write_mail(p, 2)
+  local report = p.reload.plan()
+  equal(#losses(report, "callback"), 100)
+  matches(report, "note: coroutines and callbacks: 30 more than are listed")
+  local tx = { affected = {}, notes = {} }
+  local _, partial = require("stillpoint.reload.live").losses(tx, 0)
+  equal(partial, true)
+  matches(tx.notes[1], "^coroutines and callbacks: not all were looked for")
+end)
+
 test("what a reload replaces is no callback elsewhere", function(p)
   p:write(
     "game.all",
