@@ -18,9 +18,10 @@ local function guard(fn)
     return fn(...)
   end
 end
+for _, name in ipairs { "setmetatable", "setupvalue" } do
+  rawset(debug, name, guard(debug[name]))
+end
 _G.rawset = guard(rawset)
-debug.setmetatable = guard(debug.setmetatable)
-debug.setupvalue = guard(debug.setupvalue)
 
 local program = require "program"
 
@@ -157,6 +158,7 @@ local M = reload.module(...)
 MAIL_TOP
 local base, gate = require "game.base", require "game.gate"
 M.generation = %d
+require("game.hub").add(M)
 gate.register("mail", function() return M end)
 gate.register("mail%d", function() return M end)
 gate.tables.mail = M
@@ -181,6 +183,16 @@ MAIL_END
 return M
 ]],
 }
+
+-- A unit that does not change, and has what others give it in locals.
+local HUB = [[
+local calls, list, latest = 0, {}, nil
+local M = {}
+function M.add(value) calls, latest = calls + 1, value list[#list + 1] = value end
+function M.get() return calls, list, latest end
+return M
+]]
+
 local ORDER = { "game.base", "game.gate", "game.mail" }
 
 -- Writes the program of a generation, with what is to fail: { MAIL_HOOK = "error 'boom'" }.
@@ -196,6 +208,7 @@ end
 
 local function start(p)
   _G.opened = {}
+  p:write("game.hub", HUB)
   write(p, 1)
   local mail = p:load "game.mail"
   -- State that a running program has.
@@ -247,6 +260,7 @@ local function failing(name, outcome, phase, pattern, break_it, mend, setup)
       equal(run(p).outcome, "applied")
       local gate, mail = p:load "game.gate", p:load "game.mail"
       equal({ gate.generation, mail.generation, gate.on_connect(0) }, { 2, 2, 3 })
+      equal((p:load("game.hub").get()), 2)
       local data = p:load("game.base").data
       equal({ data.players.ann.hp, data.players.ann.letter:read2(), data.players.ann.letter.read1 }, { 2, "kept", nil })
       equal({ _G.opened, type(_G.only_in_2), _G.only_in_1 }, { { one = 1, two = 1 }, "function", nil })
@@ -332,7 +346,7 @@ failing("a hook that did much fails", "rolled_back", "hook", "boom", with {
 
 test("a commit that fails at any write leaves nothing", function(p)
   start(p)
-  local n, report = 0, nil
+  local n, report = 0
   repeat
     n = n + 1
     write(p, 2)
@@ -351,6 +365,19 @@ test("a commit that fails at any write leaves nothing", function(p)
   equal(p:load("game.mail").generation, 2)
   -- More than a few: each unit has several.
   equal(n > 30, true, "writes")
+end)
+
+test("what a commit writes to is saved, even if the program does not hold it any more", function(p)
+  p:write("game.a", "local M = reload.module(...) M.t = {} return M")
+  p:write("game.b", "return {}")
+  local a = p:load "game.a"
+  p:load "game.b"
+  p:write("game.b", "local M = reload.module(...) require('game.a').t.x = 1 function M.on_reload() error 'boom' end return M")
+  local prepared = assert(p.reload.prepare())
+  local t = a.t
+  a.t = nil
+  equal(p.reload.commit(prepared).outcome, "rolled_back")
+  equal(t, {})
 end)
 
 test("a plan and an abort leave nothing, either", function(p)

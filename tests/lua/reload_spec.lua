@@ -89,6 +89,20 @@ test("objects of a plain class get its new methods", function(p)
   equal(rawequal(getmetatable(p:load("game.player").new()), getmetatable(player)), true)
 end)
 
+test("whoever holds the new table of a plain unit sees the old one through it", function(p)
+  local source = "local M = { v = %d } local co = coroutine.create(function() while true do coroutine.yield(M) end end) "
+    .. "held = function() return select(2, coroutine.resume(co)) end return M"
+  p:write("game.a", source:format(1))
+  local a = p:load "game.a"
+  p:write("game.a", source:format(2))
+  p:apply()
+  -- A local on the stack of a coroutine is nothing that the kit could change.
+  local held = _G.held()
+  equal({ rawequal(held, a), held.v }, { false, 2 })
+  held.w = 3
+  equal(a.w, 3)
+end)
+
 test("a value that is no table simply takes the place of the old one", function(p)
   p:write("game.rule", "return function() return 1 end")
   equal(p:load("game.rule")(), 1)
@@ -592,6 +606,83 @@ test("chunks may begin with a line for the shell, and are never compiled ones", 
   local report = p.reload.apply()
   equal(report.phase, "compile")
   matches(report.error.message, "compiled Lua")
+end)
+
+test("a host without debug reloads, and the report says what it cannot do", function(p)
+  local kit = {}
+  for name, value in pairs(package.loaded) do
+    if name:match "^stillpoint%.reload" then
+      kit[name], package.loaded[name] = value, nil
+    end
+  end
+  local real = debug
+  _G.debug = nil
+  local reload = require "stillpoint.reload"
+  local ok, err = pcall(function()
+    reload.setup { roots = { p.dir } }
+    local source = "local M = { v = %d } function M.me() return M end return M"
+    p:write_raw("game.c", source:format(1))
+    p:write("game.d", "local M = reload.module(...) M.v = require('game.c').v return M")
+    local d, c = p:load "game.d", p:load "game.c"
+    p:write_raw("game.c", source:format(2))
+    local report = reload.apply()
+    equal({ report.outcome, c.v, d.v, c.me().v }, { "applied", 2, 2, 2 })
+    matches(tostring(report), "this host has no debug.getinfo")
+    p:write("game.d", "\nerror 'boom'")
+    report = reload.apply()
+    equal({ report.phase, report.error.line, d.v }, { "run", 2, 2 })
+  end)
+  _G.debug = real
+  local searchers = package.searchers or package.loaders
+  for i = #searchers, 1, -1 do
+    if searchers[i] == package.loaded["stillpoint.reload.program"].searcher then
+      table.remove(searchers, i)
+    end
+  end
+  for name, value in pairs(kit) do
+    package.loaded[name] = value
+  end
+  assert(ok, err)
+end)
+
+test("more tables than are saved: the report says so, and strict refuses", function(p)
+  p:write("game.a", lua_module "M.v = 1 M.data = reload.once('data', function() return {} end)")
+  local a = p:load "game.a"
+  for i = 1, 200 do
+    a.data[i] = {}
+  end
+  p:write("game.a", lua_module "M.v = 2 M.data = reload.once('data', function() return {} end)")
+  local setup = { roots = { p.dir }, undo_tables = 100 }
+  p.reload.setup(setup)
+  matches(p.reload.plan(), "note: the program has more than 100 tables")
+  setup.strict = true
+  p.reload.setup(setup)
+  equal(p.reload.plan().phase, "strict")
+  setup.undo_tables = 10000
+  p.reload.setup(setup)
+  p:apply()
+end)
+
+test("a thread of dependencies may be long", function(p)
+  local n = 60
+  for i = 1, n do
+    p:write("game.u" .. i, i < n and ("return { v = require('game.u%d').v }"):format(i + 1) or "return { v = 1 }")
+  end
+  local first = p:load "game.u1"
+  p:write("game.u" .. n, "return { v = 2 }")
+  equal(#p:apply().rerun, n - 1)
+  equal(first.v, 2)
+end)
+
+test("a chunk that runs require of its own after the reload keeps working", function(p)
+  p:write("game.b", "return { v = 1 }")
+  p:write("game.a", "local require = require return { get = function() return require('game.b').v end }")
+  local a = p:load "game.a"
+  equal(a.get(), 1)
+  p:write("game.b", "return { v = 2 }")
+  local report = p:apply()
+  equal({ report.rerun, a.get() }, { {}, 2 })
+  equal(rawequal(require, _G.require), true)
 end)
 
 program.finish()

@@ -26,6 +26,7 @@ local resource = require "stillpoint.reload.resource"
 local searcher = require "stillpoint.reload.searcher"
 local source = require "stillpoint.reload.source"
 local transaction = require "stillpoint.reload.transaction"
+local watch = require "stillpoint.reload.watch"
 
 local reload = {}
 
@@ -131,6 +132,15 @@ function reload.prepare(opts)
   ensure_setup()
   local prepared, report = transaction.prepare(opts)
   return prepared, tell(report)
+end
+
+---Development mode: reloads when a file changes.
+---@param opts? stillpoint.reload.WatchOptions
+---@return stillpoint.reload.Watch # To be polled.
+function reload.watch(opts)
+  ensure_setup()
+  local new = watch.new(opts)
+  return new
 end
 
 ---@return stillpoint.reload.Report[] # Newest last.

@@ -87,6 +87,12 @@ local function failure_of(raised)
   }
 end
 
+local running = coroutine.running
+
+-- The coroutine in which a call is under way, "main" for the main one: within it there is a C boundary already, and the
+-- levels of C calls are few.
+local inside
+
 ---@param fn function
 ---@return boolean ok
 ---@return any value First result of `fn`, or the failure.
@@ -96,9 +102,12 @@ function isolate.call(fn, ...)
   local function run()
     value = fn(a, b)
   end
-  local ok, failure = xpcall(function()
+  local outer, here = inside, running() or "main"
+  inside = here
+  local ok, failure = xpcall(outer == here and run or function()
     gsub("x", "x", run)
   end, failure_of)
+  inside = outer
   if not ok then
     if type(failure) ~= "table" then
       -- The handler itself failed, as it may when the stack overflows.

@@ -68,24 +68,15 @@ local function phase_of(message)
   return "run"
 end
 
--- Raises. The reload under way keeps its first failure: units that required this one fail for it, or hide it.
-local function fail(unit, phase, failure)
+local function failed(unit, phase, failure)
   failure.unit, failure.phase = unit.name, phase
-  local tx = program.transaction
-  if tx and not tx.failure then
-    tx.failure = failure
-  end
-  error(failure.raised or failure.message, 0)
+  return failure
 end
 
 -- What `require` is to give. The table there was before keeps its identity.
 local function value_of(unit, was, value)
   local declared = unit.declared
   if declared then
-    if value ~= nil and not rawequal(value, declared) then
-      local message = "%s: the unit called reload.module, but returned something else: return that table"
-      fail(unit, "run", { message = message:format(unit.path), file = unit.path })
-    end
     return declared
   end
   if value == nil then
@@ -101,7 +92,7 @@ local function value_of(unit, was, value)
   return value
 end
 
--- Compiles and runs the text as the next generation of the unit.
+-- Compiles and runs the text as the next generation of the unit. Gives a failure.
 local function execute(unit, path, text)
   local was = unit.value
   unit.path, unit.source, unit.generation = path, text, program.generation_now()
@@ -111,11 +102,15 @@ local function execute(unit, path, text)
   if not chunk then
     local file, line = isolate.place(err)
     local raised = ("error loading module '%s' from file '%s':\n\t%s"):format(unit.name, path, err)
-    fail(unit, "compile", { message = err, file = file or path, line = line, traceback = err, raised = raised })
+    return failed(unit, "compile", { message = err, file = file or path, line = line, traceback = err, raised = raised })
   end
   local ok, value = run_chunk(unit, chunk)
   if not ok then
-    fail(unit, phase_of(value.message), value)
+    return failed(unit, phase_of(value.message), value)
+  end
+  if unit.declared and value ~= nil and not rawequal(value, unit.declared) then
+    local message = "%s: the unit called reload.module, but returned something else: return that table"
+    return failed(unit, "run", { message = message:format(path), file = path })
   end
   unit.value = value_of(unit, was, value)
   unit.module = unit.declared ~= nil
@@ -137,21 +132,25 @@ end
 local function run_alone(unit, path, text)
   local images = image.new()
   images:save(unit)
-  local ok, raised = pcall(execute, unit, path, text)
-  if not ok then
+  local failure = execute(unit, path, text)
+  if failure then
     take_back(unit, images)
-    error(raised, 0)
+    return failure
   end
   program.loads = program.loads + 1
   plain.baseline(unit)
 end
 
-local function run_in_reload(tx, unit, path, text)
+local function run_in_reload(unit, path, text)
+  local tx = program.transaction
   local list = tx.affected[unit.name] and tx.rerun or tx.added
   list[unit.name] = unit
   tx.ran[unit.name] = true
-  execute(unit, path, text)
+  local failure = execute(unit, path, text)
+  -- The first one counts: units that required this one fail for it, or hide it.
+  tx.failure = tx.failure or failure
   tx.order[#tx.order + 1] = unit.name
+  return failure
 end
 
 ---Runs a unit. Raises what its chunk raises.
@@ -165,11 +164,9 @@ function loader.run(name, path, text)
     unit = { name = name }
     program.units[name] = unit
   end
-  local tx = program.transaction
-  if tx and tx.ran then
-    run_in_reload(tx, unit, path, text)
-  else
-    run_alone(unit, path, text)
+  local failure = (program.transaction and run_in_reload or run_alone)(unit, path, text)
+  if failure then
+    error(failure.raised or failure.message, 0)
   end
   return unit.value
 end

@@ -29,6 +29,20 @@ local function refuse(phase, message, unit)
   error({ phase = phase, message = message, file = unit and unit.path, unit = unit and unit.name }, 0)
 end
 
+-- What a host without these parts of `debug` cannot do.
+local function note_what_is_missing(tx)
+  local missing = {}
+  for _, name in ipairs { "getinfo", "getupvalue", "setupvalue" } do
+    if not (debug and debug[name]) then
+      missing[#missing + 1] = "debug." .. name
+    end
+  end
+  if #missing > 0 then
+    local text = "this host has no %s: what is in locals and in objects is neither compared nor undone"
+    tx.notes[#tx.notes + 1] = text:format(table.concat(missing, ", "))
+  end
+end
+
 ---Saves what the reload may touch.
 ---@param tx stillpoint.reload.Transaction
 function stage.save(tx)
@@ -132,6 +146,7 @@ local function build(tx)
   stage.save(tx)
   find_losses(tx)
   check_strict(tx)
+  note_what_is_missing(tx)
   attempt("run", program.each, "begin", tx)
   run_units(tx)
   plain.unify(tx)
