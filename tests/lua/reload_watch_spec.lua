@@ -148,6 +148,18 @@ test("a new file with an error is tried again when it was mended", function(p, w
   equal(p:load("game.rules").prices.sword, 20)
 end)
 
+test("a new file that leads to an error in another is tried again when it was mended", function(p, w)
+  p:write("game.price", "return function(t) local p = t.price.sword return p end")
+  p:write("game.prices", "local n = require('game.price') {} return { sword = n }")
+  write_rules(p, "M.prices = require 'game.prices'")
+  w:look()
+  equal(w:look().ok, false)
+  p:write("game.prices", "local n = require('game.price') { price = { sword = 30 } } return { sword = n }")
+  w:look()
+  equal(w:look().outcome, "applied")
+  equal(p:load("game.rules").prices.sword, 30)
+end)
+
 test("a file that is gone is told", function(p, w)
   p:write("game.extra", "return {}")
   p:load "game.extra"

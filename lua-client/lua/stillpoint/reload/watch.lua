@@ -8,6 +8,7 @@
 -- of them, or a file that the error named, is different, they are.
 
 local audit = require "stillpoint.reload.audit"
+local edges = require "stillpoint.reload.walk.edges"
 local plan = require "stillpoint.reload.plan"
 local program = require "stillpoint.reload.program"
 local source = require "stillpoint.reload.source"
@@ -117,7 +118,7 @@ local function named_by(failure)
   end
   local text = ("%s\n%s\n%s"):format(failure.file or "", failure.message, failure.traceback or "")
   for path in text:gmatch "[^%s'\"`()<>#]+%.lua" do
-    if not units[path] and not known[path] then
+    if not units[path] and not known[path] and not edges.is_kit("@" .. path) then
       known[path] = true
       named[#named + 1] = path
     end
