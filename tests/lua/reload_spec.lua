@@ -654,7 +654,7 @@ test("more tables than are saved: the report says so, and strict refuses", funct
   p:write("game.a", lua_module "M.v = 2 M.data = reload.once('data', function() return {} end)")
   local setup = { roots = { p.dir }, undo_tables = 100 }
   p.reload.setup(setup)
-  matches(p.reload.plan(), "note: the program has more than 100 tables")
+  matches(p.reload.plan(), "note: the program has more than 100 tables and functions")
   setup.strict = true
   p.reload.setup(setup)
   equal(p.reload.plan().phase, "strict")

@@ -34,7 +34,7 @@ local reload = {}
 ---@field roots? string[] Where the program's files are: templates with a `?`, or directories. Default: the relative ones of package.path.
 ---@field strict? boolean Refuse a reload that would lose state. Default: false.
 ---@field audit_ms? number Time of the audit after a reload. Default: 20.
----@field undo_tables? integer Tables that are saved before a reload, at most. Default: 100,000.
+---@field undo_tables? integer Tables and functions that are saved before a reload, at most. Default: 100,000.
 ---@field keep? integer Generations whose sources are kept. Default: 2: the running one and the one before.
 ---@field verify? fun(ev: table): boolean|nil, string|nil Asked before a reload is committed.
 ---@field log? fun(line: string) Gets each report as text.

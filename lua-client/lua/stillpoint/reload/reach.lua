@@ -5,8 +5,8 @@
 -- program's: libraries and the objects they made. A connection that was set back to an earlier state while its peer
 -- went on would be worse than one that was not.
 --
--- The number of tables is bounded (`undo_tables`). What lies beyond is not set back when a reload fails, and the report
--- says so.
+-- The number of tables and functions is bounded (`undo_tables`). What lies beyond is not set back when a reload fails,
+-- and the report says so.
 
 local image = require "stillpoint.reload.image"
 local program = require "stillpoint.reload.program"
@@ -45,6 +45,7 @@ end
 ---@class stillpoint.reload.Reach
 ---@field images stillpoint.reload.Images
 ---@field limit integer
+---@field whole boolean Nothing was left out.
 ---@field skip table<any, true>
 ---@field queue table<integer, table|function>
 ---@field last integer
@@ -55,6 +56,10 @@ Reach.__index = Reach
 function Reach:add(value)
   local kind = type(value)
   if (kind == "table" or kind == "function") and not self.skip[value] then
+    if self.last >= self.limit then
+      self.whole = false
+      return
+    end
     self.skip[value] = true
     self.last = self.last + 1
     self.queue[self.last] = value
@@ -97,13 +102,9 @@ function Reach:enter_function(f)
   end
 end
 
--- Goes on until nothing is left, or too many tables are saved.
 function Reach:walk()
-  local queue, order, first = self.queue, self.images.order, 1
+  local queue, first = self.queue, 1
   while first <= self.last do
-    if #order >= self.limit then
-      return false
-    end
     local value = queue[first]
     queue[first] = nil
     first = first + 1
@@ -113,15 +114,15 @@ function Reach:walk()
       self:enter_function(value)
     end
   end
-  return true
+  return self.whole
 end
 
 ---Saves what a reload may touch.
 ---@param images stillpoint.reload.Images
----@param limit integer Most tables.
+---@param limit integer Most tables and functions.
 ---@return boolean whole
 function reach.save(images, limit)
-  local self = setmetatable({ images = images, limit = limit, skip = {}, queue = {}, last = 0, ours = {} }, Reach)
+  local self = setmetatable({ images = images, limit = limit, whole = true, skip = {}, queue = {}, last = 0, ours = {} }, Reach)
   local skip = self.skip
   images:save(package.loaded)
   images:save(package.preload)

@@ -49,7 +49,7 @@ function stage.save(tx)
   tx.images = image.new()
   local limit = program.options.undo_tables
   if not reach.save(tx.images, limit) then
-    tx.partial = ("the program has more than %d tables (undo_tables of reload.setup): what chunks and hooks change "
+    tx.partial = ("the program has more than %d tables and functions (undo_tables of reload.setup): what chunks and hooks change "
       .. "in the others cannot be undone"):format(limit)
     tx.notes[#tx.notes + 1] = tx.partial
   end
