@@ -67,6 +67,8 @@ pub struct Limits {
     pub sessions: usize,
     /// Records that one session may own. One more is refused with QUOTA. Default: 65536.
     pub claims: usize,
+    /// Timers of all namespaces. One more is refused with QUOTA. Default: 1000000.
+    pub timers: usize,
     /// Watches of all connections. One more is refused with QUOTA. Default: 10000.
     pub watches: usize,
     /// Commands and notices of operators that one process may have open. One more fails for that process. Default: 64.
@@ -239,6 +241,7 @@ impl Default for Limits {
             queue_bytes: 256 * MIB,
             sessions: 10_000,
             claims: 65_536,
+            timers: 1_000_000,
             watches: 10_000,
             commands: 64,
         }
@@ -322,6 +325,7 @@ impl Config {
             ("limits.queue_ops", l.queue_ops),
             ("limits.sessions", l.sessions),
             ("limits.claims", l.claims),
+            ("limits.timers", l.timers),
             ("limits.watches", l.watches),
             ("limits.commands", l.commands),
             ("log.dedup_entries", self.log.dedup_entries),

@@ -158,6 +158,20 @@ impl<'a> Draft<'a> {
         Ok(existed)
     }
 
+    /// How many records it has touched.
+    pub fn touched(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// How many more records of a kind there are after it than before.
+    pub fn gained(&self, is_counted: impl Fn(&Bytes) -> bool) -> isize {
+        let counted = self.changes.iter().filter(|(key, _)| is_counted(key));
+        let count = |record: &Option<Record>| isize::from(record.is_some());
+        counted
+            .map(|(_, c)| count(&c.after) - count(&c.before))
+            .sum()
+    }
+
     /// The changes, by view key. A record that was made and deleted again is none.
     pub fn into_changes(self) -> impl Iterator<Item = (Bytes, Changed)> {
         self.changes

@@ -104,6 +104,7 @@ impl Rules<'_> {
         op: &SetTimerOp,
     ) -> Result<SetTimerResult, StoreError> {
         let key = self.timer_key(&op.service, &op.name)?;
+        self.has_room_for_timer(draft, &key)?;
         let due_ms = if op.due_ms > 0 {
             op.due_ms
         } else {
@@ -125,6 +126,23 @@ impl Rules<'_> {
         };
         draft.put(&key, timer.encode(), 0, 0)?;
         Ok(SetTimerResult { due_ms })
+    }
+
+    /// Refuses one timer too many; one that is set anew is none.
+    fn has_room_for_timer(&self, draft: &Draft<'_>, key: &Bytes) -> Result<(), StoreError> {
+        let (limit, set) = (self.config.limits.timers, self.index.timer_count());
+        // What the transaction did so far is not in the index.
+        if set + draft.touched() < limit || draft.get(key)?.is_some() {
+            return Ok(());
+        }
+        let is_timer = |key: &Bytes| matches!(keys::split_system(key), Some((_, System::Timer, _)));
+        if set.saturating_add_signed(draft.gained(is_timer)) < limit {
+            return Ok(());
+        }
+        let message = format!(
+            "{limit} timers are set, which is the limit (limits.timers): cancel some, or raise it"
+        );
+        Err(StoreError::new(Reason::Quota, message))
     }
 
     /// Removes a timer.

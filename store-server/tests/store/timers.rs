@@ -12,7 +12,7 @@ use stillpoint_store_server::store::{
 
 use crate::{
     common::{Content, NAMESPACE, add, key, op, put, txn, value},
-    world::{World, by, claim, in_all_lives, open, refusal, succeed},
+    world::{Life, World, by, claim, in_all_lives, open, refusal, succeed},
 };
 
 /// Long ago, so that every timer of the tests is due.
@@ -316,5 +316,44 @@ fn a_timer_that_is_malformed_or_of_no_service_is_refused() {
         assert_eq!(refusal(by(store, None, op)), Reason::Invalid, "no service");
     }
     assert_eq!(store.index().timer_count(), 0);
+    store.close();
+}
+
+#[test]
+fn there_are_at_most_as_many_timers_as_the_limit() {
+    let mut world = World::new(|config| config.limits.timers = 3);
+    let session = open(&world.store, "1");
+    for name in ["a", "b"] {
+        by(&world.store, &session, set(timer(name, DUE_MS))).unwrap();
+    }
+    world.live(Life::Restart);
+    let store = &world.store;
+    let by = |op| by(store, &session, op);
+    let refused = |op| {
+        let error = by(op).unwrap_err();
+        assert_eq!(error.reason(), Reason::Quota);
+        assert!(error.message.contains("limits.timers"), "{error}");
+    };
+    // Within a transaction what it has set before counts, and what it has removed does not.
+    refused(txn(vec![set(timer("c", 1)), set(timer("d", 1))]));
+    by(txn(vec![
+        cancel("a"),
+        set(timer("c", 1)),
+        set(timer("d", 1)),
+    ]))
+    .unwrap();
+    assert_eq!(store.index().timer_count(), 3);
+    refused(set(timer("e", 1)));
+    // Those that are there go on.
+    by(set(timer("c", 2))).unwrap();
+    let tick = SetTimerOp {
+        period_ms: 1000,
+        ..timer("d", DUE_MS)
+    };
+    by(set(tick)).unwrap();
+    assert!(next_due(by(finish("d", DUE_MS))) > DUE_MS);
+    by(finish("c", 2)).unwrap();
+    by(set(timer("e", 1))).unwrap();
+    assert_eq!(store.index().timer_count(), 3);
     store.close();
 }

@@ -78,6 +78,8 @@ pub const SETTINGS: &[Setting] = &[
         "Sessions of all namespaces; one more is refused with QUOTA"),
     row("limits.claims", "max-claims", Kind::Count,
         "Records that one session may own; one more is refused with QUOTA"),
+    row("limits.timers", "max-timers", Kind::Count,
+        "Timers of all namespaces; one more is refused with QUOTA"),
     row("limits.watches", "max-watches", Kind::Count,
         "Watches of all connections; one more is refused with QUOTA"),
     row("limits.commands", "max-commands", Kind::Count,

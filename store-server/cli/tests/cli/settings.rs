@@ -28,6 +28,7 @@ const SETTINGS: &[(&str, &str, &str, [Value; 3])] = &[
     ("limits.queue_bytes", "--max-queue-bytes", "STILLPOINT_MAX_QUEUE_BYTES", SIZES),
     ("limits.sessions", "--max-sessions", "STILLPOINT_MAX_SESSIONS", COUNTS),
     ("limits.claims", "--max-claims", "STILLPOINT_MAX_CLAIMS", COUNTS),
+    ("limits.timers", "--max-timers", "STILLPOINT_MAX_TIMERS", COUNTS),
     ("limits.watches", "--max-watches", "STILLPOINT_MAX_WATCHES", COUNTS),
     ("sessions.ttl_secs", "--session-ttl-secs", "STILLPOINT_SESSION_TTL_SECS", SECONDS),
     ("sessions.ttl_max_secs", "--session-ttl-max-secs", "STILLPOINT_SESSION_TTL_MAX_SECS", SECONDS),
