@@ -7,11 +7,12 @@
 -- A class is its objects' metatable and their `__index`: one table for ever, found by its name. When its unit runs
 -- again the table is emptied and refilled, so what is not defined any more is gone from living objects, too.
 --
--- Lua looks metamethods up raw, so those of the base are copied into the class, and copied again when the base was
--- refilled: `class.refresh`. An `__index` function of a base is asked after the methods of the derived class and its
--- bases; in the class that defines it, it is plain Lua and sees every field the object has not.
+-- Metamethods of a base are copied (see `inherit`), and again after each reload: `class.refresh`. An `__index` function of
+-- a base is asked after the methods of the derived class and its bases; in the class that defines it, it is plain Lua and
+-- sees every field the object has not.
 
 local declared = require "stillpoint.reload.declared"
+local inherit = require "stillpoint.reload.inherit"
 local program = require "stillpoint.reload.program"
 
 local metatable_of = debug and debug.getmetatable or getmetatable
@@ -53,63 +54,23 @@ local function entry_of(value)
   return type(meta) == "table" and rawget(meta, ENTRY) or nil
 end
 
-local NOT_INHERITED = { __index = true, __name = true }
-
-local function is_inheritable(key)
-  return type(key) == "string" and key:sub(1, 2) == "__" and not NOT_INHERITED[key]
-end
-
-local function set(t, key, value)
-  if not rawequal(rawget(t, key), value) then
-    program.save(t)
-    rawset(t, key, value)
-  end
-end
-
-local function inherit_index(entry)
-  local own, index = rawget(entry.class, "__index"), entry.base and rawget(entry.base, "__index")
-  if own == nil or rawequal(own, entry.class) or own == entry.index then
-    local plain = index == nil or rawequal(index, entry.base)
-    set(entry.class, "__index", plain and entry.class or entry.index)
-  end
-end
-
-local function inherit(entry)
-  local target, before, now = entry.class, entry.inherited, {}
-  for key, value in next, entry.base or {} do
-    local own = is_inheritable(key) and rawget(target, key)
-    if own == nil or own and rawequal(own, before[key]) then
-      now[key] = value
+-- Bases first.
+local function refresh(entry, done)
+  if not done[entry] then
+    done[entry] = true
+    local base = entry.base and entry_of(entry.base)
+    if base then
+      refresh(base, done)
     end
+    inherit.refresh(entry)
   end
-  for key, value in next, before do
-    if now[key] == nil and rawequal(rawget(target, key), value) then
-      set(target, key, nil)
-    end
-  end
-  for key, value in next, now do
-    set(target, key, value)
-  end
-  inherit_index(entry)
-  program.save(entry)
-  entry.inherited = now
 end
 
 ---Gives every class the metamethods that its bases have now.
 function class.refresh()
   local done = {}
-  local function visit(entry)
-    if not done[entry] then
-      done[entry] = true
-      local base = entry.base and entry_of(entry.base)
-      if base then
-        visit(base)
-      end
-      inherit(entry)
-    end
-  end
   for _, entry in next, registry do
-    visit(entry)
+    refresh(entry, done)
   end
 end
 
@@ -126,7 +87,7 @@ end
 local function define(entry, key, value)
   program.save(entry.class)
   rawset(entry.class, key, value)
-  if entry.is_base and is_inheritable(key) then
+  if entry.is_base and inherit.is_inheritable(key) then
     class.refresh()
   end
 end
@@ -134,7 +95,7 @@ end
 -- A class can be declared before its bases are defined, so it looks again when it makes its first object. Objects that a
 -- chunk makes while it defines are no reason to stop looking.
 local function settle(entry)
-  class.refresh()
+  refresh(entry, {})
   entry.settled = program.current() == nil
 end
 
@@ -214,7 +175,7 @@ local function set_base(entry, base)
   program.save(entry.meta)
   entry.meta.__index = base
   entry.base = base
-  set(entry.class, "super", base)
+  inherit.set(entry.class, "super", base)
 end
 
 local function refill(entry, base)
@@ -228,7 +189,7 @@ local function refill(entry, base)
   rawset(target, "new", entry.new)
   set_base(entry, base)
   entry.inherited, entry.settled = {}, false
-  inherit(entry)
+  inherit.refresh(entry)
 end
 
 ---Declares a class: an empty one to define methods in, the same table in every generation.
@@ -324,6 +285,9 @@ program.declare {
       end
     end
     class.refresh()
+    for _, entry in next, registry do
+      entry.settled = true
+    end
   end,
   changes = function(tx, list)
     local changes = {}
