@@ -380,6 +380,18 @@ test("what a commit writes to is saved, even if the program does not hold it any
   equal(t, {})
 end)
 
+test("what the program did while a reload was prepared is not undone with it", function(p)
+  local data = start(p)
+  write(p, 2, { MAIL_HOOK = "error 'boom'" })
+  local prepared = assert(p.reload.prepare())
+  data.players.ann.hp = 50
+  data.players.carl = { hp = 3 }
+  local before = fingerprint()
+  equal(p.reload.commit(prepared).outcome, "rolled_back")
+  compare(before, fingerprint())
+  equal(data.players.ann.hp, 50)
+end)
+
 test("a plan and an abort leave nothing, either", function(p)
   start(p)
   write(p, 2)

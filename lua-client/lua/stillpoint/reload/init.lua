@@ -19,6 +19,7 @@ local class = require "stillpoint.reload.class"
 local loader = require "stillpoint.reload.loader"
 local once = require "stillpoint.reload.once"
 local override = require "stillpoint.reload.override"
+local past = require "stillpoint.reload.past"
 local plan = require "stillpoint.reload.plan"
 local program = require "stillpoint.reload.program"
 local ref = require "stillpoint.reload.ref"
@@ -146,7 +147,7 @@ end
 ---@return stillpoint.reload.Report[] # Newest last.
 function reload.history()
   local list = {}
-  for i, report in ipairs(transaction.history) do
+  for i, report in ipairs(past.reports) do
     list[i] = report
   end
   return list
@@ -158,7 +159,7 @@ function reload.status()
   for _ in pairs(program.units) do
     units = units + 1
   end
-  local last = transaction.history[#transaction.history]
+  local last = past.reports[#past.reports]
   return {
     generation = program.generation,
     program = source.fingerprint(),

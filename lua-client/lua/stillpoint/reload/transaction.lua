@@ -10,6 +10,7 @@
 local baseline = require "stillpoint.reload.baseline"
 local image = require "stillpoint.reload.image"
 local isolate = require "stillpoint.reload.isolate"
+local past = require "stillpoint.reload.past"
 local plan = require "stillpoint.reload.plan"
 local program = require "stillpoint.reload.program"
 local scan = require "stillpoint.reload.scan"
@@ -19,9 +20,6 @@ local clock = os and os.clock or function()
   return 0
 end
 
----Reports that `history` keeps.
-local HISTORY_MAX = 100
-
 local transaction = {}
 
 ---@class stillpoint.reload.Prepared
@@ -29,12 +27,6 @@ local transaction = {}
 ---@field differences stillpoint.reload.Differences
 ---@field loads integer
 ---@field report stillpoint.reload.Report
-
----@type stillpoint.reload.Report[]
-transaction.history = {}
-
--- The sources of the generations before, oldest first: { [name] = { path, source } }.
-local earlier = {}
 
 -- Misuse: raised where the surface was called. Gives the units to be forced, as a set.
 local function check(what, names)
@@ -122,35 +114,6 @@ local function build(force, sources)
   return report, prepared
 end
 
-local function remember(report)
-  local history = transaction.history
-  history[#history + 1] = report
-  if #history > HISTORY_MAX then
-    table.remove(history, 1)
-  end
-  return report
-end
-
-local function current_sources()
-  local sources = {}
-  for name, unit in pairs(program.units) do
-    sources[name] = { path = unit.path, source = unit.source }
-  end
-  return sources
-end
-
--- A rollback takes the sources it went back to off the list: the next one goes back further.
-local function remember_sources(tx, sources)
-  if tx.rollback then
-    table.remove(earlier)
-    return
-  end
-  earlier[#earlier + 1] = sources
-  while #earlier > math.max(program.options.keep - 1, 0) do
-    table.remove(earlier, 1)
-  end
-end
-
 local function run_hooks(tx)
   local event = { from = tx.from, to = tx.to, rollback = tx.rollback }
   -- A hook may require units for the first time, which come at the end of the order: they have no generation before.
@@ -209,7 +172,7 @@ local function commit(prepared, together)
   local tx, differences, report = prepared.tx, prepared.differences, prepared.report
   local started = clock()
   drop_prepared()
-  local sources = current_sources()
+  local sources = past.current_sources()
   program.transaction = tx
   -- What was saved for the view is still what is there, if nobody ran in between.
   if not together then
@@ -219,7 +182,7 @@ local function commit(prepared, together)
   local ok, raised = pcall(write, tx, differences)
   if ok then
     close(tx)
-    remember_sources(tx, sources)
+    past.keep_sources(tx, sources)
     report.outcome, report.generation = "applied", tx.to
   else
     take_back(tx)
@@ -228,7 +191,7 @@ local function commit(prepared, together)
   end
   program.transaction = nil
   report.ms = report.ms + (clock() - started) * 1000
-  return remember(report)
+  return past.remember(report)
 end
 
 ---What a reload would do. Changes nothing.
@@ -251,7 +214,7 @@ function transaction.prepare(opts)
   local report, prepared = build(force)
   drop_prepared()
   if not prepared then
-    remember(report)
+    past.remember(report)
     return nil, report
   end
   program.prepared = prepared
@@ -280,7 +243,7 @@ function transaction.commit(prepared)
       drop_prepared()
     end
     local report = plan.report()
-    return remember(plan.fail(report, "refused", "commit", { message = why }))
+    return past.remember(plan.fail(report, "refused", "commit", { message = why }))
   end
   return commit(prepared, false)
 end
@@ -304,7 +267,7 @@ end
 local function apply(force, sources)
   local report, prepared = build(force, sources)
   if not prepared then
-    return remember(report)
+    return past.remember(report)
   end
   return commit(prepared, true)
 end
@@ -320,10 +283,10 @@ end
 ---@return stillpoint.reload.Report
 function transaction.rollback()
   check "rollback"
-  local sources = earlier[#earlier]
+  local sources = past.previous_sources()
   if not sources then
     local message = "no earlier generation whose sources are kept (keep of reload.setup)"
-    return remember(plan.fail(plan.report(), "refused", "read", { message = message }))
+    return past.remember(plan.fail(plan.report(), "refused", "read", { message = message }))
   end
   return apply({}, sources)
 end

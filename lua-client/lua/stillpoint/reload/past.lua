@@ -1,0 +1,57 @@
+-- What is kept of earlier reloads: their reports, and the sources of the generations before, to go back to.
+
+local program = require "stillpoint.reload.program"
+
+---Reports that are kept.
+local REPORTS_MAX = 100
+
+local past = {}
+
+---Newest last.
+---@type stillpoint.reload.Report[]
+past.reports = {}
+
+-- The sources of the generations before, oldest first: { [name] = { path, source } }.
+local earlier = {}
+
+---@param report stillpoint.reload.Report
+---@return stillpoint.reload.Report
+function past.remember(report)
+  local reports = past.reports
+  reports[#reports + 1] = report
+  if #reports > REPORTS_MAX then
+    table.remove(reports, 1)
+  end
+  return report
+end
+
+---@return table<string, stillpoint.reload.File>
+function past.current_sources()
+  local sources = {}
+  for name, unit in pairs(program.units) do
+    sources[name] = { path = unit.path, source = unit.source }
+  end
+  return sources
+end
+
+---Those of the generation before; nil: none are kept.
+---@return table<string, stillpoint.reload.File>|nil
+function past.previous_sources()
+  return earlier[#earlier]
+end
+
+---After a commit. A rollback takes the sources it went back to off the list: the next one goes back further.
+---@param tx stillpoint.reload.Transaction
+---@param sources table<string, stillpoint.reload.File> Of the generation that was.
+function past.keep_sources(tx, sources)
+  if tx.rollback then
+    table.remove(earlier)
+    return
+  end
+  earlier[#earlier + 1] = sources
+  while #earlier > math.max(program.options.keep - 1, 0) do
+    table.remove(earlier, 1)
+  end
+end
+
+return past
