@@ -4,7 +4,7 @@ use std::{ffi::CStr, os::raw::c_int};
 
 use crate::{
     codec::{int64, verbs as codec},
-    connection::{clock, event, handle, session, verbs as connection, watch},
+    connection::{clock, command, event, handle, session, verbs as connection, watch},
     context::{
         ARRAY_MT, CDATA_MAKE, CONTEXT, Context, ERROR_MT, EXT_MT, HANDLE_MT, INT64_MT, MAP_MT,
         Marks, PUSHER,
@@ -17,7 +17,7 @@ use crate::{
 const SLOTS: c_int = 40;
 
 /// The module's functions.
-const FUNCTIONS: [(&CStr, lua::lua_CFunction); 23] = [
+const FUNCTIONS: [(&CStr, lua::lua_CFunction); 26] = [
     (c"encode", codec::encode),
     (c"decode", codec::decode),
     (c"int64", int64::new),
@@ -36,11 +36,14 @@ const FUNCTIONS: [(&CStr, lua::lua_CFunction); 23] = [
     (c"end_session", session::end_session),
     (c"unsaved", session::unsaved),
     (c"event", event::event),
+    (c"answer", command::answer),
+    (c"awaited", command::awaited),
     (c"watch", watch::watch),
     (c"watch_next", watch::watch_next),
     (c"unwatch", watch::unwatch),
     (c"now", clock::now),
     (c"sleep", clock::sleep),
+    (c"pid", clock::pid),
 ];
 
 /// What `core.int64_mt` does.

@@ -112,6 +112,7 @@ impl Ledger {
                 id: response.session_id,
                 service: session.service.clone(),
                 instance: session.instance.clone(),
+                code_version: session.code_version.clone(),
                 fence: response.fence,
                 resume_token: response.resume_token,
                 ttl: Duration::from_millis(response.ttl_ms),

@@ -19,6 +19,8 @@ pub struct SessionInfo {
     pub service: String,
     /// The instance of it.
     pub instance: String,
+    /// Version of this process's code, as it said.
+    pub code_version: String,
     /// This process's fence: greater than that of every holder before.
     pub fence: u64,
     /// Lets a successor take the session over from this process while it lives. A secret.

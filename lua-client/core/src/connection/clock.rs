@@ -1,9 +1,10 @@
-//! `core.now` and `core.sleep`: standard Lua has no clock that only goes forward, and no pause.
+//! `core.now`, `core.sleep` and `core.pid`: standard Lua has no clock that only goes forward, no pause, and does not know
+//! which process it is.
 
-use std::{os::raw::c_int, thread};
+use std::{os::raw::c_int, process, thread};
 
 use crate::{
-    codec::Limits,
+    codec::{Limits, int64::Integer},
     entry::{Call, Push, enter},
     lua::{self, lua_State},
     op::reader::Reader,
@@ -38,4 +39,9 @@ pub(crate) unsafe extern "C-unwind" fn sleep(lua: *mut lua_State) -> c_int {
         thread::sleep(Reader::new(call, Limits::default()).seconds(1, "seconds")?);
         Ok(())
     })
+}
+
+/// `core.pid()` → the number of this process.
+pub(crate) unsafe extern "C-unwind" fn pid(lua: *mut lua_State) -> c_int {
+    enter(lua, |_| Ok(Integer(process::id().into())))
 }

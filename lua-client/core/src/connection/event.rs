@@ -6,7 +6,7 @@
 //! timer            service, name, due (seconds since 1970), due_ms, count, payload, owner = { collection, key }
 //! fenced           message, fence, holder
 //! shutting_down    message
-//! command          id, name, args, within (seconds), actor
+//! command          id, name, args, within (seconds), actor      answered with `answer`, see `command`
 //! notice           message, payload, actor
 //! reconnected
 //! restored         incarnation

@@ -1,7 +1,8 @@
 //! The functions on the session:
 //!
 //! ```text
-//! session(handle) → nil | { id, service, instance, fence, resume_token (hexadecimal), ttl, succeeded, claims, gap, state }
+//! session(handle) → nil | { id, service, instance, code_version, fence, resume_token (hexadecimal), ttl, succeeded, claims,
+//!     gap, state }
 //! end_session(handle, keep_claims, linger_seconds, timeout_seconds) → true | nil, err
 //! unsaved(handle, documents, oldest_age_seconds)    for the operator: changes that the store has not acknowledged
 //! ```
@@ -84,11 +85,12 @@ impl Push for SessionTable {
             SessionState::Fenced => "fenced",
             SessionState::Closed => "closed",
         };
-        lua::lua_createtable(lua, 0, 10);
+        lua::lua_createtable(lua, 0, 11);
         for (name, text) in [
             (c"id", info.id.as_str()),
             (c"service", info.service.as_str()),
             (c"instance", info.instance.as_str()),
+            (c"code_version", info.code_version.as_str()),
             (c"resume_token", self.resume_token.as_str()),
             (c"state", state),
         ] {

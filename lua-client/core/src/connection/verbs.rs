@@ -15,7 +15,7 @@
 //! forget(handle, id)                                its outcome will not be taken
 //! ```
 //!
-//! Those of sessions and watches stand in `session`, `event` and `watch`.
+//! Those of sessions, commands and watches stand in `session`, `event`, `command` and `watch`.
 
 // The client's outcomes carry a large error; they are handed on, not kept.
 #![allow(clippy::result_large_err)]
