@@ -203,7 +203,7 @@ test("a session is named by service and instance", function()
 end)
 
 test("unknown events and what is no handler are misuse", function(store)
-  local known = "claim_lost, fenced, reconnected, refused, release_wanted, restored, shutting_down, timer"
+  local known = "claim_lost, drain, fenced, notice, reconnected, refused, release_wanted, restored, shutting_down, timer"
   misuse("unknown event 'fence': use " .. known, function()
     store:on("fence", print)
   end)

@@ -42,7 +42,7 @@ function check.key(key, level)
 end
 
 ---Checks the name of a collection or namespace; names stand in the program, so a bad one is misuse.
----@param what string "collection" or "namespace".
+---@param what string "collection", "namespace" or "command".
 ---@param name any
 ---@param level integer
 function check.name(what, name, level)

@@ -146,6 +146,7 @@ function closing.close(link, seconds, how)
     ok, err = link.core.close(handle, math.max(ends - now(), 0))
     failed = failed or not ok and err or nil
     link.handle = nil
+    link.commands:drop()
     raised = give_up(link, raised)
     if driver and driver.run_ready then
       raised = end_coroutines(link, raised)

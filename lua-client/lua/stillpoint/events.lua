@@ -1,5 +1,5 @@
 -- What the store tells without being asked, and who is to hear of it: the handlers of `store:on`, claimed documents,
--- watches, timers.
+-- watches, timers, commands.
 --
 -- Events are told by `store:poll`, `store:run` and the event loop, never while a verb blocks. A handler runs in a
 -- coroutine, so the verbs it calls wait without holding up the others. It is not called again before it returned:
@@ -18,9 +18,11 @@ local protect = require "stillpoint.protect"
 ---@field within number|nil Of release_wanted: how long it waits, in seconds.
 ---@field steals boolean|nil Of release_wanted: whether it takes the record then.
 ---@field taken_by string|nil Of claim_lost: who took it, `service/instance`.
----@field message string|nil Of fenced and shutting_down: why, for people.
+---@field message string|nil Of fenced and shutting_down: why, for people. Of notice: what the operator tells.
 ---@field fence integer|nil Of fenced: the successor's; 0: the session is over.
 ---@field holder string|nil Of fenced: the name of the successor's program.
+---@field payload any Of notice: what goes with the message, for programs that know it.
+---@field actor string|nil Of notice and drain: which operator, as they call themselves.
 ---@field incarnation integer|nil Of restored: the store's now.
 
 ---@class stillpoint.Events
@@ -42,6 +44,8 @@ Events.TYPES = {
   shutting_down = true,
   timer = true,
   refused = true,
+  notice = true,
+  drain = true,
 }
 
 ---@param link stillpoint.Link
@@ -105,7 +109,13 @@ end
 ---Whether `store:run` goes on though nothing is waited for.
 ---@return boolean
 function Events:holds()
-  return next(self.link.listeners) ~= nil or self.attached and self.handlers.timer ~= nil
+  if next(self.link.listeners) ~= nil then
+    return true
+  end
+  -- Whoever has one of these is there to be told.
+  local handlers = self.handlers
+  local expects = handlers.timer or handlers.notice or handlers.drain or self.link.commands:are_any()
+  return self.attached and expects and true or false
 end
 
 -- The claimed document that an event is about.
@@ -143,6 +153,7 @@ function hear.fenced(events, ev)
   local link = events.link
   events.attached = false
   events.timers:drop()
+  link.commands:drop()
   local documents, raised = {}, nil
   for _, document in pairs(link.documents) do
     documents[#documents + 1] = document
@@ -157,6 +168,10 @@ end
 
 function hear.timer(events, ev)
   events.timers:fire(ev)
+end
+
+function hear.command(events, ev)
+  events.link.commands:hear(ev)
 end
 
 function hear.watch(events, ev)

@@ -4,6 +4,7 @@
 -- that a driver looks after (see stillpoint.driver) is submitted, and the coroutine sleeps on a *ticket*, which `poll`
 -- settles (see stillpoint.hearing). How all of it ends: stillpoint.closing.
 
+local Commands = require "stillpoint.commands"
 local Events = require "stillpoint.events"
 local Mailbox = require "stillpoint.mailbox"
 local Scheduler = require "stillpoint.scheduler"
@@ -29,6 +30,8 @@ local hearing = require "stillpoint.hearing"
 ---@field seed integer Of random pauses.
 ---@field searched number When operations that this process does not know were last looked for, by the core's clock.
 ---@field events stillpoint.Events Who hears of what the store tells unasked.
+---@field commands stillpoint.Commands What an operator may ask.
+---@field opened number When, by the core's clock.
 ---@field mailbox stillpoint.Mailbox Runs the handlers.
 ---@field documents table<string, table> Claimed documents by collection .. "\0" .. key; weak.
 ---@field on_poll table<table, any> Whose `_tick` each poll calls; weak. It may answer in how many seconds it wants the
@@ -64,6 +67,7 @@ function Link.new(core, handle, deadline)
     pending = 0,
     submitted = 0,
     searched = core.now(),
+    opened = core.now(),
     -- Processes must not pause alike, and not every Lua seeds math.random.
     seed = (math.floor(core.now() * 1e6) + tonumber(tostring({}):match "(%x+)$", 16)) % 2147483646 + 1,
     documents = setmetatable({}, { __mode = "v" }),
@@ -74,6 +78,7 @@ function Link.new(core, handle, deadline)
     stopped = false,
   }, Link)
   link.mailbox = Mailbox.new(link)
+  link.commands = Commands.new(link)
   link.events = Events.new(link)
   return link
 end

@@ -3,6 +3,7 @@
 local Async = require "stillpoint.async"
 local Batch = require "stillpoint.batch"
 local Collection = require "stillpoint.collection"
+local Commands = require "stillpoint.commands"
 local Future = require "stillpoint.future"
 local Link = require "stillpoint.link"
 local Timers = require "stillpoint.timers"
@@ -135,7 +136,8 @@ function Store:poll(seconds)
 end
 
 ---Polls until every coroutine of `go` has ended and every callback has run; while a watch with a callback is open, or a
----session has a handler for timers, until these are closed, the session is over, the store is closed, or `stop`.
+---session has commands or a handler for timers, notices or draining, until these are closed, the session is over, the
+---store is closed, as by an operator who drains the process, or `stop`.
 function Store:run()
   local link = open_link(self)
   if link.driver and not link.driver.run_ready then
@@ -182,6 +184,9 @@ end
 ---    reconnected      the connection was lost, and is back
 ---    restored         the store was restored from a backup: what is known of it may never have been
 ---    shutting_down    the store stops, and will be back
+---    notice           an operator tells something
+---    drain            an operator wants this process to end; after the handler, unless it returns true (and sees to it),
+---                     what is claimed is saved, the session left to a successor, and the store closed, as by `drain`
 ---@param kind string
 ---@param fn nil|fun(ev: stillpoint.Event)
 function Store:on(kind, fn)
@@ -191,6 +196,26 @@ function Store:on(kind, fn)
     check.callable(fn, "handler", 3)
   end
   link.events:set(kind, fn)
+end
+
+---Lets operators run a function in this process: `stillpoint command NAME --service ...`. It is run when the program
+---polls, in a coroutine, one command after another. What it returns is the answer, a value that can be stored; `nil, err`
+---and what it raises are told as its failure. Commands come only to sessions. nil takes the command away.
+---
+---Every process has the commands ping, info, gc, memory and drain; one that uses the reload kit also reload.plan,
+---reload.apply, reload.rollback, reload.status and reload.audit, and those by which a fleet reloads.
+---@param name string 1 to 64 of `a-z 0-9 _ . -`; none of those that every process has.
+---@param fn nil|fun(args: any, ctx: stillpoint.CommandContext): any, any
+function Store:command(name, fn)
+  local link = open_link(self)
+  check.name("command", name, 3)
+  if Commands.is_builtin(name) then
+    error(("the command '%s' is built in: choose another name"):format(name), 2)
+  end
+  if fn ~= nil then
+    check.callable(fn, "command", 3)
+  end
+  link.commands:set(name, fn)
 end
 
 ---Watches all collections; see `Collection:watch`.

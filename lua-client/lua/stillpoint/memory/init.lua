@@ -4,6 +4,7 @@
 local Feed = require "stillpoint.memory.feed"
 local Queue = require "stillpoint.memory.queue"
 local Records = require "stillpoint.memory.records"
+local commands = require "stillpoint.memory.commands"
 local core = require "stillpoint_core"
 local failure = require "stillpoint.failure"
 local ownership = require "stillpoint.memory.ownership"
@@ -21,10 +22,11 @@ local unpack = table.unpack or rawget(_G, "unpack")
 ---@field succeeded boolean|nil
 ---@field state string|nil Of the session.
 ---@field events stillpoint.memory.Queue Not yet taken.
+---@field asked table<integer, stillpoint.memory.Asked> Commands that are not answered to the end.
 ---@field watches table<integer, stillpoint.memory.Watch>
 ---@field watch_count integer
 
-local memory = { now = core.now, sleep = core.sleep }
+local memory = { now = core.now, sleep = core.sleep, answer = commands.answer, awaited = commands.awaited }
 
 ---While something may happen by itself, a poll that waits looks so often, in seconds.
 local LOOK_EVERY = 0.01
@@ -41,6 +43,7 @@ function memory.new(opts)
     last = 0,
     lowest = 0,
     events = Queue.new(),
+    asked = {},
     watches = {},
     watch_count = 0,
   }
@@ -50,6 +53,7 @@ function memory.new(opts)
       return nil, session
     end
     handle.session, handle.succeeded, handle.state = session, succeeded, "attached"
+    handle.code_version = opts.code_version or ""
   end
   return handle
 end
@@ -81,6 +85,7 @@ function memory.session(handle)
     id = session.id,
     service = session.service,
     instance = session.instance,
+    code_version = handle.code_version,
     fence = session.fence,
     resume_token = session.resume_token,
     ttl = 10,
