@@ -326,13 +326,11 @@ fn remove_dir(path: &Path) -> Result<(), OpenError> {
 /// since a clock that was set forward would make a new commit an old one, and its repeat a new write.
 fn remembered_since_ms(log: &Recovered, window_ms: u64) -> u64 {
     let segments = log.segments.snapshot();
-    let times = segments.iter().rev().map(|segment| segment.newest_ms);
-    // One that has no commit yet has no time.
-    let newest_ms = { times }.find(|newest_ms| *newest_ms > 0);
+    let mut times = segments.iter().rev().map(|segment| segment.newest_ms);
     let now_ms = now_ms();
-    now_ms
-        .min(newest_ms.unwrap_or(now_ms))
-        .saturating_sub(window_ms)
+    // A segment without a commit has no time.
+    let newest_ms = times.find(|newest_ms| *newest_ms > 0).unwrap_or(now_ms);
+    now_ms.min(newest_ms).saturating_sub(window_ms)
 }
 
 /// Sequence number from which on there may be commits younger than `since_ms`.
