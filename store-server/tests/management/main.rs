@@ -9,6 +9,7 @@ mod command;
 mod journal;
 mod leaving;
 mod many;
+#[allow(dead_code, reason = "the tests of fleets use the rest")]
 mod operator;
 mod process;
 mod selection;

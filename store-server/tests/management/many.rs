@@ -1,12 +1,12 @@
 //! Several processes are asked: so many at a time, until one fails, or until the caller leaves.
 
-use stillpoint_proto::v1::{ActionOutcome, ManageRequest, ProcessState};
+use stillpoint_proto::v1::{ActionOutcome, ActionRecord, ManageRequest, ProcessState};
 use tokio::task::JoinSet;
 
 use crate::{
     operator::{Operator, ended, is, of_battle, run},
     process::{Process, delivered, done, failed},
-    server::{PATIENCE, Server, soon},
+    server::{Server, soon},
 };
 
 async fn processes<const N: usize>(server: &Server, names: [&str; N]) -> [Process; N] {
@@ -23,6 +23,19 @@ fn at_a_time(parallel: u32) -> ManageRequest {
         timeout_ms: 600_000,
         ..of_battle(run("ping"))
     }
+}
+
+/// Waits until the newest action is listed like that.
+async fn listed(operator: &Operator, like: impl Fn(&ActionRecord) -> bool) -> ActionRecord {
+    let coming = async {
+        loop {
+            let actions = operator.actions(1, "").await.expect("it is listed");
+            if let Some(action) = actions.into_iter().find(&like) {
+                return action;
+            }
+        }
+    };
+    soon("an action to be listed as it must be", coming).await
 }
 
 #[tokio::test]
@@ -120,43 +133,22 @@ async fn none_is_begun_with_after_one_has_failed() {
 #[tokio::test]
 async fn none_is_begun_with_after_the_caller_has_left_and_the_journal_has_the_end() {
     let server = Server::start().await;
-    let names: Vec<_> = (0..9).map(|n| format!("p{n}")).collect();
-    let mut all = Vec::new();
-    for name in &names {
-        all.push(Process::start(&server, name).await);
-    }
+    let [mut a, b] = processes(&server, ["a", "b"]).await;
     let operator = Operator::connect(&server).await;
     let running = operator.manage(at_a_time(1)).await.expect("it begins");
-    let first = all[0].command().await;
+    let command = a.command().await;
     drop(running);
-    // The server may notice it a little later: so each that is asked all the same answers.
-    let mut answering = JoinSet::new();
-    for (number, mut process) in all.into_iter().enumerate() {
-        let first = first.clone();
-        answering.spawn(async move {
-            if number == 0 {
-                process.answer(&first, done(b"\xc0")).await;
-            }
-            loop {
-                process.obey(b"\xc0").await;
-            }
-        });
-    }
-    let ended = soon("the end to be written down", async {
-        loop {
-            let actions = operator.actions(1, "").await.expect("it is listed");
-            if actions[0].ended_ms > 0 {
-                return actions.into_iter().next().expect("it is one");
-            }
-        }
-    });
-    let ended = ended.await;
-    assert_eq!(ended.outcome(), ActionOutcome::Failed);
-    let last = ended.processes.last().expect("all are named");
-    let message = is(last, "p8", ProcessState::Skipped);
+    listed(&operator, |action| {
+        action.message.ends_with("its caller has left")
+    })
+    .await;
+    a.answer(&command, done(b"\xc0")).await;
+    let action = listed(&operator, |action| action.ended_ms > 0).await;
+    assert_eq!(action.outcome(), ActionOutcome::Failed);
+    is(&action.processes[0], "a", ProcessState::Ok);
+    let message = is(&action.processes[1], "b", ProcessState::Skipped);
     assert_eq!(message, "it was not asked: the caller had left");
-    is(&ended.processes[0], "p0", ProcessState::Ok);
-    answering.abort_all();
+    drop(b);
 }
 
 #[tokio::test]
@@ -176,14 +168,7 @@ async fn a_caller_that_does_not_read_holds_up_nobody() {
     }
     process.answer(&command, done(b"\xc0")).await;
     let other = Operator::connect(&server).await;
-    let ended = async {
-        while other.actions(1, "").await.expect("it is listed")[0].ended_ms == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, ended)
-        .await
-        .expect("it ends");
+    listed(&other, |action| action.ended_ms > 0).await;
     assert_eq!(running.end().await.outcome(), ActionOutcome::Ok);
 }
 

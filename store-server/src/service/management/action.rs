@@ -173,6 +173,9 @@ impl Teller {
         record: Option<Record>,
     ) -> (Teller, Told) {
         let (to, from) = mpsc::unbounded_channel();
+        if let Some(record) = &record {
+            record.told_through(&to);
+        }
         let unread = Arc::new(AtomicUsize::new(0));
         let teller = Teller {
             header,

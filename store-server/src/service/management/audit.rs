@@ -6,9 +6,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use stillpoint_proto::v1::{
-    ActionOutcome, ActionRecord, ListActionsRequest, ProcessUpdate, Reason, Selection, StoreError,
+    ActionOutcome, ActionRecord, ListActionsRequest, ManageResponse, ProcessUpdate, Reason,
+    Selection, StoreError,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{
+    mpsc::{UnboundedSender, WeakUnboundedSender},
+    oneshot,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -31,6 +35,8 @@ struct UnderWay {
     actor: String,
     /// No other such action may run with processes of the same service.
     exclusive: bool,
+    /// The way to who asked for it, once there is one.
+    caller: Option<WeakUnboundedSender<ManageResponse>>,
 }
 
 /// An action that was written down and has not ended.
@@ -111,6 +117,7 @@ impl Journal {
                 action: begin.action,
                 actor: begin.actor,
                 exclusive: begin.exclusive,
+                caller: None,
             },
         )?;
         // From here on it is under way until the record is dropped.
@@ -170,9 +177,10 @@ impl Journal {
         let under_way = self.under_way.lock();
         for action in &mut actions {
             if action.ended_ms == 0 {
-                let message = match under_way.contains_key(&action.action_id) {
-                    true => "it is under way",
-                    false => "the server stopped before it ended",
+                let message = match under_way.get(&action.action_id) {
+                    Some(action) if action.is_unheard() => "it is under way; its caller has left",
+                    Some(_) => "it is under way",
+                    None => "the server stopped before it ended",
                 };
                 action.message = message.into();
             }
@@ -182,6 +190,12 @@ impl Journal {
 }
 
 impl UnderWay {
+    /// Whether its caller has left.
+    fn is_unheard(&self) -> bool {
+        let caller = self.caller.as_ref().and_then(WeakUnboundedSender::upgrade);
+        caller.is_some_and(|caller| caller.is_closed())
+    }
+
     fn is_in_the_way_of(&self, other: &UnderWay) -> bool {
         let (one, another) = (&self.selection, &other.selection);
         self.exclusive
@@ -197,6 +211,14 @@ impl Record {
     /// The action's number.
     pub fn id(&self) -> &str {
         &self.begun.action_id
+    }
+
+    /// The caller is told through this.
+    pub fn told_through(&self, caller: &UnboundedSender<ManageResponse>) {
+        let mut under_way = self.journal.under_way.lock();
+        if let Some(action) = under_way.get_mut(self.id()) {
+            action.caller = Some(caller.downgrade());
+        }
     }
 
     /// Writes down how the action ended.
