@@ -10,6 +10,10 @@ mod arguments;
 mod course;
 mod live;
 mod member;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod words;
 

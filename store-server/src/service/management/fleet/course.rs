@@ -66,6 +66,9 @@ pub trait Fleet: Send {
 /// How often those that came meanwhile are brought up to the others, before it is said that they are not.
 const CATCH_UP_ROUNDS: usize = 2;
 
+/// How often it is looked who runs what, if processes come or are lost meanwhile.
+const LOOKS: usize = 3;
+
 /// All processes say what a reload would do.
 pub async fn plan(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
     let answers = fleet.ask(Phase::Plan, Verb::Plan, &processes, "").await;
@@ -165,21 +168,43 @@ fn as_they_were(members: &[Member]) -> Vec<(Process, Answer)> {
     found.collect()
 }
 
-/// What runs now, in all that the selection means now.
+/// What runs now, in all that the selection means now. If one is lost as it is asked, or one comes meanwhile, it is looked
+/// again.
 async fn look(fleet: &mut impl Fleet, members: &[Member]) -> Vec<(Process, Answer)> {
-    let coming = fleet.now().into_iter().filter(|process| {
-        // Who was gone before anything was done with it is not waited for.
-        !process.attached && find(members, process).is_none_or(Member::is_touched)
-    });
-    let coming: Vec<_> = coming.collect();
-    if !coming.is_empty() {
-        fleet.settle(&coming).await;
+    let mut found: Vec<(Process, Answer)> = Vec::new();
+    for _ in 0..LOOKS {
+        let coming = fleet.now().into_iter().filter(|process| {
+            // Who was gone before anything was done with it is not waited for.
+            !process.attached && find(members, process).is_none_or(Member::is_touched)
+        });
+        let coming: Vec<_> = coming.collect();
+        if !coming.is_empty() {
+            fleet.settle(&coming).await;
+        }
+        found.retain(|(_, answer)| !matches!(answer, Answer::Gone(_)));
+        let mut now = fleet.now();
+        now.retain(|process| found.iter().all(|(known, _)| !known.is_same(process)));
+        if !now.is_empty() {
+            let reason = "which program runs now";
+            let answers = fleet.ask(Phase::Status, Verb::Status, &now, reason).await;
+            found.extend(now.into_iter().zip(answers));
+        }
+        let lost = found.iter().any(|(process, answer)| {
+            let matters = find(members, process).is_none_or(Member::is_touched);
+            matches!(answer, Answer::Gone(_)) && matters
+        });
+        let now = fleet.now();
+        let mut news = now
+            .iter()
+            .filter(|p| found.iter().all(|(known, _)| !known.is_same(p)));
+        if !lost && news.next().is_none() {
+            break;
+        }
     }
+    // Whose session is over meanwhile is none of them any more.
     let now = fleet.now();
-    let answers = fleet
-        .ask(Phase::Status, Verb::Status, &now, "which program runs now")
-        .await;
-    now.into_iter().zip(answers).collect()
+    found.retain(|(process, _)| now.iter().any(|there| there.is_same(process)));
+    found
 }
 
 /// Lets all drop what they have made ready, or may have.
@@ -297,8 +322,8 @@ async fn catch_up(
 
 /// Whether exactly this process is there: the same holder of its session.
 fn is_there(now: &[Process], process: &Process) -> bool {
-    let mut now = now.iter();
-    now.any(|found| found.key == process.key && found.fence == process.fence && found.attached)
+    now.iter()
+        .any(|found| found.is_same(process) && found.attached)
 }
 
 fn those(members: &[Member], which: impl Fn(&Member) -> bool) -> Vec<Process> {

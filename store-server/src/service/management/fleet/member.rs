@@ -29,7 +29,7 @@ impl Member {
 
     /// Whether it is this process, and not one before or after it.
     pub fn is(&self, process: &Process) -> bool {
-        self.process.key == process.key && self.process.fence == process.fence
+        self.process.is_same(process)
     }
 
     /// Whether it may run another program than before by what was asked of it.

@@ -33,6 +33,9 @@ pub fn reason(process: &Process, answer: &Answer) -> String {
 /// One sentence of these parts.
 pub fn sentence(parts: Vec<String>) -> String {
     let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    if said.is_empty() {
+        return "no process is left".into();
+    }
     said.join("; ")
 }
 

@@ -1,0 +1,367 @@
+//! A fleet in memory, whose processes fail as they are scripted, and what must be true of what is told in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::FutureExt;
+use stillpoint_proto::v1::{ActionOutcome, Phase};
+
+use super::{
+    answer::{Answer, Report},
+    course::{self, Fleet, Verb},
+    verdict::Verdict,
+};
+use crate::service::{management::dispatch::Process, session::SessionKey};
+
+/// The program that the files are.
+pub const NEW: u32 = 9;
+
+/// What a process does when it is asked something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// What it is asked.
+    Do,
+    /// Nothing; it says that it failed.
+    Fail,
+    /// What it is asked; it says that it failed.
+    DoAndFail,
+    /// What it is asked, too late for the answer.
+    BeLate,
+    /// Nothing more, until everything is over: then all that it was asked meanwhile.
+    Hang,
+    /// It ends, and nobody takes its place.
+    Die,
+    /// It ends, and its session with it.
+    End,
+    /// It ends, and its successor is there before long.
+    BeReplaced,
+    /// What it is asked; its connection is lost before the answer, and does not come back.
+    BeLost,
+    /// The same, and it comes back before long.
+    BeBack,
+    /// Its connection is lost with the question, and comes back before long.
+    MissIt,
+    /// Meanwhile another one comes, that still has the program of before.
+    LetOneIn,
+}
+
+/// All of them.
+pub const ACTS: [Act; 12] = [
+    Act::Do,
+    Act::Fail,
+    Act::DoAndFail,
+    Act::BeLate,
+    Act::Hang,
+    Act::Die,
+    Act::End,
+    Act::BeReplaced,
+    Act::BeLost,
+    Act::BeBack,
+    Act::MissIt,
+    Act::LetOneIn,
+];
+
+/// A process.
+#[derive(Clone, Debug)]
+pub struct Fake {
+    process: Process,
+    /// What it runs.
+    pub program: u32,
+    /// What it ran when it came.
+    first: u32,
+    /// What it could go back to.
+    past: Vec<u32>,
+    prepared: Option<u32>,
+    /// Its last commit was the reload's.
+    committed: bool,
+    /// It does nothing for now: what it is to do then.
+    hangs: Option<Vec<Verb>>,
+    alive: bool,
+    /// Its connection comes back before long.
+    returns: bool,
+    /// It has said what it runs.
+    told: bool,
+    /// What it does for the first command, the second...
+    script: Vec<Act>,
+    asked: usize,
+}
+
+/// The processes of a service, and the operator.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Those whose sessions are not over.
+    pub fakes: Vec<Fake>,
+    /// Each phase that there was.
+    pub phases: Vec<Phase>,
+    /// Whether a preparation names the program that comes of it.
+    pub names_target: bool,
+    /// The operator leaves after so many phases.
+    pub heard_for: usize,
+    fences: u64,
+}
+
+impl Model {
+    /// One process per script, with the program that it runs.
+    pub fn new(scripts: &[(u32, Vec<Act>)]) -> Model {
+        let mut model = Model {
+            fakes: Vec::new(),
+            phases: Vec::new(),
+            names_target: false,
+            heard_for: usize::MAX,
+            fences: 0,
+        };
+        for (number, (program, script)) in scripts.iter().enumerate() {
+            model.let_in(&format!("p{number}"), *program, script.clone());
+        }
+        model
+    }
+
+    /// What a reload tells of it. Those that hang have come back after that.
+    pub fn apply(&mut self) -> Verdict {
+        let processes = self.begin();
+        let verdict = course::apply(self, processes).now_or_never();
+        verdict.expect("nothing here waits")
+    }
+
+    /// The same for going back to the generation before.
+    pub fn rollback(&mut self) -> Verdict {
+        let processes = self.begin();
+        let verdict = course::rollback(self, processes).now_or_never();
+        verdict.expect("nothing here waits")
+    }
+
+    fn begin(&mut self) -> Vec<Process> {
+        for fake in &mut self.fakes {
+            (fake.first, fake.told) = (fake.program, false);
+        }
+        self.now()
+    }
+
+    fn let_in(&mut self, instance: &str, program: u32, script: Vec<Act>) {
+        self.fences += 1;
+        self.fakes.push(Fake {
+            process: Process {
+                key: SessionKey {
+                    namespace: "world".into(),
+                    id: format!("battle/{instance}/1").into(),
+                },
+                service: "battle".into(),
+                instance: instance.into(),
+                fence: self.fences,
+                code_version: String::new(),
+                attached: true,
+            },
+            program,
+            first: program,
+            past: Vec::new(),
+            prepared: None,
+            committed: false,
+            hangs: None,
+            alive: true,
+            returns: false,
+            told: false,
+            script,
+            asked: 0,
+        });
+    }
+
+    fn one(&mut self, process: &Process, verb: Verb) -> Answer {
+        let lost = || Answer::Gone("its connection was lost".into());
+        let found = self
+            .fakes
+            .iter()
+            .position(|fake| fake.process.fence == process.fence);
+        let Some(at) = found.filter(|at| self.fakes[*at].process.attached) else {
+            return lost();
+        };
+        let names_target = self.names_target;
+        let fake = &mut self.fakes[at];
+        let act = fake.script.get(fake.asked).copied().unwrap_or(Act::Do);
+        fake.asked += 1;
+        if let Some(queue) = &mut fake.hangs {
+            queue.push(verb);
+            return Answer::Late("it hangs".into());
+        }
+        match act {
+            Act::Do => fake.obey(verb, names_target),
+            Act::Fail => Answer::Failed("it was told to fail".into()),
+            Act::DoAndFail => {
+                fake.obey(verb, names_target);
+                Answer::Failed("its answer cannot be written".into())
+            }
+            Act::BeLate => {
+                fake.obey(verb, names_target);
+                Answer::Late("it was busy".into())
+            }
+            Act::Hang => {
+                fake.hangs = Some(vec![verb]);
+                Answer::Late("it hangs".into())
+            }
+            Act::Die => {
+                fake.alive = false;
+                fake.process.attached = false;
+                lost()
+            }
+            Act::End => {
+                self.fakes.remove(at);
+                lost()
+            }
+            Act::BeReplaced => {
+                let fake = self.fakes.remove(at);
+                self.let_in(&fake.process.instance, NEW, Vec::new());
+                // It has opened the session, and is about to attach.
+                let successor = self.fakes.last_mut().expect("it was let in");
+                successor.process.attached = false;
+                successor.returns = true;
+                lost()
+            }
+            Act::BeLost | Act::BeBack | Act::MissIt => {
+                if act != Act::MissIt {
+                    fake.obey(verb, names_target);
+                }
+                fake.process.attached = false;
+                fake.returns = act != Act::BeLost;
+                lost()
+            }
+            Act::LetOneIn => {
+                let (answer, first) = (fake.obey(verb, names_target), fake.first);
+                let name = format!("late-{}", self.fences);
+                self.let_in(&name, first, Vec::new());
+                answer
+            }
+        }
+    }
+
+    /// Those that hang come back, and do what they were asked.
+    pub fn wake(&mut self) {
+        for fake in &mut self.fakes {
+            for verb in fake.hangs.take().into_iter().flatten() {
+                fake.obey(verb, false);
+            }
+        }
+    }
+
+    /// Checks what is told against what they really run.
+    #[track_caller]
+    pub fn check(&self, verdict: &Verdict) {
+        // Who came after the last look is not spoken of.
+        let alive = || {
+            self.fakes
+                .iter()
+                .filter(|fake| fake.alive && fake.asked > 0)
+        };
+        let programs: BTreeSet<u32> = alive().map(|fake| fake.program).collect();
+        let told: BTreeSet<u32> = alive()
+            .filter(|fake| fake.told)
+            .map(|fake| fake.program)
+            .collect();
+        let as_before = alive().all(|fake| fake.program == fake.first);
+        let doubtful = self.fakes.iter().any(|fake| {
+            let silent = !fake.alive || !fake.process.attached || fake.hangs.is_some();
+            silent
+                || !fake.told
+                || fake
+                    .script
+                    .get(fake.asked.wrapping_sub(1))
+                    .is_some_and(|act| *act != Act::Do)
+        });
+        let holds = match verdict.outcome {
+            ActionOutcome::Ok => programs.len() <= 1,
+            ActionOutcome::RolledBack => as_before && told.len() <= 1,
+            ActionOutcome::Failed => told.len() <= 1,
+            ActionOutcome::Mixed => programs.len() > 1 || doubtful,
+            _ => false,
+        };
+        assert!(holds, "{verdict:?} is not true of {:#?}", self.fakes);
+        // Each that is named runs a program, or says why it is not known.
+        assert!(!verdict.message.is_empty());
+    }
+
+    /// What each that is alive runs, by instance.
+    pub fn running(&self) -> BTreeMap<String, u32> {
+        let alive = self.fakes.iter().filter(|fake| fake.alive);
+        alive
+            .map(|fake| (fake.process.instance.clone(), fake.program))
+            .collect()
+    }
+
+    /// Whether all that were there from the beginning, and still are, run what they ran then.
+    pub fn is_as_before(&self) -> bool {
+        self.fakes
+            .iter()
+            .all(|fake| fake.program == fake.first || !fake.alive)
+    }
+}
+
+impl Fake {
+    fn obey(&mut self, verb: Verb, names_target: bool) -> Answer {
+        let mut report = Report::default();
+        match verb {
+            Verb::Plan => report.nothing = self.program == NEW,
+            Verb::Prepare => {
+                report.nothing = self.program == NEW;
+                self.prepared = (!report.nothing).then_some(NEW);
+                report.program = names_target.then(|| NEW.to_string());
+            }
+            Verb::Commit => {
+                let Some(new) = self.prepared.take() else {
+                    return Answer::Failed("nothing is prepared".into());
+                };
+                self.past.push(self.program);
+                self.program = new;
+                self.committed = true;
+            }
+            Verb::Abort => self.prepared = None,
+            Verb::Undo if !self.committed => report.nothing = true,
+            Verb::Undo | Verb::Rollback => {
+                self.committed = false;
+                match self.past.pop() {
+                    Some(before) => self.program = before,
+                    None => report.nothing = true,
+                }
+            }
+            Verb::Status => {
+                report.program = Some(self.program.to_string());
+            }
+        }
+        Answer::Done(report)
+    }
+}
+
+impl Fleet for Model {
+    async fn ask(&mut self, phase: Phase, verb: Verb, of: &[Process], _: &str) -> Vec<Answer> {
+        self.phases.push(phase);
+        let answers = of.iter().map(|process| {
+            let answer = self.one(process, verb);
+            if verb == Verb::Status
+                && answer.is_done()
+                && let Some(fake) = self
+                    .fakes
+                    .iter_mut()
+                    .find(|fake| fake.process.fence == process.fence)
+            {
+                fake.told = true;
+            }
+            answer
+        });
+        answers.collect()
+    }
+
+    fn now(&self) -> Vec<Process> {
+        self.fakes.iter().map(|fake| fake.process.clone()).collect()
+    }
+
+    fn is_heard(&self) -> bool {
+        self.phases.len() < self.heard_for
+    }
+
+    async fn settle(&mut self, these: &[Process]) {
+        for fake in &mut self.fakes {
+            let meant = these
+                .iter()
+                .any(|process| process.instance == fake.process.instance);
+            if meant && fake.returns {
+                fake.process.attached = true;
+            }
+        }
+    }
+}
