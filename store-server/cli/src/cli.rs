@@ -53,7 +53,8 @@ pub enum Command {
     /// List the sessions of logic processes
     Sessions(sessions::Options),
     /// Run a command in running processes
-    Command(ask::Options),
+    #[command(name = "command")]
+    Ask(ask::Options),
     /// Tell running processes something
     Notify(notify::Options),
     /// Reload the program of running processes: of all, or of none

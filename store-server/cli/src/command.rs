@@ -31,7 +31,7 @@ pub fn run(command: Command, json: bool) -> Result<(), Failure> {
         Command::Serve(options) => serve::run(*options),
         Command::Status(options) => status::run(options, json),
         Command::Sessions(options) => sessions::run(options, json),
-        Command::Command(options) => ask::run(options, json),
+        Command::Ask(options) => ask::run(options, json),
         Command::Notify(options) => notify::run(options, json),
         Command::Drain(options) => drain::run(options, json),
         Command::Evict(options) => evict::run(options, json),

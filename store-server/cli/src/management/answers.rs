@@ -149,12 +149,12 @@ mod tests {
     #[test]
     fn bytes_that_are_no_value_are_shown_all_the_same() {
         let odd = ProcessUpdate {
-            value: vec![0xc1].into(),
+            value: vec![0x93, 1].into(),
             ..update("b", ProcessState::Ok)
         };
         assert_eq!(
             answer(8, &odd),
-            "battle/b  OK            3ms  {\"$bin\":\"wQ==\"}\n"
+            "battle/b  OK            3ms  {\"$bin\":\"kwE=\"}\n"
         );
     }
 }

@@ -120,16 +120,21 @@ pub fn counts(summary: &ActionSummary, done: &str) -> String {
         .collect();
     let silent: Vec<_> = in_state(ProcessState::Timeout)
         .chain(in_state(ProcessState::Gone))
-        .map(|p| {
-            format!("{} {}", name_of(p), p.message)
-                .trim_end()
-                .to_owned()
-        })
+        .map(|update| what_is_known(&name_of(update), &update.message))
         .collect();
     match (counted.is_empty(), silent.is_empty()) {
         (true, _) => summary.message.clone(),
         (false, true) => counted.join(", "),
         (false, false) => format!("{}: {}", counted.join(", "), some_names(&silent)),
+    }
+}
+
+/// The store says `it has the command ...`: of whom, in one sentence.
+fn what_is_known(name: &str, message: &str) -> String {
+    match (message, message.strip_prefix("it ")) {
+        ("", _) => name.to_owned(),
+        (_, Some(rest)) => format!("{name} {rest}"),
+        (message, None) => format!("{name}: {message}"),
     }
 }
 
@@ -169,14 +174,17 @@ mod tests {
         );
         let mixed = [
             ok,
-            (ProcessState::Timeout, "has the command and does not answer"),
+            (
+                ProcessState::Timeout,
+                "it has the command and does not answer",
+            ),
             (ProcessState::Error, "boom"),
             ok,
-            (ProcessState::Gone, "is not there"),
+            (ProcessState::Gone, "left its session"),
         ];
         assert_eq!(
             counts(&summary(ActionOutcome::Failed, &mixed), "answered"),
-            "2 OK, 1 ERROR, 1 TIMEOUT, 1 GONE: battle/b-1 has the command and does not answer, battle/b-4 is not there"
+            "2 OK, 1 ERROR, 1 TIMEOUT, 1 GONE: battle/b-1 has the command and does not answer, battle/b-4: left its session"
         );
     }
 

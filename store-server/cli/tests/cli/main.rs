@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod dump_load;
+mod management;
 mod records;
 mod server;
 mod sessions;

@@ -9,7 +9,7 @@ use stillpoint_proto::v1::{ClaimOp, Op, RecordKey, SetTimerOp, op};
 use crate::server::Server;
 
 /// A logic process, as far as the store sees one.
-fn open(server: &Server, namespace: &str, service: &str, instance: &str) -> Client {
+pub fn open(server: &Server, namespace: &str, service: &str, instance: &str) -> Client {
     let url = format!(
         "unix:{}",
         server.directory().join("stillpoint.sock").display()

@@ -1,0 +1,109 @@
+//! What cannot be taken back is asked for twice.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::fd::OwnedFd,
+    process::Stdio,
+};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use stillpoint_proto::v1::{
+    ActionOutcome, ManageRequest, ProcessState, manage_request::Action, manage_response::Kind,
+};
+
+use super::fake::{Fake, Told, begun, summary, word};
+
+fn evicted(request: &ManageRequest) -> Told {
+    let over = [
+        word("b-1", ProcessState::Ok, ""),
+        word("b-2", ProcessState::Ok, ""),
+    ];
+    let mut told = vec![begun(&["b-1", "b-2"])];
+    if !request.dry_run {
+        told.extend(over.iter().cloned().map(Kind::Update));
+    }
+    told.push(summary(ActionOutcome::Ok, "2 of 2 are over", &over));
+    Told::All(told)
+}
+
+/// A terminal: our end, and that of the program.
+fn terminal() -> (File, OwnedFd) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let path = ptsname(&ours, Vec::new()).unwrap();
+    let mut both_ways = File::options();
+    both_ways.read(true).write(true);
+    let theirs = both_ways.open(path.to_str().unwrap()).unwrap();
+    (ours.into(), theirs.into())
+}
+
+/// Evicts, and types `answer` when asked; gives the exit code, the question and what was printed.
+fn evict_with(fake: &Fake, answer: &str) -> (i32, String, String) {
+    let (mut ours, theirs) = terminal();
+    let mut process = fake
+        .program()
+        .args(["evict", "--all", "--reason=hangs"])
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut asked = Vec::new();
+    let mut stderr = process.stderr.take().unwrap();
+    while !asked.ends_with(b"[y/N] ") {
+        let mut byte = [0];
+        assert_eq!(stderr.read(&mut byte).unwrap(), 1, "no question");
+        asked.push(byte[0]);
+    }
+    writeln!(ours, "{answer}").unwrap();
+    let ended = process.wait_with_output().unwrap();
+    let printed = String::from_utf8(ended.stdout).unwrap();
+    let asked = String::from_utf8(asked).unwrap();
+    (ended.status.code().unwrap(), asked, printed)
+}
+
+#[test]
+fn an_eviction_shows_whom_it_would_be_and_waits_for_a_yes() {
+    let fake = Fake::start(evicted);
+    let (code, asked, printed) = evict_with(&fake, "");
+    assert_eq!((code, &*printed), (1, ""));
+    assert!(asked.contains("battle/b-1"), "{asked}");
+    assert!(
+        asked.ends_with("end the session of these 2 processes? [y/N] "),
+        "{asked}"
+    );
+    assert!(
+        fake.asked().iter().all(|request| request.dry_run),
+        "nobody said yes"
+    );
+
+    let (code, _, printed) = evict_with(&fake, "y");
+    assert_eq!(code, 0);
+    assert!(printed.ends_with("2 of 2 evicted\n"), "{printed}");
+    let asked = fake.asked();
+    let last = asked.last().unwrap();
+    assert!(!last.dry_run);
+    let Some(Action::Evict(evict)) = &last.action else {
+        panic!("{last:?}");
+    };
+    assert_eq!(evict.reason, "hangs");
+}
+
+#[test]
+fn without_a_terminal_the_yes_is_said_beforehand() {
+    let fake = Fake::start(evicted);
+    let ran = fake.run(&["evict", "--all"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr.contains("say --yes if it is meant"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fake.asked(), []);
+    assert_eq!(fake.run(&["evict", "--all", "--dry-run"]).code, 0);
+    assert_eq!(fake.run(&["evict", "--all", "--yes"]).code, 0);
+    let dry: Vec<_> = fake.asked().iter().map(|asked| asked.dry_run).collect();
+    assert_eq!(dry, [true, false]);
+}
