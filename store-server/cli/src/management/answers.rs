@@ -68,7 +68,11 @@ pub fn answer(name_width: usize, update: &ProcessUpdate) -> String {
         &time(update.elapsed_ms),
         first,
     );
-    line + &indented(rest) + &indented(&update.traceback)
+    let traceback = match update.message.contains(&update.traceback) {
+        true => "",
+        false => &update.traceback,
+    };
+    line + &indented(rest) + &indented(traceback)
 }
 
 fn row(name_width: usize, name: &str, state: &str, time: &str, told: &str) -> String {
@@ -144,6 +148,27 @@ mod tests {
             answer(8, &error),
             "battle/b  ERROR         3ms  game/shop.lua:14: boom\n    and more\n    stack traceback:\n    \t[C]: in error\n"
         );
+    }
+
+    #[test]
+    fn a_traceback_that_says_no_more_than_the_message_is_left_out() {
+        let error = ProcessUpdate {
+            message: "compile: game/shop.lua:1: syntax error".into(),
+            traceback: "game/shop.lua:1: syntax error".into(),
+            ..update("b", ProcessState::Error)
+        };
+        assert_eq!(answer(8, &error).lines().count(), 1);
+    }
+
+    #[test]
+    fn the_keys_of_a_table_are_in_order() {
+        let ok = ProcessUpdate {
+            value: b"\x82\xa1b\x01\xa1a\x81\xa1d\x02"[..].into(),
+            elapsed_ms: 0,
+            ..update("b", ProcessState::Ok)
+        };
+        let told = answer(8, &ok);
+        assert!(told.ends_with("0ms  {\"a\":{\"d\":2},\"b\":1}\n"), "{told}");
     }
 
     #[test]

@@ -58,11 +58,32 @@ pub fn value_of(update: &ProcessUpdate) -> Value {
     if update.value.is_empty() {
         return Value::Nil;
     }
-    json::from_msgpack(&update.value).unwrap_or_else(|_| Value::Binary(update.value.to_vec()))
+    json::from_msgpack(&update.value)
+        .map(in_order)
+        .unwrap_or_else(|_| Value::Binary(update.value.to_vec()))
+}
+
+/// The same value with the keys of its maps in order. Lua tables have none, and the answers of many processes are to be
+/// compared.
+fn in_order(value: Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.into_iter().map(in_order).collect()),
+        Value::Map(entries) => {
+            let mut entries: Vec<_> = (entries.into_iter())
+                .map(|(key, value)| (key, in_order(value)))
+                .collect();
+            entries.sort_by_cached_key(|(key, _)| json::to_string(key, false));
+            Value::Map(entries)
+        }
+        leaf => leaf,
+    }
 }
 
 /// A time for people: `1s 200ms`.
 pub fn time(ms: u64) -> String {
+    if ms == 0 {
+        return "0ms".into();
+    }
     humantime::format_duration(Duration::from_millis(ms)).to_string()
 }
 

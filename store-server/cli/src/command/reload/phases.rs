@@ -62,6 +62,10 @@ impl Report for Phases {
             return String::new();
         }
         let now = self.now.get_or_insert_default();
+        // At the end the store says again what failed in an earlier phase, as its last word on a process.
+        if update.phase() != now.phase {
+            return String::new();
+        }
         *now.ended.entry(update.state()).or_default() += 1;
         now.slowest_ms = now.slowest_ms.max(update.elapsed_ms);
         if update.state() != ProcessState::Ok {
@@ -145,13 +149,14 @@ mod tests {
         }
     }
 
-    fn ok(instance: &str, answer: &str) -> ProcessUpdate {
+    fn ok(phase: Phase, instance: &str, answer: &str) -> ProcessUpdate {
         ProcessUpdate {
             process: Some(ProcessRef {
                 service: "battle".into(),
                 instance: instance.into(),
                 ..ProcessRef::default()
             }),
+            phase: phase.into(),
             state: ProcessState::Ok.into(),
             value: json::to_msgpack(&value(answer)).into(),
             elapsed_ms: 40,
@@ -163,11 +168,15 @@ mod tests {
     fn a_phase_is_one_line_and_its_failures() {
         let mut phases = Phases::default();
         assert_eq!(phases.phase(&phase(Phase::Prepare, "")), "");
-        phases.update(&ok("b-1", r#"{"changed": ["game.shop", "game.mail"]}"#));
+        phases.update(&ok(
+            Phase::Prepare,
+            "b-1",
+            r#"{"changed": ["game.shop", "game.mail"]}"#,
+        ));
         let failed = ProcessUpdate {
             state: ProcessState::Error.into(),
             message: "game/shop.lua:14: boom".into(),
-            ..ok("b-2", "{}")
+            ..ok(Phase::Prepare, "b-2", "{}")
         };
         assert_eq!(
             phases.update(&failed),
@@ -177,7 +186,8 @@ mod tests {
             phases.phase(&phase(Phase::Abort, "battle/b-2 failed")),
             "prepare   1 OK, 1 ERROR  40ms  changed: game.mail, game.shop\n"
         );
-        phases.update(&ok("b-1", "{}"));
+        phases.update(&ok(Phase::Abort, "b-1", "{}"));
+        assert_eq!(phases.update(&failed), "", "it was told already");
         assert_eq!(
             phases.summary(&ActionSummary::default()),
             "abort     1 OK  40ms  battle/b-2 failed\n"
@@ -188,11 +198,11 @@ mod tests {
     fn who_keeps_old_code_is_named_by_the_last_word() {
         let mut phases = Phases::default();
         phases.phase(&phase(Phase::Status, ""));
-        phases.update(&ok("b-1", r#"{"stale": 2}"#));
-        phases.update(&ok("b-2", r#"{"stale": 4}"#));
+        phases.update(&ok(Phase::Status, "b-1", r#"{"stale": 2}"#));
+        phases.update(&ok(Phase::Status, "b-2", r#"{"stale": 4}"#));
         phases.phase(&phase(Phase::Status, ""));
-        phases.update(&ok("b-1", r#"{"stale": 0}"#));
-        phases.update(&ok("b-2", r#"{"stale": 3}"#));
+        phases.update(&ok(Phase::Status, "b-1", r#"{"stale": 0}"#));
+        phases.update(&ok(Phase::Status, "b-2", r#"{"stale": 3}"#));
         let told = phases.summary(&ActionSummary::default());
         assert!(told.contains("in use in battle/b-2 (3):"), "{told}");
     }

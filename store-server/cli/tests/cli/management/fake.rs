@@ -218,6 +218,14 @@ pub fn word(instance: &str, state: ProcessState, message: &str) -> ProcessUpdate
     }
 }
 
+/// The same word, of a phase.
+pub fn in_phase(phase: Phase, word: ProcessUpdate) -> Kind {
+    Kind::Update(ProcessUpdate {
+        phase: phase.into(),
+        ..word
+    })
+}
+
 /// It is done, with this answer.
 pub fn ok(instance: &str, answer: Value) -> ProcessUpdate {
     let value = rmp_serde::to_vec(&answer).unwrap();

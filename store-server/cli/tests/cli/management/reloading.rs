@@ -6,7 +6,7 @@ use stillpoint_proto::v1::{
     manage_response::Kind, reload_fleet::Step,
 };
 
-use super::fake::{ACTION, Fake, Running, Told, begun, ok, phase, summary, word};
+use super::fake::{ACTION, Fake, Running, Told, begun, in_phase, ok, phase, summary, word};
 
 fn steps(fake: &Fake) -> Vec<Step> {
     let step = |request: &ManageRequest| match &request.action {
@@ -54,10 +54,10 @@ fn a_reload_that_goes_back_says_why_and_fails() {
         Told::All(vec![
             begun(&["b-1", "b-2"]),
             phase(Phase::Prepare, 2, ""),
-            Kind::Update(ok("b-1", json!({"changed": ["game.shop"]}))),
-            Kind::Update(failed),
+            in_phase(Phase::Prepare, ok("b-1", json!({"changed": ["game.shop"]}))),
+            in_phase(Phase::Prepare, failed),
             phase(Phase::Abort, 1, "battle/b-2: game/shop.lua:14: boom"),
-            Kind::Update(ok("b-1", json!({}))),
+            in_phase(Phase::Abort, ok("b-1", json!({}))),
             summary(
                 ActionOutcome::RolledBack,
                 "no process was changed: boom",
