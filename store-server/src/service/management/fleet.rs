@@ -1,12 +1,12 @@
 //! A fleet reload: all processes of a selection go over to the new generation of their program, or none does.
 //!
-//! - `course`: which phase comes next, and who is in it. `member`: what is known of a process.
-//! - `answer`: what a process says. `verdict`, `words`: what is told at the end.
+//! - `course`: which phase comes next, and who is in it. `repair`: what is done with those that are not where the others are.
+//! - `verb`: what a process is asked. `answer`: what it says. `member`: what is known of it.
+//! - `compare`: which program they come to. `picture`: what each runs. `verdict`, `words`: what is told at the end.
 //! - `live`: the processes of this server, as the course sees them.
-//! - `arguments`: what they are handed.
 
 mod answer;
-mod arguments;
+mod compare;
 mod course;
 mod live;
 mod member;
@@ -14,6 +14,9 @@ mod member;
 mod model;
 #[cfg(test)]
 mod tests;
+mod picture;
+mod repair;
+mod verb;
 mod verdict;
 mod words;
 

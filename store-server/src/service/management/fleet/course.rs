@@ -12,35 +12,17 @@
 //!
 //! Here is neither a server nor a clock: a [`Fleet`] is asked, and says what came of it.
 
-use std::collections::BTreeMap;
-
 use stillpoint_proto::v1::Phase;
 
 use super::{
     answer::Answer,
-    member::{Member, find},
+    compare,
+    member::{Member, find, note, those},
+    repair,
+    verb::Verb,
     verdict::{self, Course, Verdict},
 };
 use crate::service::management::dispatch::Process;
-
-/// What is asked of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// Say what a reload would do.
-    Plan,
-    /// Make the new generation ready.
-    Prepare,
-    /// Go over to what was made ready.
-    Commit,
-    /// Drop what was made ready.
-    Abort,
-    /// Go back, if the last commit was this reload's.
-    Undo,
-    /// Go back to the generation before, whatever brought this one.
-    Rollback,
-    /// Say which program runs.
-    Status,
-}
 
 /// The processes, as a reload sees them.
 pub trait Fleet: Send {
@@ -108,15 +90,16 @@ pub async fn apply(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
     let answers = fleet.ask(Phase::Prepare, Verb::Prepare, &all, "").await;
     note(&mut members, &all, answers, |member| &mut member.prepare);
     let hindrance = hindered(&members, |member| member.prepare.as_ref())
-        .or_else(|| verdict::parting(&members))
+        .or_else(|| compare::parting(&members))
         .or_else(|| (!fleet.is_heard()).then(|| "the caller left before the commit".into()));
     if let Some(why) = hindrance {
-        abort(fleet, &members, &why).await;
+        repair::abort(fleet, &members, &why).await;
         let found = look(fleet, &members).await;
         return verdict::of(&Course::Back(why), &members, &found);
     }
     let changing = those(&members, Member::has_changes);
     if changing.is_empty() {
+        repair::release(fleet, &members).await;
         let found = look(fleet, &members).await;
         return verdict::of(&Course::Nothing, &members, &found);
     }
@@ -132,18 +115,19 @@ pub async fn apply(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
             .filter(|commit| !matches!(commit, Answer::Gone(_)))
     });
     if let Some(why) = failed {
-        go_back(fleet, &members, &why).await;
+        repair::go_back(fleet, &members, &why).await;
         let found = look(fleet, &members).await;
         return verdict::of(&Course::Back(why), &members, &found);
     }
+    repair::release(fleet, &members).await;
     let mut found = look(fleet, &members).await;
     for _ in 0..CATCH_UP_ROUNDS {
-        let goals = verdict::goals(&members, &found);
-        let behind = verdict::behind(&goals, &members, &found);
+        let goals = compare::goals(&members, &found);
+        let behind = compare::behind(&goals, &members, &found);
         if behind.is_empty() {
             break;
         }
-        catch_up(fleet, &mut members, &goals, behind).await;
+        repair::catch_up(fleet, &mut members, &goals, behind).await;
         found = look(fleet, &members).await;
     }
     verdict::of(&Course::Through, &members, &found)
@@ -205,144 +189,6 @@ async fn look(fleet: &mut impl Fleet, members: &[Member]) -> Vec<(Process, Answe
     let now = fleet.now();
     found.retain(|(process, _)| now.iter().any(|there| there.is_same(process)));
     found
-}
-
-/// Lets all drop what they have made ready, or may have.
-async fn abort(fleet: &mut impl Fleet, members: &[Member], why: &str) {
-    let now = fleet.now();
-    let ready = those(members, |member| match &member.prepare {
-        Some(Answer::Done(_) | Answer::Late(_)) => true,
-        // Its connection may be back.
-        Some(Answer::Gone(_)) => is_there(&now, &member.process),
-        Some(Answer::Failed(_) | Answer::Skipped(_)) | None => false,
-    });
-    if !ready.is_empty() {
-        fleet.ask(Phase::Abort, Verb::Abort, &ready, why).await;
-    }
-}
-
-/// Lets those that have committed, or may have, go back, and the others drop what they have made ready. What is asked of
-/// one that hangs stands behind the commit in its queue: whenever it comes back, it ends where it began.
-async fn go_back(fleet: &mut impl Fleet, members: &[Member], why: &str) {
-    let committed = those(members, |member| {
-        matches!(
-            member.commit,
-            Some(Answer::Done(_) | Answer::Late(_) | Answer::Failed(_))
-        )
-    });
-    if !committed.is_empty() {
-        fleet
-            .ask(Phase::Rollback, Verb::Undo, &committed, why)
-            .await;
-    }
-    let ready = those(members, |member| {
-        // A late one is told nothing more: what it has made ready is gone with the commit.
-        matches!(member.commit, Some(Answer::Failed(_) | Answer::Skipped(_)))
-    });
-    if !ready.is_empty() {
-        fleet.ask(Phase::Abort, Verb::Abort, &ready, why).await;
-    }
-    let lost = those(members, |member| {
-        matches!(member.commit, Some(Answer::Gone(_)))
-    });
-    if !lost.is_empty() {
-        fleet.settle(&lost).await;
-        let now = fleet.now();
-        let back: Vec<_> = lost
-            .into_iter()
-            .filter(|process| is_there(&now, process))
-            .collect();
-        if !back.is_empty() {
-            fleet
-                .ask(
-                    Phase::Rollback,
-                    Verb::Undo,
-                    &back,
-                    "they had lost their connections",
-                )
-                .await;
-        }
-    }
-}
-
-/// Brings these processes to the program of those that have committed. They become members.
-async fn catch_up(
-    fleet: &mut impl Fleet,
-    members: &mut Vec<Member>,
-    goals: &BTreeMap<String, String>,
-    behind: Vec<(Process, Answer)>,
-) {
-    let known = behind
-        .iter()
-        .filter(|(process, _)| find(members, process).is_some());
-    let known: Vec<_> = known.map(|(process, _)| process.clone()).collect();
-    if !known.is_empty() {
-        // They may still have ready what they did not commit.
-        fleet
-            .ask(
-                Phase::CatchUp,
-                Verb::Abort,
-                &known,
-                "drop what they had prepared",
-            )
-            .await;
-    }
-    let processes: Vec<_> = behind.iter().map(|(process, _)| process.clone()).collect();
-    let answers = fleet
-        .ask(Phase::CatchUp, Verb::Prepare, &processes, "prepare")
-        .await;
-    let mut prepared = Vec::new();
-    let mut useless = Vec::new();
-    for ((process, before), prepare) in behind.into_iter().zip(answers) {
-        let mut member = Member::new(process.clone(), before);
-        let may_be_ready = matches!(prepare, Answer::Done(_) | Answer::Late(_));
-        member.prepare = Some(prepare);
-        let goal = goals.get(&process.service).map(String::as_str);
-        if member.has_changes() && (member.target().is_none() || member.target() == goal) {
-            prepared.push(process.clone());
-        } else if may_be_ready {
-            useless.push(process.clone());
-        }
-        members.retain(|known| !known.is(&process));
-        members.push(member);
-    }
-    if !useless.is_empty() {
-        let reason = "they would not come to the program of the others";
-        fleet
-            .ask(Phase::CatchUp, Verb::Abort, &useless, reason)
-            .await;
-    }
-    if !prepared.is_empty() {
-        let answers = fleet
-            .ask(Phase::CatchUp, Verb::Commit, &prepared, "commit")
-            .await;
-        note(members, &prepared, answers, |member| &mut member.commit);
-    }
-}
-
-/// Whether exactly this process is there: the same holder of its session.
-fn is_there(now: &[Process], process: &Process) -> bool {
-    now.iter()
-        .any(|found| found.is_same(process) && found.attached)
-}
-
-fn those(members: &[Member], which: impl Fn(&Member) -> bool) -> Vec<Process> {
-    let found = members.iter().filter(|member| which(member));
-    found.map(|member| member.process.clone()).collect()
-}
-
-/// Keeps what these members said.
-fn note(
-    members: &mut [Member],
-    asked: &[Process],
-    answers: Vec<Answer>,
-    place: impl Fn(&mut Member) -> &mut Option<Answer>,
-) {
-    for (process, answer) in asked.iter().zip(answers) {
-        if let Some(member) = members.iter_mut().find(|member| member.is(process)) {
-            *place(member) = Some(answer);
-        }
-    }
 }
 
 /// Why it cannot go on: who has not done what was asked. `None`: all have whom it concerns.

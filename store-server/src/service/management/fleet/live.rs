@@ -7,11 +7,7 @@ use futures_util::future::join_all;
 use stillpoint_proto::v1::{ActionOutcome, Phase, Selection};
 use tokio::time::{Instant, timeout};
 
-use super::{
-    answer::Answer,
-    course::{Fleet, Verb},
-    verdict::Verdict,
-};
+use super::{answer::Answer, course::Fleet, verb::Verb, verdict::Verdict};
 use crate::service::{
     management::{
         action::{AskOptions, Teller, ask_all},

@@ -53,6 +53,12 @@ impl Member {
         report.is_some_and(|report| !report.nothing)
     }
 
+    /// Whether it is ready, with nothing to go over to.
+    pub fn is_idle(&self) -> bool {
+        let report = self.prepare.as_ref().and_then(Answer::report);
+        report.is_some_and(|report| report.nothing)
+    }
+
     /// The program that it would run after the commit. Not every kit tells that: one that still names the program of before
     /// says nothing about the one after.
     pub fn target(&self) -> Option<&str> {
@@ -71,4 +77,24 @@ impl Member {
 /// The member that is this process.
 pub fn find<'m>(members: &'m [Member], process: &Process) -> Option<&'m Member> {
     members.iter().find(|member| member.is(process))
+}
+
+/// The processes of those members.
+pub fn those(members: &[Member], which: impl Fn(&Member) -> bool) -> Vec<Process> {
+    let found = members.iter().filter(|member| which(member));
+    found.map(|member| member.process.clone()).collect()
+}
+
+/// Keeps what these members said.
+pub fn note(
+    members: &mut [Member],
+    asked: &[Process],
+    answers: Vec<Answer>,
+    place: impl Fn(&mut Member) -> &mut Option<Answer>,
+) {
+    for (process, answer) in asked.iter().zip(answers) {
+        if let Some(member) = members.iter_mut().find(|member| member.is(process)) {
+            *place(member) = Some(answer);
+        }
+    }
 }

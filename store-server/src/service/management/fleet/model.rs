@@ -7,7 +7,8 @@ use stillpoint_proto::v1::{ActionOutcome, Phase};
 
 use super::{
     answer::{Answer, Report},
-    course::{self, Fleet, Verb},
+    course::{self, Fleet},
+    verb::Verb,
     verdict::Verdict,
 };
 use crate::service::{management::dispatch::Process, session::SessionKey};
@@ -70,7 +71,8 @@ pub struct Fake {
     first: u32,
     /// What it could go back to.
     past: Vec<u32>,
-    prepared: Option<u32>,
+    /// It keeps itself ready for a commit: with the program to go over to, if there is one.
+    prepared: Option<Option<u32>>,
     /// Its last commit was the reload's.
     committed: bool,
     /// It does nothing for now: what it is to do then.
@@ -284,6 +286,11 @@ impl Model {
             .collect()
     }
 
+    /// Whether any of them keeps itself ready for a commit that does not come.
+    pub fn is_ready(&self) -> bool {
+        self.fakes.iter().any(|fake| fake.prepared.is_some())
+    }
+
     /// Whether all that were there from the beginning, and still are, run what they ran then.
     pub fn is_as_before(&self) -> bool {
         self.fakes
@@ -299,11 +306,11 @@ impl Fake {
             Verb::Plan => report.nothing = self.program == NEW,
             Verb::Prepare => {
                 report.nothing = self.program == NEW;
-                self.prepared = (!report.nothing).then_some(NEW);
+                self.prepared = Some((!report.nothing).then_some(NEW));
                 report.program = names_target.then(|| NEW.to_string());
             }
             Verb::Commit => {
-                let Some(new) = self.prepared.take() else {
+                let Some(Some(new)) = self.prepared.take() else {
                     return Answer::Failed("nothing is prepared".into());
                 };
                 self.past.push(self.program);

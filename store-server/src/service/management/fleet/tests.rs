@@ -63,7 +63,7 @@ fn one_that_cannot_commit_takes_all_back() {
         let mut model = fleet(&[vec![], but(AT_COMMIT, act), vec![]]);
         let verdict = model.apply();
         assert_eq!(verdict.outcome, Outcome::RolledBack, "{act:?}: {verdict:?}");
-        assert!(model.is_as_before(), "{act:?}");
+        assert!(model.is_as_before() && !model.is_ready(), "{act:?}");
     }
 }
 
@@ -135,6 +135,7 @@ fn where_nothing_has_changed_nothing_is_committed() {
     assert_eq!(verdict.outcome, Outcome::Ok);
     assert_eq!(verdict.message, "nothing to reload");
     assert!(!model.phases.contains(&Phase::Commit));
+    assert!(!model.is_ready());
 }
 
 #[test]
@@ -143,6 +144,7 @@ fn processes_that_differ_are_brought_together() {
     let verdict = model.apply();
     assert_eq!(verdict.outcome, Outcome::Ok, "{verdict:?}");
     assert!(model.running().values().all(|program| *program == NEW));
+    assert!(!model.is_ready());
 }
 
 #[test]
@@ -151,7 +153,7 @@ fn processes_that_differed_and_could_not_be_brought_together_are_mixed() {
     let verdict = model.apply();
     assert_eq!(verdict.outcome, Outcome::Mixed, "{verdict:?}");
     assert!(model.is_as_before());
-    for part in ["no process was changed", "1 in battle/p0", "3 in battle/p1"] {
+    for part in ["nothing was changed", "1 in battle/p0", "3 in battle/p1"] {
         assert!(verdict.message.contains(part), "{verdict:?}");
     }
 }

@@ -1,15 +1,11 @@
 //! What is told at the end, from what is known of each process.
-//!
-//! The processes of one service are one program, of several services several. What a process does not say itself is known
-//! only of one that was asked for no commit: it runs what it ran before.
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use stillpoint_proto::v1::ActionOutcome;
 
 use super::{
     answer::Answer,
-    member::{Member, find},
+    member::Member,
+    picture::Picture,
     words::{named, reason, sentence},
 };
 use crate::service::management::dispatch::Process;
@@ -38,42 +34,12 @@ pub enum Course {
     Through,
 }
 
-/// The programs of each service, and who runs them.
-type Programs = BTreeMap<String, BTreeMap<String, Vec<String>>>;
-
-/// What is known of all processes.
-#[derive(Debug, Default)]
-struct Picture {
-    programs: Programs,
-    /// It is not known what they run.
-    unknown: Vec<String>,
-    /// They answer, and have no program that could be reloaded.
-    untold: Vec<String>,
-    /// They were not there when nothing had been done yet, or are there no more.
-    absent: Vec<String>,
-    /// They run another program than before.
-    changed: Vec<String>,
-}
-
 /// The end of a reload after which `found` is what runs.
 pub fn of(course: &Course, members: &[Member], found: &[(Process, Answer)]) -> Verdict {
     let picture = Picture::of(course, members, found);
     let parted: Vec<_> = picture.parted().collect();
     let (outcome, mut parts) = match course {
-        Course::Back(why) if picture.changed.is_empty() => (
-            ActionOutcome::RolledBack,
-            vec![format!("no process was changed: {why}")],
-        ),
-        Course::Back(why) => {
-            let changed = format!(
-                "{} run another program than before",
-                named(&picture.changed)
-            );
-            (
-                ActionOutcome::Failed,
-                vec![format!("it was taken back: {why}"), changed],
-            )
-        }
+        Course::Back(why) => back(&picture, members, why),
         Course::Nothing => (ActionOutcome::Ok, vec!["nothing to reload".into()]),
         Course::Looked => looked(&picture),
         Course::Reverted => reverted(&picture, members, found),
@@ -140,176 +106,20 @@ pub fn reasons<'a>(failed: impl Iterator<Item = (&'a Process, &'a Answer)>) -> O
     (!said.is_empty()).then(|| named(&said))
 }
 
-/// Why a commit would make several programs of one: the files are not the same for all. `None`: nothing is known of that.
-pub fn parting(members: &[Member]) -> Option<String> {
-    let mut services: BTreeMap<&str, (BTreeSet<&str>, BTreeMap<&str, Vec<String>>)> =
-        BTreeMap::new();
-    for member in members {
-        let (before, targets) = services.entry(&member.process.service).or_default();
-        before.extend(member.before.program());
-        if member.prepare.as_ref().is_some_and(Answer::is_done) {
-            // Where one that has changes and one that has none are the same before, they are not after.
-            let target = member.target().unwrap_or("a new one");
-            targets
-                .entry(target)
-                .or_default()
-                .push(member.process.identity());
-        }
+fn back(picture: &Picture, members: &[Member], why: &str) -> (ActionOutcome, Vec<String>) {
+    if !picture.changed.is_empty() {
+        let changed = named(&picture.changed);
+        let changed = format!("another program than before runs in {changed}");
+        return (
+            ActionOutcome::Failed,
+            vec![format!("taken back: {why}"), changed],
+        );
     }
-    // Processes that differ already are not kept from coming closer.
-    let parted = services
-        .values()
-        .filter(|(before, targets)| before.len() == 1 && targets.len() > 1);
-    let parted: Vec<_> = parted
-        .map(|(_, targets)| who_runs(targets.iter()))
-        .collect();
-    (!parted.is_empty()).then(|| {
-        let who = parted.join("; ");
-        format!(
-            "the files are not the same for all, who would come to run different programs: {who}"
-        )
-    })
-}
-
-/// The program of those of each service that have committed, where it is one.
-pub fn goals(members: &[Member], found: &[(Process, Answer)]) -> BTreeMap<String, String> {
-    let mut programs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (process, answer) in found {
-        if let Some(program) = answer.program()
-            && find(members, process).is_some_and(Member::has_committed)
-        {
-            programs
-                .entry(&process.service)
-                .or_default()
-                .insert(program);
-        }
-    }
-    let goals = programs
-        .into_iter()
-        .filter(|(_, programs)| programs.len() == 1);
-    let goals = goals.flat_map(|(service, programs)| {
-        programs
-            .into_iter()
-            .map(move |program| (service.to_owned(), program.to_owned()))
-    });
-    goals.collect()
-}
-
-/// Those that run another program than those that have committed, and have not committed themselves.
-pub fn behind(
-    goals: &BTreeMap<String, String>,
-    members: &[Member],
-    found: &[(Process, Answer)],
-) -> Vec<(Process, Answer)> {
-    let behind = found.iter().filter(|(process, answer)| {
-        let goal = goals.get(&process.service).map(String::as_str);
-        let differs = goal.is_some() && answer.program().is_some_and(|p| Some(p) != goal);
-        differs && !find(members, process).is_some_and(Member::has_committed)
-    });
-    behind.cloned().collect()
-}
-
-impl Picture {
-    fn of(course: &Course, members: &[Member], found: &[(Process, Answer)]) -> Picture {
-        let mut picture = Picture::default();
-        let mut before: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for member in members {
-            before
-                .entry(&member.process.service)
-                .or_default()
-                .extend(member.before.program());
-        }
-        for (process, answer) in found {
-            let member = find(members, process);
-            let identity = process.identity();
-            let Some(program) = program_of(course, member, answer) else {
-                let place = match (answer, member) {
-                    (Answer::Gone(_), Some(member)) if !may_run_either(course, member) => {
-                        &mut picture.absent
-                    }
-                    (Answer::Done(_) | Answer::Failed(_), _) if takes_untold(course, member) => {
-                        &mut picture.untold
-                    }
-                    _ => &mut picture.unknown,
-                };
-                place.push(match answer.why() {
-                    "" => format!("{identity} (it tells no program)"),
-                    why => format!("{identity} ({why})"),
-                });
-                continue;
-            };
-            let was: BTreeSet<&str> = match member {
-                Some(member) => member.before.program().into_iter().collect(),
-                None => before.get(&*process.service).cloned().unwrap_or_default(),
-            };
-            if !was.is_empty() && !was.contains(program) {
-                picture.changed.push(identity.clone());
-            }
-            let programs = picture.programs.entry(process.service.clone()).or_default();
-            programs
-                .entry(program.to_owned())
-                .or_default()
-                .push(identity);
-        }
-        picture
-    }
-
-    /// The services that run different programs.
-    fn parted(&self) -> impl Iterator<Item = String> {
-        let parted = self
-            .programs
-            .iter()
-            .filter(|(_, programs)| programs.len() > 1);
-        parted.map(|(service, programs)| {
-            format!(
-                "{service} runs different programs: {}",
-                who_runs(programs.iter())
-            )
-        })
-    }
-
-    /// How many run what.
-    fn counted(&self) -> String {
-        let services = self.programs.iter().flat_map(|(service, programs)| {
-            programs.iter().map(move |(program, who)| match who.len() {
-                1 => format!("1 process of {service} runs program {program}"),
-                n => format!("{n} processes of {service} run program {program}"),
-            })
-        });
-        services.collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// What a process runs, as it says itself, or as it must be.
-fn program_of<'a>(
-    course: &Course,
-    member: Option<&'a Member>,
-    answer: &'a Answer,
-) -> Option<&'a str> {
-    if let Some(program) = answer.program() {
-        return Some(program);
-    }
-    let member = member?;
-    if !member.is_touched() {
-        return member.before.program();
-    }
-    let committed = *course == Course::Through && member.has_committed();
-    committed.then(|| member.target()).flatten()
-}
-
-/// Whether a process that says nothing may run the one program or the other.
-fn may_run_either(course: &Course, member: &Member) -> bool {
-    member.is_touched() && !(*course == Course::Through && member.has_committed())
-}
-
-/// Whether a process that answers and tells no program has nothing to do with how it went.
-fn takes_untold(course: &Course, member: Option<&Member>) -> bool {
-    match course {
-        Course::Looked | Course::Back(_) | Course::Nothing => {
-            member.is_none_or(|member| !member.is_touched())
-        }
-        Course::Reverted | Course::Through => false,
-    }
+    let what = match members.iter().any(Member::is_touched) {
+        true => "taken back",
+        false => "nothing was changed",
+    };
+    (ActionOutcome::RolledBack, vec![format!("{what}: {why}")])
 }
 
 fn looked(picture: &Picture) -> (ActionOutcome, Vec<String>) {
@@ -403,11 +213,4 @@ fn is_replaced(member: &Member, found: &[(Process, Answer)]) -> bool {
             && process.fence >= member.process.fence
             && answer.program().is_some()
     })
-}
-
-fn who_runs<'a, P: AsRef<str> + 'a>(
-    programs: impl Iterator<Item = (P, &'a Vec<String>)>,
-) -> String {
-    let programs = programs.map(|(program, who)| format!("{} in {}", program.as_ref(), named(who)));
-    programs.collect::<Vec<_>>().join("; ")
 }

@@ -30,6 +30,14 @@ pub fn reason(process: &Process, answer: &Answer) -> String {
     format!("{}: {why}", process.identity())
 }
 
+/// Programs, and who runs them.
+pub fn who_runs<'a, P: AsRef<str> + 'a>(
+    programs: impl Iterator<Item = (P, &'a Vec<String>)>,
+) -> String {
+    let programs = programs.map(|(program, who)| format!("{} in {}", program.as_ref(), named(who)));
+    programs.collect::<Vec<_>>().join("; ")
+}
+
 /// One sentence of these parts.
 pub fn sentence(parts: Vec<String>) -> String {
     let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();

@@ -1,15 +1,33 @@
-//! What processes are handed with the commands of a reload.
+//! What is asked of a process in a reload, and what it is handed with that.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::course::Verb;
 use crate::value::{
     encode,
     number::Number,
     walk::{Cursor, Malformed, Token},
 };
+
+/// What is asked of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Say what a reload would do.
+    Plan,
+    /// Make the new generation ready.
+    Prepare,
+    /// Go over to what was made ready.
+    Commit,
+    /// Drop what was made ready.
+    Abort,
+    /// Go back, if the last commit was this reload's.
+    Undo,
+    /// Go back to the generation before, whatever brought this one.
+    Rollback,
+    /// Say which program runs.
+    Status,
+}
 
 impl Verb {
     /// The built-in command.
@@ -75,8 +93,10 @@ fn joined(fields: &[Field<'_>], options: &Bytes) -> Bytes {
     out.into()
 }
 
-/// The fields of a map: the text of each name, and the bytes of name and value.
-fn fields_of(map: &[u8]) -> Result<Vec<(&[u8], &[u8])>, Malformed> {
+/// The text of a field's name, and the bytes of name and value.
+type Whole<'a> = (&'a [u8], &'a [u8]);
+
+fn fields_of(map: &[u8]) -> Result<Vec<Whole<'_>>, Malformed> {
     let mut cursor = Cursor::new(map);
     let Token::Map(count) = cursor.read()? else {
         return Ok(Vec::new());
