@@ -132,7 +132,8 @@ impl Running {
         }
     }
 
-    async fn next(&mut self) -> Kind {
+    /// The next message.
+    pub async fn next(&mut self) -> Kind {
         let message = soon("how it goes", self.from.message()).await;
         let message = message.expect("it goes on").expect("it has not ended");
         assert_eq!(message.header.expect("a header").revision, 0);
