@@ -56,6 +56,9 @@ pub enum System {
 }
 
 impl System {
+    /// Those that the index has. Of the others there may be many more.
+    pub const INDEXED: [System; 3] = [System::Session, System::Claim, System::Timer];
+
     fn name(self) -> &'static str {
         match self {
             System::Session => "@session",

@@ -15,7 +15,7 @@ use super::{
     datadir::{DataDir, DataDirError, io_error},
     dedup::Dedup,
     index::Index,
-    keys,
+    keys::{self, System},
     record::Record,
     shared::now_ms,
     view::{Applied, Namespace, View},
@@ -197,7 +197,11 @@ pub fn build_index(view: &View) -> Result<Index, EngineError> {
     let snapshot = view.read();
     let mut index = Index::default();
     for (namespace, _) in snapshot.namespaces() {
-        for pair in snapshot.scan(keys::systems_of(namespace), false) {
+        let ranges = System::INDEXED.map(|system| keys::systems(namespace, system, b""));
+        for pair in ranges
+            .into_iter()
+            .flat_map(|range| snapshot.scan(range, false))
+        {
             let (key, value) = pair?;
             let applied =
                 Record::decode(&value).and_then(|record| index.apply(&key, Some(&record)));
