@@ -2,7 +2,6 @@
 
 local closing = require "stillpoint.closing"
 local core = require "stillpoint_core"
-local protect = require "stillpoint.protect"
 
 local process = { commands = {} }
 
@@ -79,11 +78,9 @@ function commands.drain(_, ctx, link)
     return nil, err
   end
   ctx:_answer { drains = "the client" }
-  local raised = protect.attempt(nil, function()
-    ok, err = closing.close(link, math.max(ends - link.core.now(), 0), { keep_claims = true })
-  end)
-  protect.reraise(raised)
+  ok, err = closing.close(link, math.max(ends - link.core.now(), 0), { keep_claims = true })
   if not ok then
+    -- Out of the program's `poll` or `run`: the operator has been told.
     error("draining: " .. tostring(err), 0)
   end
 end
