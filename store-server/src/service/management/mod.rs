@@ -2,7 +2,7 @@
 //!
 //! - [`api`]: the service. `request`: what it must be asked like.
 //! - [`selection`]: which processes.
-//! - [`dispatch`]: asking one of them. [`action`]: asking many, and telling how it goes.
+//! - [`dispatch`]: asking one of them. [`action`]: asking many. [`teller`]: telling how it goes.
 //! - `simple`: what is done with each process for itself. [`leaving`]: drain and evict.
 //! - [`fleet`], [`restart`]: what is done with all of them together.
 //! - [`audit`]: what is written down.
@@ -17,3 +17,4 @@ mod request;
 pub mod restart;
 pub mod selection;
 mod simple;
+pub mod teller;
