@@ -89,11 +89,10 @@ pub fn conclude(asked: &ManageRequest, ended: &Ended, said: &str) -> Result<(), 
 /// Nobody fulfils the selection.
 pub fn nobody_there(selection: Option<&Selection>) -> Failure {
     let selection = selection.cloned().unwrap_or_default();
-    let whom = match describe(&selection).as_str() {
-        "all" => "any process".to_owned(),
-        whom => whom.to_owned(),
+    let message = match describe(&selection).as_str() {
+        "all" => format!("namespace {} has no process", selection.namespace),
+        whom => format!("namespace {} has no process {whom}", selection.namespace),
     };
-    let message = format!("namespace {} does not have {whom}", selection.namespace);
     Failure::of_action(ActionOutcome::Nobody, message)
         .hint("`stillpoint sessions` lists who is there")
 }

@@ -178,7 +178,7 @@ fn nobody_is_an_exit_code_of_its_own() {
     assert_eq!((ran.code, &*ran.stdout), (4, ""));
     assert_eq!(
         ran.stderr,
-        "error: namespace default does not have battle/* zone=eu\nhint: `stillpoint sessions` lists who is there\n"
+        "error: namespace default has no process battle/* zone=eu\nhint: `stillpoint sessions` lists who is there\n"
     );
     assert_eq!(fake.run(&["drain", "--all", "--dry-run"]).code, 4);
     let json = fake.run(&["restart", "--all", "--json"]);
