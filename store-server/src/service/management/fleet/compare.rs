@@ -12,17 +12,37 @@ use crate::service::management::dispatch::Process;
 /// The programs that a service runs, and those it would run after the commit.
 type Service<'a> = (BTreeSet<&'a str>, BTreeMap<&'a str, Vec<String>>);
 
-/// Why a commit would make several programs of one: the files are not the same for all. `None`: nothing is known of that.
-pub fn parting(members: &[Member]) -> Option<String> {
+/// Why a commit would make several programs of one. `None`: nothing is known of that.
+pub fn would_part(members: &[Member]) -> Option<String> {
+    let why = "the files are not the same for all, who would come to run different programs";
+    // Not every kit names what would come of it. Programs are compared only if all do; else it is known that one that has
+    // changes comes to another program than one that has none and was the same before.
+    let mut changing = members.iter().filter(|member| member.has_changes());
+    let all_named = changing.all(|member| member.target().is_some());
+    parting(members, why, |member| match member.has_changes() {
+        true if !all_named => Some("a new one"),
+        _ => member.target(),
+    })
+}
+
+/// Why a commit has made several programs of one. `None`: it has not, or nothing is known of that.
+pub fn has_parted(members: &[Member]) -> Option<String> {
+    let why = "the files were not the same for all, who came to run different programs";
+    parting(members, why, |member| member.commit.as_ref()?.program())
+}
+
+fn parting<'m>(
+    members: &'m [Member],
+    why: &str,
+    after: impl Fn(&'m Member) -> Option<&'m str>,
+) -> Option<String> {
     let mut services: BTreeMap<&str, Service<'_>> = BTreeMap::new();
     for member in members {
-        let (before, targets) = services.entry(&member.process.service).or_default();
+        let (before, programs) = services.entry(&member.process.service).or_default();
         before.extend(member.before.program());
-        if member.prepare.as_ref().is_some_and(Answer::is_done) {
-            // Where one that has changes and one that has none are the same before, they are not after.
-            let target = member.target().unwrap_or("a new one");
-            targets
-                .entry(target)
+        if let Some(program) = after(member) {
+            programs
+                .entry(program)
                 .or_default()
                 .push(member.process.identity());
         }
@@ -30,16 +50,9 @@ pub fn parting(members: &[Member]) -> Option<String> {
     // Processes that differ already are not kept from coming closer.
     let parted = services
         .values()
-        .filter(|(before, targets)| before.len() == 1 && targets.len() > 1);
-    let parted: Vec<_> = parted
-        .map(|(_, targets)| who_runs(targets.iter()))
-        .collect();
-    (!parted.is_empty()).then(|| {
-        let who = parted.join("; ");
-        format!(
-            "the files are not the same for all, who would come to run different programs: {who}"
-        )
-    })
+        .filter(|(before, after)| before.len() == 1 && after.len() > 1);
+    let parted: Vec<_> = parted.map(|(_, after)| who_runs(after.iter())).collect();
+    (!parted.is_empty()).then(|| format!("{why}: {}", parted.join("; ")))
 }
 
 /// The program of those of each service that have committed, where it is one.

@@ -90,7 +90,7 @@ pub async fn apply(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
     let answers = fleet.ask(Phase::Prepare, Verb::Prepare, &all, "").await;
     note(&mut members, &all, answers, |member| &mut member.prepare);
     let hindrance = hindered(&members, |member| member.prepare.as_ref())
-        .or_else(|| compare::parting(&members))
+        .or_else(|| compare::would_part(&members))
         .or_else(|| (!fleet.is_heard()).then(|| "the caller left before the commit".into()));
     if let Some(why) = hindrance {
         repair::abort(fleet, &members, &why).await;
@@ -114,7 +114,7 @@ pub async fn apply(fleet: &mut impl Fleet, processes: Vec<Process>) -> Verdict {
             .as_ref()
             .filter(|commit| !matches!(commit, Answer::Gone(_)))
     });
-    if let Some(why) = failed {
+    if let Some(why) = failed.or_else(|| compare::has_parted(&members)) {
         repair::go_back(fleet, &members, &why).await;
         let found = look(fleet, &members).await;
         return verdict::of(&Course::Back(why), &members, &found);

@@ -64,7 +64,10 @@ pub const ACTS: [Act; 12] = [
 /// A process.
 #[derive(Clone, Debug)]
 pub struct Fake {
-    process: Process,
+    /// Which.
+    pub process: Process,
+    /// The program that its files are.
+    pub files: u32,
     /// What it runs.
     pub program: u32,
     /// What it ran when it came.
@@ -96,6 +99,8 @@ pub struct Model {
     pub phases: Vec<Phase>,
     /// Whether a preparation names the program that comes of it.
     pub names_target: bool,
+    /// A commit is asked of one after another, until one has not done it.
+    pub one_by_one: bool,
     /// The operator leaves after so many phases.
     pub heard_for: usize,
     fences: u64,
@@ -108,6 +113,7 @@ impl Model {
             fakes: Vec::new(),
             phases: Vec::new(),
             names_target: false,
+            one_by_one: false,
             heard_for: usize::MAX,
             fences: 0,
         };
@@ -152,6 +158,7 @@ impl Model {
                 code_version: String::new(),
                 attached: true,
             },
+            files: NEW,
             program,
             first: program,
             past: Vec::new(),
@@ -303,11 +310,11 @@ impl Fake {
     fn obey(&mut self, verb: Verb, names_target: bool) -> Answer {
         let mut report = Report::default();
         match verb {
-            Verb::Plan => report.nothing = self.program == NEW,
+            Verb::Plan => report.nothing = self.program == self.files,
             Verb::Prepare => {
-                report.nothing = self.program == NEW;
-                self.prepared = Some((!report.nothing).then_some(NEW));
-                report.program = names_target.then(|| NEW.to_string());
+                report.nothing = self.program == self.files;
+                self.prepared = Some((!report.nothing).then_some(self.files));
+                report.program = names_target.then(|| self.files.to_string());
             }
             Verb::Commit => {
                 let Some(Some(new)) = self.prepared.take() else {
@@ -316,6 +323,7 @@ impl Fake {
                 self.past.push(self.program);
                 self.program = new;
                 self.committed = true;
+                report.program = Some(new.to_string());
             }
             Verb::Abort => self.prepared = None,
             Verb::Undo if !self.committed => report.nothing = true,
@@ -337,8 +345,13 @@ impl Fake {
 impl Fleet for Model {
     async fn ask(&mut self, phase: Phase, verb: Verb, of: &[Process], _: &str) -> Vec<Answer> {
         self.phases.push(phase);
+        let mut failed = false;
         let answers = of.iter().map(|process| {
+            if failed && verb == Verb::Commit && self.one_by_one {
+                return Answer::Skipped("one before it had failed".into());
+            }
             let answer = self.one(process, verb);
+            failed |= !answer.is_done();
             if verb == Verb::Status
                 && answer.is_done()
                 && let Some(fake) = self

@@ -184,16 +184,67 @@ fn all_go_back_to_the_generation_before() {
     assert_eq!(verdict.message, "there is nothing to go back to");
 }
 
+#[test]
+fn those_that_were_not_asked_to_commit_drop_what_they_have_ready() {
+    let mut model = fleet(&[vec![], but(AT_COMMIT, Act::Fail), vec![]]);
+    model.one_by_one = true;
+    let verdict = model.apply();
+    assert_eq!(verdict.outcome, Outcome::RolledBack, "{verdict:?}");
+    assert!(model.is_as_before() && !model.is_ready());
+}
+
+#[test]
+fn where_the_files_are_not_the_same_for_all_nothing_is_committed() {
+    for (names_target, files) in [(false, OLD), (true, OLD), (true, 5)] {
+        let mut model = fleet(&[vec![], vec![]]);
+        model.names_target = names_target;
+        model.fakes[1].files = files;
+        let verdict = model.apply();
+        assert_eq!(verdict.outcome, Outcome::RolledBack, "{verdict:?}");
+        assert!(
+            verdict.message.contains("files are not the same for all"),
+            "{verdict:?}"
+        );
+        assert!(model.is_as_before() && !model.is_ready());
+    }
+}
+
+#[test]
+fn where_the_files_turn_out_not_to_be_the_same_all_go_back() {
+    // The kit does not say beforehand which program comes of it.
+    let mut model = fleet(&[vec![], vec![]]);
+    model.fakes[1].files = 5;
+    let verdict = model.apply();
+    assert_eq!(verdict.outcome, Outcome::RolledBack, "{verdict:?}");
+    assert!(verdict.message.contains("5 in battle/p1"), "{verdict:?}");
+    assert!(model.is_as_before() && !model.is_ready());
+}
+
+#[test]
+fn each_service_has_a_program_of_its_own() {
+    let mut model = Model::new(&[(OLD, vec![]), (3, vec![])]);
+    model.fakes[1].process.service = "mail".into();
+    model.fakes[1].files = 5;
+    let verdict = model.apply();
+    assert_eq!(verdict.outcome, Outcome::Ok, "{verdict:?}");
+    for part in [
+        "1 process of battle runs program 9",
+        "1 process of mail runs program 5",
+    ] {
+        assert!(verdict.message.contains(part), "{verdict:?}");
+    }
+}
+
 /// Every way to fail, at every step of two of three processes.
 #[test]
 fn what_is_told_is_true_whatever_two_processes_do() {
-    for names_target in [false, true] {
+    for (names_target, one_by_one) in [(false, false), (true, false), (false, true)] {
         for (first_at, second_at) in
             (0..STEPS + 2).flat_map(|a| (0..STEPS + 2).map(move |b| (a, b)))
         {
             for (first, second) in ACTS.iter().flat_map(|a| ACTS.iter().map(move |b| (*a, *b))) {
                 let mut model = fleet(&[but(first_at, first), but(second_at, second), vec![]]);
-                model.names_target = names_target;
+                (model.names_target, model.one_by_one) = (names_target, one_by_one);
                 let verdict = model.apply();
                 model.check(&verdict);
                 model.wake();
@@ -218,11 +269,12 @@ proptest! {
         scripts in vec((select(vec![OLD, OLD, OLD, NEW, 3]), script()), 1..6),
         heard_for in prop_oneof![4 => Just(usize::MAX), 1 => 0_usize..6],
         names_target: bool,
+        one_by_one: bool,
         then_back: bool,
     ) {
         let mut model = Model::new(&scripts);
         model.heard_for = heard_for;
-        model.names_target = names_target;
+        (model.names_target, model.one_by_one) = (names_target, one_by_one);
         let verdict = model.apply();
         model.check(&verdict);
         if then_back && matches!(verdict.outcome, Outcome::Ok) {
