@@ -8,7 +8,7 @@ use crate::{
     management::{
         answers::{answer, header},
         selection::describe,
-        words::{moment, name_of, outcome_word, processes, time, update_fields},
+        words::{moment, name_of, outcome_word, time, update_fields},
     },
     output::{plain_table, table_text},
     record::object,
@@ -63,7 +63,7 @@ pub fn detail(action: &ActionRecord) -> String {
         ("outcome", outcome_word(action.outcome()).to_owned()),
         ("", action.message.clone()),
         ("took", took(action)),
-        ("processes", processes(action.processes.len())),
+        ("processes", action.processes.len().to_string()),
     ] {
         table.add_row([name.to_owned(), value]);
     }

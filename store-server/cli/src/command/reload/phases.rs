@@ -34,6 +34,8 @@ pub struct Phases {
 struct Going {
     phase: Phase,
     reason: String,
+    /// Those that have had their last word.
+    told: BTreeSet<String>,
     /// Processes in each last state; the states are in the contract's order, the good one first.
     ended: BTreeMap<ProcessState, usize>,
     slowest_ms: u64,
@@ -62,8 +64,8 @@ impl Report for Phases {
             return String::new();
         }
         let now = self.now.get_or_insert_default();
-        // At the end the store says again what failed in an earlier phase, as its last word on a process.
-        if update.phase() != now.phase {
+        // At the end the store says again what failed, as its last word on a process.
+        if update.phase() != now.phase || !now.told.insert(name_of(update)) {
             return String::new();
         }
         *now.ended.entry(update.state()).or_default() += 1;
@@ -182,6 +184,7 @@ mod tests {
             phases.update(&failed),
             "prepare   battle/b-2  ERROR        40ms  game/shop.lua:14: boom\n"
         );
+        assert_eq!(phases.update(&failed), "", "it was told already");
         assert_eq!(
             phases.phase(&phase(Phase::Abort, "battle/b-2 failed")),
             "prepare   1 OK, 1 ERROR  40ms  changed: game.mail, game.shop\n"

@@ -17,6 +17,8 @@ use crate::management::{
 pub struct Plans {
     name_width: usize,
     groups: Vec<Group>,
+    /// The store says again at the end what failed.
+    told: BTreeSet<String>,
 }
 
 /// Processes that say the same, but for how much each would lose.
@@ -48,7 +50,9 @@ impl Report for Plans {
                 self.add(name_of(update), &value_of(update));
                 String::new()
             }
-            state if is_last(state) => answer(self.name_width, update),
+            state if is_last(state) && self.told.insert(name_of(update)) => {
+                answer(self.name_width, update)
+            }
             _ => String::new(),
         }
     }

@@ -28,6 +28,7 @@ fn a_plan_is_told_once_for_all_that_say_the_same() {
             Kind::Update(word("b-4", ProcessState::Gone, "is not there")),
             Kind::Update(ok("b-3", nothing)),
             Kind::Update(ok("b-1", plan)),
+            Kind::Update(word("b-4", ProcessState::Gone, "is not there")),
             summary(ActionOutcome::Failed, "2 of 3 processes would change", &[]),
         ])
     });
