@@ -2,7 +2,7 @@
 
 use stillpoint_proto::v1::{
     ActionOutcome, ActionSummary, Phase, ProcessState, RestartProcesses, manage_request::Action,
-    manage_response::Kind,
+    manage_response::Kind, reload_fleet::Step,
 };
 
 use crate::{
@@ -68,4 +68,17 @@ async fn a_restart_stops_at_the_first_whose_successor_does_not_come() {
     last_word(&summary, "c", Phase::Unspecified, ProcessState::Skipped);
     let running = world.running().into_iter().collect::<Vec<_>>();
     assert_eq!(running, [("a".to_owned(), FILES), ("c".to_owned(), OLD)]);
+}
+
+#[tokio::test]
+async fn a_process_that_is_not_there_stops_the_restart() {
+    let world = World::start(&[vec![Act::Die], vec![]]).await;
+    // It dies of the status, and leaves its session to a successor.
+    world.begin(Step::Status, LONG_MS).await.end().await;
+    let (summary, order) = restarted(&world, LONG_MS).await;
+    assert_eq!(summary.outcome(), ActionOutcome::Failed, "{summary:?}");
+    assert!(order.is_empty(), "{order:?}");
+    last_word(&summary, "a", Phase::Unspecified, ProcessState::Gone);
+    last_word(&summary, "b", Phase::Unspecified, ProcessState::Skipped);
+    assert_eq!(world.running().into_values().collect::<Vec<_>>(), [OLD]);
 }

@@ -4,17 +4,20 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use stillpoint_proto::v1::{ActionOutcome, Phase, Selection};
+use stillpoint_proto::v1::{ActionOutcome, Phase, ProcessUpdate, Selection};
 use tokio::time::{Instant, timeout};
 
 use super::{answer::Answer, course::Fleet, verb::Verb, verdict::Verdict};
-use crate::service::{
-    management::{
-        action::{AskOptions, Teller, ask_all},
-        dispatch::{Process, Word},
-        selection::select,
+use crate::{
+    service::{
+        management::{
+            action::{AskOptions, Teller, ask_all},
+            dispatch::{Process, Word},
+            selection::select,
+        },
+        session::hub::Hub,
     },
-    session::hub::Hub,
+    store::session::identity,
 };
 
 /// What the course has to do with: this server's sessions, and the operator.
@@ -36,7 +39,8 @@ struct Failed {
     process: Process,
     phase: Phase,
     word: Word,
-    since: Instant,
+    /// How long it took.
+    elapsed: Duration,
 }
 
 /// Added to the time for which something is kept ready: the server's own work between the phases.
@@ -66,21 +70,26 @@ impl Live {
     /// Tells the end. After a reload that did not go well, the last word on each process is the one that says why, and not
     /// that it has been taken back.
     pub async fn finish(mut self, verdict: Verdict) {
-        if verdict.outcome != ActionOutcome::Ok {
-            for (_, failed) in std::mem::take(&mut self.failed) {
-                let successor = self
-                    .hub
-                    .store()
-                    .index()
-                    .session_of(&failed.process.key.namespace, &failed.process.identity())
-                    .is_some_and(|session| session.fence > failed.process.fence);
-                if !successor {
-                    self.teller
-                        .word(&failed.process, failed.phase, &failed.word, failed.since);
-                }
+        let failed = match verdict.outcome {
+            ActionOutcome::Ok => BTreeMap::new(),
+            _ => std::mem::take(&mut self.failed),
+        };
+        for (identity, failed) in failed {
+            // What stands of a successor is its own.
+            if !self.has_successor(&identity, &failed.process) {
+                let now = Instant::now();
+                let since = now.checked_sub(failed.elapsed).unwrap_or(now);
+                self.teller
+                    .word(&failed.process, failed.phase, &failed.word, since);
             }
         }
         self.teller.finish(verdict.outcome, &verdict.message).await;
+    }
+
+    fn has_successor(&self, identity: &str, process: &Process) -> bool {
+        let index = self.hub.store().index();
+        let session = index.session_of(&process.key.namespace, identity);
+        session.is_some_and(|session| session.fence > process.fence)
     }
 
     /// How long a process keeps ready what it has prepared: until the last one has committed, should each take all its
@@ -111,7 +120,6 @@ impl Fleet for Live {
             ..self.options.clone()
         };
         let arguments = verb.arguments(&self.id, &self.reload_options, self.hold(of.len()));
-        let since = Instant::now();
         let words = ask_all(
             &self.hub,
             &mut self.teller,
@@ -122,18 +130,18 @@ impl Fleet for Live {
             &options,
         )
         .await;
+        let elapsed: BTreeMap<_, _> = self.teller.last().map(elapsed).collect();
         let answers = words.into_iter().map(|(process, word)| {
             let answer = Answer::of(&word);
             if !word.is_ok() && !matches!(word, Word::Skipped(_)) {
-                let failed = Failed {
+                let identity = process.identity();
+                let elapsed = elapsed.get(&identity).copied().unwrap_or_default();
+                self.failed.entry(identity).or_insert(Failed {
                     process,
                     phase,
                     word,
-                    since,
-                };
-                self.failed
-                    .entry(failed.process.identity())
-                    .or_insert(failed);
+                    elapsed,
+                });
             }
             answer
         });
@@ -158,4 +166,11 @@ impl Fleet for Live {
         // Who has not come by then is not there.
         let _ = timeout(self.options.timeout, join_all(settled)).await;
     }
+}
+
+/// How long the last word on a process took, by its identity.
+fn elapsed(update: &ProcessUpdate) -> (String, Duration) {
+    let process = update.process.clone().unwrap_or_default();
+    let elapsed = Duration::from_millis(update.elapsed_ms);
+    (identity(&process.service, &process.instance), elapsed)
 }
