@@ -8,14 +8,16 @@
 mod answer;
 mod compare;
 mod course;
+#[cfg(test)]
+mod fake;
 mod live;
 mod member;
 #[cfg(test)]
 mod model;
-#[cfg(test)]
-mod tests;
 mod picture;
 mod repair;
+#[cfg(test)]
+mod tests;
 mod verb;
 mod verdict;
 mod words;

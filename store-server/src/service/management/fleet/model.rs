@@ -1,4 +1,4 @@
-//! A fleet in memory, whose processes fail as they are scripted, and what must be true of what is told in the end.
+//! A fleet in memory, and what must be true of what is told in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,89 +6,13 @@ use futures_util::FutureExt;
 use stillpoint_proto::v1::{ActionOutcome, Phase};
 
 use super::{
-    answer::{Answer, Report},
+    answer::Answer,
     course::{self, Fleet},
+    fake::{Act, Fake, NEW},
     verb::Verb,
     verdict::Verdict,
 };
 use crate::service::{management::dispatch::Process, session::SessionKey};
-
-/// The program that the files are.
-pub const NEW: u32 = 9;
-
-/// What a process does when it is asked something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// What it is asked.
-    Do,
-    /// Nothing; it says that it failed.
-    Fail,
-    /// What it is asked; it says that it failed.
-    DoAndFail,
-    /// What it is asked, too late for the answer.
-    BeLate,
-    /// Nothing more, until everything is over: then all that it was asked meanwhile.
-    Hang,
-    /// It ends, and nobody takes its place.
-    Die,
-    /// It ends, and its session with it.
-    End,
-    /// It ends, and its successor is there before long.
-    BeReplaced,
-    /// What it is asked; its connection is lost before the answer, and does not come back.
-    BeLost,
-    /// The same, and it comes back before long.
-    BeBack,
-    /// Its connection is lost with the question, and comes back before long.
-    MissIt,
-    /// Meanwhile another one comes, that still has the program of before.
-    LetOneIn,
-}
-
-/// All of them.
-pub const ACTS: [Act; 12] = [
-    Act::Do,
-    Act::Fail,
-    Act::DoAndFail,
-    Act::BeLate,
-    Act::Hang,
-    Act::Die,
-    Act::End,
-    Act::BeReplaced,
-    Act::BeLost,
-    Act::BeBack,
-    Act::MissIt,
-    Act::LetOneIn,
-];
-
-/// A process.
-#[derive(Clone, Debug)]
-pub struct Fake {
-    /// Which.
-    pub process: Process,
-    /// The program that its files are.
-    pub files: u32,
-    /// What it runs.
-    pub program: u32,
-    /// What it ran when it came.
-    first: u32,
-    /// What it could go back to.
-    past: Vec<u32>,
-    /// It keeps itself ready for a commit: with the program to go over to, if there is one.
-    prepared: Option<Option<u32>>,
-    /// Its last commit was the reload's.
-    committed: bool,
-    /// It does nothing for now: what it is to do then.
-    hangs: Option<Vec<Verb>>,
-    alive: bool,
-    /// Its connection comes back before long.
-    returns: bool,
-    /// It has said what it runs.
-    told: bool,
-    /// What it does for the first command, the second...
-    script: Vec<Act>,
-    asked: usize,
-}
 
 /// The processes of a service, and the operator.
 #[derive(Clone, Debug)]
@@ -303,42 +227,6 @@ impl Model {
         self.fakes
             .iter()
             .all(|fake| fake.program == fake.first || !fake.alive)
-    }
-}
-
-impl Fake {
-    fn obey(&mut self, verb: Verb, names_target: bool) -> Answer {
-        let mut report = Report::default();
-        match verb {
-            Verb::Plan => report.nothing = self.program == self.files,
-            Verb::Prepare => {
-                report.nothing = self.program == self.files;
-                self.prepared = Some((!report.nothing).then_some(self.files));
-                report.program = names_target.then(|| self.files.to_string());
-            }
-            Verb::Commit => {
-                let Some(Some(new)) = self.prepared.take() else {
-                    return Answer::Failed("nothing is prepared".into());
-                };
-                self.past.push(self.program);
-                self.program = new;
-                self.committed = true;
-                report.program = Some(new.to_string());
-            }
-            Verb::Abort => self.prepared = None,
-            Verb::Undo if !self.committed => report.nothing = true,
-            Verb::Undo | Verb::Rollback => {
-                self.committed = false;
-                match self.past.pop() {
-                    Some(before) => self.program = before,
-                    None => report.nothing = true,
-                }
-            }
-            Verb::Status => {
-                report.program = Some(self.program.to_string());
-            }
-        }
-        Answer::Done(report)
     }
 }
 

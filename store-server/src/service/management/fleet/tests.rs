@@ -3,7 +3,10 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 use stillpoint_proto::v1::{ActionOutcome as Outcome, Phase};
 
-use super::model::{ACTS, Act, Model, NEW};
+use super::{
+    fake::{ACTS, Act, NEW},
+    model::Model,
+};
 
 const OLD: u32 = 1;
 
