@@ -37,14 +37,32 @@ pub fn run_script_bare(script: &Path, args: &[String]) -> Result<(), String> {
     run_file(script, args, false)
 }
 
+/// Runs a script as [`run_script`] does, and watches over it: modules whose files change are reloaded in place, and the
+/// script is run again in a fresh state when it has changed itself, or has ended and one of its files changes. Comes back
+/// only when that is interrupted.
+///
+/// # Errors
+///
+/// What it was interrupted by.
+pub fn watch_script(script: &Path, args: &[String]) -> Result<(), String> {
+    let name = c_string(&script.display().to_string())?;
+    let job = Job {
+        source: Source::Code(c_string(
+            "require('stillpoint.reload.dev').run(arg[0], ...)",
+        )?),
+        package_path: Some(package_path_of(script)?),
+        name,
+        preloads: true,
+        args: c_strings(args)?,
+    };
+    loop {
+        run(&job)?;
+    }
+}
+
 fn run_file(script: &Path, args: &[String], preloads: bool) -> Result<(), String> {
     let name = c_string(&script.display().to_string())?;
-    let folder = match script.parent() {
-        Some(folder) if folder.as_os_str().is_empty() => "./".to_owned(),
-        Some(folder) => format!("{}/", folder.display()),
-        None => "./".to_owned(),
-    };
-    let package_path = Some(c_string(&format!("{folder}?.lua;{folder}?/init.lua;"))?);
+    let package_path = Some(package_path_of(script)?);
     let source = if name.as_bytes() == b"-" {
         Source::StandardInput
     } else {
@@ -57,6 +75,16 @@ fn run_file(script: &Path, args: &[String], preloads: bool) -> Result<(), String
         preloads,
         args: c_strings(args)?,
     })
+}
+
+/// What finds modules in the script's folder.
+fn package_path_of(script: &Path) -> Result<CString, String> {
+    let folder = match script.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => "./".to_owned(),
+        Some(folder) => format!("{}/", folder.display()),
+        None => "./".to_owned(),
+    };
+    c_string(&format!("{folder}?.lua;{folder}?/init.lua;"))
 }
 
 /// Runs a piece of Lua code in the same way, as for `lua -e CODE`.

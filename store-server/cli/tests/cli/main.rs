@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod dump_load;
+mod lua_watch;
 mod management;
 mod records;
 mod server;
