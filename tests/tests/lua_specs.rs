@@ -1,4 +1,5 @@
-//! The specs of the Lua client under every interpreter, on `stillpoint.memory()` and on a real server.
+//! The specs of the Lua client under every interpreter, on `stillpoint.memory()` and on a real server, and those of the
+//! reload kit.
 
 use std::ffi::OsString;
 
@@ -34,6 +35,15 @@ timer_spec txn_spec value_spec watch_spec }
 specs! { on_server:
 async_spec claim_spec collection_spec driver_spec misuse_spec once_spec patch_spec session_spec timer_spec txn_spec
 value_spec watch_spec }
+
+// The reload kit needs neither the core nor a store.
+specs! { on_its_own:
+reload_audit_spec reload_class_spec reload_failure_spec reload_once_spec reload_override_spec reload_points_spec
+reload_resource_spec reload_spec reload_table_spec reload_thousand_spec reload_watch_spec }
+
+fn on_its_own(spec: &str, version: LuaVersion) {
+    run(spec, version, None);
+}
 
 fn on_memory(spec: &str, version: LuaVersion) {
     run(spec, version, None);
