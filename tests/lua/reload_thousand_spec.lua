@@ -15,12 +15,12 @@ local FAILURES = 400
 ---Memory is compared between this reload and the last; what came before fills caches and grows tables.
 local SETTLED = 200
 
----Kilobytes by which it may differ. LuaJIT's compiler has buffers of its own, which grow with what it happens to compile.
-local TOLERANCE = jit and 64 or 16
+---Kilobytes by which it may differ.
+local TOLERANCE = 16
 
 local function memory()
   if jit then
-    -- Compiled traces come and go as they like.
+    -- Compiled traces come and go as they like, and the compiler's own buffers grow with them.
     jit.flush()
   end
   collectgarbage()

@@ -8,6 +8,7 @@
 -- A *pass* goes over everything once, a step at a time. It holds for the generation it began in.
 
 local heap = require "stillpoint.reload.heap"
+local past = require "stillpoint.reload.past"
 local program = require "stillpoint.reload.program"
 local trail = require "stillpoint.reload.walk.trail"
 
@@ -126,8 +127,9 @@ function audit.begin()
   if pass then
     pass.walk:stop()
   end
-  -- What the kit keeps on purpose: images of tables, to go back to, and what a prepared reload would write.
-  local skip = {}
+  -- What the kit keeps on purpose: images of tables, to go back to, what a prepared reload would write, and the reports of
+  -- the past, which are nothing but data.
+  local skip = { past.reports }
   skip[#skip + 1] = program.transaction
   skip[#skip + 1] = program.prepared
   local self = { verdicts = {} }

@@ -1,8 +1,11 @@
 -- Images of tables, by which a reload can be taken back.
 --
 -- An image is a raw, shallow copy of a table, with its metatable; of a function, its upvalues. All that a reload may
--- touch is saved before it begins; afterwards `restore` brings the old state back, and `differences` gives what was
+-- touch is saved before it begins; afterwards `restore` brings the old state back, and `take_down` also gives what was
 -- written, to be written again at commit. Tables keep their identity throughout.
+--
+-- A reload saves many tables and changes few. So all images together are one list, which costs no allocation for each,
+-- and what was not changed is seen from `next` still giving what the list says, in its order.
 
 local getmeta = debug and debug.getmetatable or getmetatable
 local setmeta = debug and debug.setmetatable or setmetatable
@@ -10,11 +13,14 @@ local getupvalue = debug and debug.getupvalue
 local setupvalue = debug and debug.setupvalue
 local next, rawequal, rawget, rawset = next, rawequal, rawget, rawset
 
+-- Stands for nil in a list.
+local NIL = {}
+
 ---@class stillpoint.reload.Images
----@field of table<table, table> The image of each table that was saved.
----@field meta table<table, table|false>
----@field order table[] The tables, in the order they were saved.
----@field upvalues table[] Triples, flat: function, index, value.
+---@field at table<table, integer> Where in `log` the image of a table begins.
+---@field log any[] For each image: the table, its metatable or false, twice the number of its entries; keys and values.
+---@field last integer
+---@field upvalues any[] Triples, flat: function, index, value.
 ---@field functions table<function, true>
 local Images = {}
 Images.__index = Images
@@ -23,23 +29,44 @@ local image = { getmeta = getmeta, setmeta = setmeta }
 
 ---@return stillpoint.reload.Images
 function image.new()
-  return setmetatable({ of = {}, meta = {}, order = {}, upvalues = {}, functions = {} }, Images)
+  return setmetatable({ at = {}, log = {}, last = 0, upvalues = {}, functions = {} }, Images)
 end
 
 ---@param t table
----@return boolean new
-function Images:save(t)
-  if self.of[t] then
-    return false
+---@param max? integer Entries that it may have.
+---@return boolean saved false: it has more, and was not saved.
+function Images:save(t, max)
+  if self.at[t] then
+    return true
+  end
+  local log, at = self.log, self.last + 1
+  local last, stop = at + 2, max and at + 2 + 2 * max
+  log[at], log[at + 1] = t, getmeta(t) or false
+  for key, value in next, t do
+    if last == stop then
+      return false
+    end
+    log[last + 1], log[last + 2] = key, value
+    last = last + 2
+  end
+  log[at + 2] = last - at - 2
+  self.at[t], self.last = at, last
+  return true
+end
+
+---The content that was saved of a table.
+---@param t table
+---@return table|nil
+function Images:copy(t)
+  local log, at = self.log, self.at[t]
+  if not at then
+    return nil
   end
   local copy = {}
-  for key, value in next, t do
-    copy[key] = value
+  for n = at + 3, at + 2 + log[at + 2], 2 do
+    copy[log[n]] = log[n + 1]
   end
-  self.of[t] = copy
-  self.meta[t] = getmeta(t) or false
-  self.order[#self.order + 1] = t
-  return true
+  return copy
 end
 
 ---@param f function
@@ -55,9 +82,45 @@ function Images:save_upvalues(f)
     if not name or name == "" then
       return
     end
-    upvalues[n + 1], upvalues[n + 2], upvalues[n + 3] = f, i, { value }
+    if value == nil then
+      value = NIL
+    end
+    upvalues[n + 1], upvalues[n + 2], upvalues[n + 3] = f, i, value
     n, i = n + 3, i + 1
   end
+end
+
+-- Whether a table is still what its image says. A table that was changed and changed back may be said to have changed.
+local function is_as_saved(log, at)
+  local n = at + 3
+  local stop = n + log[at + 2]
+  for key, value in next, log[at] do
+    if n == stop or not rawequal(value, log[n + 1]) or not rawequal(key, log[n]) then
+      return false
+    end
+    n = n + 2
+  end
+  return n == stop
+end
+
+-- Calls `fn(t, copy)` for each table whose entries may have changed, and `of_meta(t, old, new)` where the metatable has.
+local function each_changed(self, fn, of_meta)
+  local log, at = self.log, 1
+  while at <= self.last do
+    local t, meta = log[at], log[at + 1] or nil
+    if not is_as_saved(log, at) then
+      fn(t, self:copy(t))
+    end
+    if of_meta and not rawequal(getmeta(t), meta) then
+      of_meta(t, meta, getmeta(t))
+    end
+    at = at + 3 + log[at + 2]
+  end
+end
+
+-- NaN is no change from NaN.
+local function differ(a, b)
+  return not rawequal(a, b) and (a == a or b == b)
 end
 
 -- Brings a table to the content of a copy. Writes only what differs: whoever traverses the table meanwhile can go on.
@@ -68,64 +131,60 @@ local function bring(t, copy)
     end
   end
   for key, value in next, copy do
-    if not rawequal(rawget(t, key), value) then
+    if differ(rawget(t, key), value) then
       rawset(t, key, value)
+    end
+  end
+end
+
+local function each_slot(t, copy, fn)
+  for key, value in next, t do
+    if differ(copy[key], value) then
+      fn(t, key, copy[key], value)
+    end
+  end
+  for key, old in next, copy do
+    if rawget(t, key) == nil then
+      fn(t, key, old, nil)
+    end
+  end
+end
+
+-- Calls `fn(f, index, new, old)` for each upvalue that is no longer what was saved.
+local function each_changed_upvalue(self, fn)
+  local saved = self.upvalues
+  for n = 1, #saved, 3 do
+    local f, i, old = saved[n], saved[n + 1], saved[n + 2]
+    local _, value = getupvalue(f, i)
+    if old == NIL then
+      old = nil
+    end
+    if differ(value, old) then
+      fn(f, i, value, old)
     end
   end
 end
 
 ---Brings everything back to what it was when it was saved.
 function Images:restore()
-  for _, t in ipairs(self.order) do
-    local meta = self.meta[t] or nil
-    bring(t, self.of[t])
-    if not rawequal(getmeta(t), meta) then
-      setmeta(t, meta)
-    end
-  end
-  local upvalues = self.upvalues
-  for n = 1, #upvalues, 3 do
-    local f, i, saved = upvalues[n], upvalues[n + 1], upvalues[n + 2][1]
-    local _, value = getupvalue(f, i)
-    if not rawequal(value, saved) then
-      setupvalue(f, i, saved)
-    end
-  end
-end
-
--- NaN is no change from NaN.
-local function differ(a, b)
-  return not rawequal(a, b) and (a == a or b == b)
+  each_changed(self, bring, setmeta)
+  each_changed_upvalue(self, function(f, i, _, old)
+    setupvalue(f, i, old)
+  end)
 end
 
 ---Calls `fn(t, key, old, new)` for each slot that is no longer what was saved.
 ---@param fn fun(t: table, key: any, old: any, new: any)
 function Images:each_change(fn)
-  for _, t in ipairs(self.order) do
-    local copy = self.of[t]
-    for key, value in next, t do
-      if differ(copy[key], value) then
-        fn(t, key, copy[key], value)
-      end
-    end
-    for key, old in next, copy do
-      if rawget(t, key) == nil then
-        fn(t, key, old, nil)
-      end
-    end
-  end
+  each_changed(self, function(t, copy)
+    each_slot(t, copy, fn)
+  end)
 end
 
 ---Calls `fn(f, index, new)` for each upvalue that is no longer what was saved.
 ---@param fn fun(f: function, index: integer, new: any)
 function Images:each_upvalue_change(fn)
-  local saved = self.upvalues
-  for n = 1, #saved, 3 do
-    local _, value = getupvalue(saved[n], saved[n + 1])
-    if differ(value, saved[n + 2][1]) then
-      fn(saved[n], saved[n + 1], value)
-    end
-  end
+  each_changed_upvalue(self, fn)
 end
 
 ---@class stillpoint.reload.Differences
@@ -133,23 +192,25 @@ end
 ---@field metas table[] Pairs, flat: table, { new metatable }.
 ---@field upvalues table[] Triples, flat: function, index, { new value }.
 
+---Gives what was written since the tables were saved, and brings them back to what they were.
 ---@return stillpoint.reload.Differences
-function Images:differences()
+function Images:take_down()
   local slots, metas, upvalues = {}, {}, {}
-  self:each_change(function(t, key, _, new)
-    local n = #slots
-    slots[n + 1], slots[n + 2], slots[n + 3] = t, key, { new }
+  each_changed(self, function(t, copy)
+    each_slot(t, copy, function(_, key, _, new)
+      local n = #slots
+      slots[n + 1], slots[n + 2], slots[n + 3] = t, key, { new }
+    end)
+    bring(t, copy)
+  end, function(t, old, new)
+    metas[#metas + 1] = t
+    metas[#metas + 1] = { new }
+    setmeta(t, old)
   end)
-  for _, t in ipairs(self.order) do
-    local meta = getmeta(t)
-    if not rawequal(meta, self.meta[t] or nil) then
-      metas[#metas + 1] = t
-      metas[#metas + 1] = { meta }
-    end
-  end
-  self:each_upvalue_change(function(f, i, value)
+  each_changed_upvalue(self, function(f, i, new, old)
     local n = #upvalues
-    upvalues[n + 1], upvalues[n + 2], upvalues[n + 3] = f, i, { value }
+    upvalues[n + 1], upvalues[n + 2], upvalues[n + 3] = f, i, { new }
+    setupvalue(f, i, old)
   end)
   return { slots = slots, metas = metas, upvalues = upvalues }
 end

@@ -35,7 +35,7 @@ local reload = {}
 ---@field roots? string[] Where the program's files are: templates with a `?`, or directories. Default: the relative ones of package.path.
 ---@field strict? boolean Refuse a reload that would lose state. Default: false.
 ---@field audit_ms? number Time of the audit after a reload. Default: 20.
----@field undo_tables? integer Tables and functions that are saved before a reload, at most. Default: 100,000.
+---@field undo_tables? integer Tables and functions that are saved before a reload, at most; each 8 entries of a table count as one more. Default: 50,000, which takes about 50 ms, in which the program stands still. What chunks and hooks change in others is not taken back when the reload fails; the report says so, and `strict` refuses.
 ---@field keep? integer Generations whose sources are kept. Default: 2: the running one and the one before.
 ---@field verify? fun(ev: table): boolean|nil, string|nil Asked before a reload is committed.
 ---@field log? fun(line: string) Gets each report as text.
@@ -50,7 +50,7 @@ local OPTIONS = {
   log = "function",
 }
 
-local DEFAULTS = { strict = false, audit_ms = 20, undo_tables = 100000, keep = 2 }
+local DEFAULTS = { strict = false, audit_ms = 20, undo_tables = 50000, keep = 2 }
 
 local ready = false
 

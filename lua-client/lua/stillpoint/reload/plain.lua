@@ -116,7 +116,7 @@ function plain.replace(unit, was, value)
   end
   setmeta(was, getmeta(value))
   local tx = program.transaction
-  local images = tx and tx.images.of
+  local images = tx and tx.images.at
   local loaded = {}
   for _, t in pairs(package.loaded) do
     loaded[t] = true
@@ -162,12 +162,12 @@ function plain.unify(tx)
   end)
   local fresh = {}
   for _, value in ipairs(queue) do
-    if not images.of[value] and not map[value] then
+    if not images.at[value] and not map[value] then
       fresh[#fresh + 1] = value
     end
   end
   unify(map, fresh, function(t)
-    return images.of[t]
+    return images.at[t]
   end)
 end
 

@@ -23,7 +23,7 @@ local plan = {}
 ---@field added string[]
 ---@field vanished string[]
 ---@field changes stillpoint.reload.Change[]
----@field loses stillpoint.reload.Loss[]
+---@field loses stillpoint.reload.Loss[] Coroutines and callbacks only when it was planned; those that a reload left behind are in `audit`.
 ---@field notes string[]
 ---@field phase string|nil Where it failed: read, compile, run, dependency, verify, strict, commit, resource, hook.
 ---@field error stillpoint.reload.Failure|nil
@@ -111,13 +111,13 @@ end
 function plan.changes(tx, list)
   for _, name in ipairs(tx.order) do
     local unit = program.units[name]
-    local before = type(unit.value) == "table" and tx.images.of[unit.value]
+    local before = type(unit.value) == "table" and tx.images:copy(unit.value)
     if before then
       add_changes(unit, before, list)
     end
   end
   local names = {}
-  local was = tx.images.of[_G]
+  local was = tx.images:copy(_G)
   for key in next, was do
     names[#names + 1] = key
   end

@@ -25,6 +25,7 @@ local getinfo = debug and debug.getinfo
 ---@field from integer
 ---@field to integer
 ---@field rollback boolean
+---@field looks_around boolean Whether to look for live coroutines and callbacks, which takes its time.
 ---@field scan stillpoint.reload.Scan
 ---@field files table<string, stillpoint.reload.File> The texts of the units that have to run, or may.
 ---@field affected table<string, stillpoint.reload.Unit> The units that have to run.

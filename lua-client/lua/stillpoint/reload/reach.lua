@@ -1,12 +1,12 @@
 -- What a reload may touch: the tables and functions that are saved before it begins.
 --
 -- From package.loaded, the globals, the units and the registries the walk goes breadth first through tables, metatables
--- and the upvalues of the program's own functions, so that code is saved before data. It ends at what is not the
--- program's: libraries and the objects they made. A connection that was set back to an earlier state while its peer
--- went on would be worse than one that was not.
+-- and the upvalues of the program's own functions. It ends at what is not the program's: libraries and the objects they
+-- made. A connection that was set back to an earlier state while its peer went on would be worse than one that was not.
 --
--- The number of tables and functions is bounded (`undo_tables`). What lies beyond is not set back when a reload fails,
--- and the report says so.
+-- How much is saved is bounded (`undo_tables`), since the program stands still meanwhile. What lies beyond is not set
+-- back when a reload fails, and the report says so. Data comes last, so that it is never code that is left out: what
+-- `once` keeps and large tables are put off until all else is saved.
 
 local image = require "stillpoint.reload.image"
 local program = require "stillpoint.reload.program"
@@ -14,6 +14,7 @@ local source = require "stillpoint.reload.source"
 
 local getinfo = debug and debug.getinfo
 local getupvalue = debug and debug.getupvalue
+local type = type
 
 -- The start of the names of the kit's own chunks.
 local kit = getinfo and getinfo(1, "S").source:gsub("reach%.lua$", "") or "stillpoint"
@@ -42,54 +43,89 @@ local function is_ours(meta)
   return look(meta) or type(index) == "table" and index ~= meta and look(index) or not foreign
 end
 
+---Entries of a table that count as one table.
+local ENTRIES = 8
+
+---Entries of a table that is put off.
+local LARGE = 1024
+
 ---@class stillpoint.reload.Reach
 ---@field images stillpoint.reload.Images
----@field limit integer
+---@field left number Tables and functions that may still be saved.
 ---@field whole boolean Nothing was left out.
----@field skip table<any, true>
+---@field seen table<any, true>
 ---@field queue table<integer, table|function>
 ---@field last integer
+---@field later table[] What was put off.
 ---@field ours table<table, boolean>
 local Reach = {}
 Reach.__index = Reach
 
 function Reach:add(value)
   local kind = type(value)
-  if (kind == "table" or kind == "function") and not self.skip[value] then
-    if self.last >= self.limit then
-      self.whole = false
-      return
-    end
-    self.skip[value] = true
+  if (kind == "table" or kind == "function") and not self.seen[value] then
+    self.seen[value] = true
     self.last = self.last + 1
     self.queue[self.last] = value
   end
 end
 
-function Reach:enter_table(t)
+---@param value any
+function Reach:put_off(value)
+  if type(value) == "table" and not self.seen[value] then
+    self.seen[value] = true
+    self.later[#self.later + 1] = value
+  end
+end
+
+-- Whether the table is the program's; saves its metatable, too.
+function Reach:is_own(t)
   local meta = image.getmeta(t)
-  if meta then
-    local ours = self.ours[meta]
-    if ours == nil then
-      ours = is_ours(meta)
-      self.ours[meta] = ours
-    end
-    if not ours then
-      return
-    end
+  if not meta then
+    return true
+  end
+  local ours = self.ours[meta]
+  if ours == nil then
+    ours = is_ours(meta)
+    self.ours[meta] = ours
+  end
+  if ours then
     self:add(meta)
   end
-  self.images:save(t)
-  for key, value in next, t do
-    self:add(key)
-    self:add(value)
+  return ours
+end
+
+---@param t table
+---@param max integer Entries.
+---@return boolean saved false: it has more.
+function Reach:enter_table(t, max)
+  local images = self.images
+  if not images:save(t, max) then
+    return false
   end
+  local log, at = images.log, images.at[t]
+  local count = log[at + 2]
+  self.left = self.left - 1 - count / (2 * ENTRIES)
+  -- As `add` does, but this is the loop that the time goes into.
+  local seen, queue, last = self.seen, self.queue, self.last
+  for n = at + 3, at + 2 + count do
+    local value = log[n]
+    local kind = type(value)
+    if (kind == "table" or kind == "function") and not seen[value] then
+      seen[value] = true
+      last = last + 1
+      queue[last] = value
+    end
+  end
+  self.last = last
+  return true
 end
 
 function Reach:enter_function(f)
   if not getupvalue or not program.chunk_of(f) then
     return
   end
+  self.left = self.left - 1
   self.images:save_upvalues(f)
   local i = 1
   while true do
@@ -102,41 +138,65 @@ function Reach:enter_function(f)
   end
 end
 
-function Reach:walk()
-  local queue, first = self.queue, 1
-  while first <= self.last do
+-- Up to the first thing that was put off.
+function Reach:walk_queue(first)
+  local queue = self.queue
+  while first <= self.last and self.left > 0 do
     local value = queue[first]
     queue[first] = nil
     first = first + 1
-    if type(value) == "table" then
-      self:enter_table(value)
-    else
+    if type(value) == "function" then
       self:enter_function(value)
+    elseif self:is_own(value) and not self:enter_table(value, LARGE) then
+      self.later[#self.later + 1] = value
     end
   end
-  return self.whole
+  return first
+end
+
+---@return boolean whole
+function Reach:walk()
+  local first = self:walk_queue(1)
+  -- The list grows meanwhile.
+  local i = 1
+  while i <= #self.later and self.left > 0 do
+    local t = self.later[i]
+    if self:is_own(t) and not self:enter_table(t, math.floor(self.left * ENTRIES)) then
+      self.whole = false
+    end
+    first, i = self:walk_queue(first), i + 1
+  end
+  return self.whole and first > self.last and i > #self.later
 end
 
 ---Saves what a reload may touch.
 ---@param images stillpoint.reload.Images
----@param limit integer Most tables and functions.
+---@param limit integer Most tables and functions; each 8 entries of a table count as one more.
 ---@return boolean whole
 function reach.save(images, limit)
-  local self = setmetatable({ images = images, limit = limit, whole = true, skip = {}, queue = {}, last = 0, ours = {} }, Reach)
-  local skip = self.skip
+  local self = setmetatable(
+    { images = images, left = limit, whole = true, seen = {}, queue = {}, last = 0, later = {}, ours = {} },
+    Reach
+  )
+  local seen = self.seen
   images:save(package.loaded)
   images:save(package.preload)
   images:save(_G)
   images:save(program.units)
   for _, t in ipairs { package.loaded, package.preload, _G, program.units, program.registries } do
-    skip[t] = true
+    seen[t] = true
   end
   for name, value in next, package.loaded do
-    if not program.units[name] and not skip[value] then
-      skip[value] = true
+    if not program.units[name] and not seen[value] then
+      seen[value] = true
       if type(value) == "table" and type(name) == "string" and source.may_be_unit(name) then
         images:save(value)
       end
+    end
+  end
+  for _, kind in ipairs(program.kinds) do
+    for _, value in ipairs(kind.roots and kind.roots() or {}) do
+      self:put_off(value)
     end
   end
   for _, unit in pairs(program.units) do
@@ -147,7 +207,7 @@ function reach.save(images, limit)
     images:save(registry)
     self:add(registry)
     for _, value in next, registry do
-      if type(value) == "table" and not skip[value] then
+      if type(value) == "table" and not seen[value] then
         images:save(value)
       end
       self:add(value)
@@ -155,11 +215,6 @@ function reach.save(images, limit)
   end
   for _, value in next, _G do
     self:add(value)
-  end
-  for _, kind in ipairs(program.kinds) do
-    for _, value in ipairs(kind.roots and kind.roots() or {}) do
-      self:add(value)
-    end
   end
   return self:walk()
 end

@@ -60,8 +60,10 @@ local function find_losses(tx)
   for _, name in ipairs(tx.scan.order) do
     baseline.losses(program.units[name], tx.affected, tx.loses)
   end
-  for _, loss in ipairs((live.losses(tx))) do
-    tx.loses[#tx.loses + 1] = loss
+  if tx.looks_around then
+    for _, loss in ipairs((live.losses(tx))) do
+      tx.loses[#tx.loses + 1] = loss
+    end
   end
 end
 
@@ -156,15 +158,29 @@ local function build(tx)
   verify(tx)
 end
 
+-- While the view is up no finalizer may run: what it did would be taken down with the view. Where it cannot be known
+-- whether the collector runs (Lua 5.1), it is left alone.
+local function stop_collector()
+  local known, runs = pcall(collectgarbage, "isrunning")
+  if known and runs == true then
+    collectgarbage "stop"
+    return true
+  end
+  return false
+end
+
 ---Builds the view and takes it down again.
 ---@param tx stillpoint.reload.Transaction
 ---@return stillpoint.reload.Differences|nil
 ---@return stillpoint.reload.Failure|nil
 function stage.run(tx)
   program.transaction = tx
+  local stopped = stop_collector()
   local built, raised = pcall(build, tx)
-  local differences = built and tx.images:differences() or nil
-  tx.images:restore()
+  local differences = tx.images:take_down()
+  if stopped then
+    collectgarbage "restart"
+  end
   program.transaction = nil
   if not built then
     if type(raised) ~= "table" then

@@ -55,7 +55,7 @@ local function drop_prepared()
   end
 end
 
-local function new_transaction(found, rollback, report)
+local function new_transaction(found, report, looks_around)
   local affected, files = {}, {}
   for name, file in pairs(found.files) do
     affected[name], files[name] = program.units[name], file
@@ -76,14 +76,15 @@ local function new_transaction(found, rollback, report)
     ran = {},
     order = {},
     replaced = {},
-    rollback = rollback,
+    rollback = report.rollback or false,
+    looks_around = looks_around or false,
     changes = report.changes,
     loses = report.loses,
     notes = report.notes,
   }
 end
 
-local function find_stage(report, force, sources)
+local function find_stage(report, force, sources, looks_around)
   local found, failure = scan.run(force, sources)
   if not found then
     return plan.fail(report, "refused", "read", failure)
@@ -93,7 +94,7 @@ local function find_stage(report, force, sources)
   if #report.changed + #report.vanished == 0 then
     return report
   end
-  local tx = new_transaction(found, sources ~= nil, report)
+  local tx = new_transaction(found, report, looks_around)
   local differences
   differences, failure = stage.run(tx)
   report.added = scan.sorted_names(tx.added)
@@ -105,11 +106,11 @@ local function find_stage(report, force, sources)
 end
 
 -- Scans and stages. Nothing is different afterwards.
-local function build(force, sources)
+local function build(force, sources, looks_around)
   local started = clock()
   local report = plan.report()
   report.rollback = sources ~= nil or nil
-  local _, prepared = find_stage(report, force, sources)
+  local _, prepared = find_stage(report, force, sources, looks_around)
   report.ms = (clock() - started) * 1000
   return report, prepared
 end
@@ -199,7 +200,7 @@ end
 ---@return stillpoint.reload.Report
 function transaction.plan(opts)
   local force = check("plan", opts and opts.force)
-  local report, prepared = build(force)
+  local report, prepared = build(force, nil, true)
   if prepared then
     report.outcome = "planned"
   end
@@ -207,11 +208,12 @@ function transaction.plan(opts)
 end
 
 ---@param opts? {force: string[]|nil}
+---@param looks_around? boolean The report is to be read as a plan.
 ---@return stillpoint.reload.Prepared|nil # nil: nothing to do, or it cannot be done; the report says.
 ---@return stillpoint.reload.Report
-function transaction.prepare(opts)
+function transaction.prepare(opts, looks_around)
   local force = check("prepare", opts and opts.force)
-  local report, prepared = build(force)
+  local report, prepared = build(force, nil, looks_around)
   drop_prepared()
   if not prepared then
     past.remember(report)

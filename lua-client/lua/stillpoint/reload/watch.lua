@@ -175,7 +175,7 @@ local function remember_failure(self, tried, failure)
 end
 
 local function reload(self, found)
-  local prepared, report = transaction.prepare()
+  local prepared, report = transaction.prepare(nil, true)
   if prepared then
     say(self, plan.text(report))
     report = transaction.commit(prepared)
