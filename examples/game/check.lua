@@ -49,6 +49,9 @@ local function play(trades)
 
   for _, trade in ipairs(trades) do
     local buyer, seller = parties[trade.buyer], parties[trade.seller]
+    if trade.price ~= trade.full_price - math.floor(trade.full_price * trade.discount / 100) then
+      complain("trade %s took %d for what costs %d, less %d%%", trade.id, trade.price, trade.full_price, trade.discount)
+    end
     if owner[trade.item] ~= trade.seller then
       complain("trade %s sold %s, which %s did not have", trade.id, trade.item, trade.seller)
     end
@@ -179,8 +182,24 @@ local function totals_at_start()
   return gold, items
 end
 
+---A worker that goes by new rules never goes by the old ones again, nor does its successor. Returns how many trades were
+---made by the rules that were the last.
+local function compare_rules(trades)
+  local last, count = {}, 0
+  for _, trade in ipairs(trades) do
+    local worker = trade.id:match "^(.*)-%d+$"
+    if trade.discount < (last[worker] or 0) then
+      complain("trade %s goes by rules that were over", trade.id)
+    end
+    last[worker] = trade.discount
+    count = count + (trade.discount == trades[#trades].discount and 1 or 0)
+  end
+  return count
+end
+
 local trades, by_id = read_trades()
 local gold, items = compare_world(play(trades))
+local by_last_rules = compare_rules(trades)
 local count = read_journals(by_id)
 local gold_before, items_before = totals_at_start()
 if gold ~= gold_before then
@@ -198,6 +217,7 @@ say("trades_taken_up", count.again)
 say("trades_open", count.start)
 say("trades_open_present", count.open_present)
 say("trades_present", #trades)
+say("trades_by_last_rules", by_last_rules)
 say("gold_before", gold_before)
 say("gold", gold)
 say("items_before", items_before)

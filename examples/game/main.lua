@@ -3,6 +3,10 @@
 -- Any number of workers run at once, each with a name of its own; after TRADES trades it makes way for its successor.
 -- Kill it at any moment, start it again: what it was about to do lies on its desk, a document that it owns, and whoever
 -- succeeds it goes on with that. So every trade is brought to an end, and happens once.
+--
+-- Its code can be replaced while it works, too: between two trades it hears what the operator asks, e.g. a reload.
+
+require("stillpoint.reload").setup { roots = { (arg[0]:match "^(.*)/" or ".") .. "/?.lua" } }
 
 local desk = require "desk"
 local journal = require "journal"
@@ -116,6 +120,8 @@ while number < trades_max and (number % LOOK_EVERY ~= 0 or not shall_stop()) do
     note("start", job.id)
     work(job)
   end
+  -- Here nothing is half done, so here the operator is heard.
+  store:poll(0)
 end
 desk.clear(mine)
 if number < trades_max then

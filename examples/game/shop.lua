@@ -6,6 +6,7 @@
 -- changed by a *patch*: the steps are done by the store, on the document as it is at that moment.
 
 local players = require "players"
+local rules = require "rules"
 local stillpoint = require "stillpoint"
 local trade = require "trade"
 
@@ -45,7 +46,7 @@ function shop.buys(store, id, seller_key, choose, once)
       tx:abort "nothing to sell"
     end
     local place = choose(#seller.bag)
-    local price = seller.bag[place].price
+    local price = rules.price(seller.bag[place])
     local item = players.sell(seller, place, price)
     tx:put("player", seller_key, seller)
     tx:patch("shop", shop.KEY, {
@@ -67,8 +68,8 @@ end
 ---@return true|nil done
 ---@return stillpoint.Error|nil err
 function shop.sells(store, id, buyer_key, item, once)
-  local price = item.price
   return store:txn(function(tx)
+    local price = rules.price(item)
     local buyer = tx:get("player", buyer_key)
     if buyer.gold < price then
       tx:abort "too poor"

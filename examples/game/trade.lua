@@ -3,6 +3,7 @@
 -- Two players change, and a record of the trade is written: all three or none, whatever is killed meanwhile.
 
 local players = require "players"
+local rules = require "rules"
 
 local trade = {}
 
@@ -23,7 +24,7 @@ function trade.between(store, id, buyer_key, seller_key, choose, once)
       tx:abort "nothing to sell"
     end
     local place = choose(#seller.bag)
-    local price = seller.bag[place].price
+    local price = rules.price(seller.bag[place])
     if buyer.gold < price then
       tx:abort "too poor"
     end
@@ -38,6 +39,7 @@ end
 
 ---Writes the record of a trade, as part of the transaction that does it. (Real code might add `{ if_absent = true }`.
 ---We leave it out: if the store ever did a transaction twice, we want `check.lua` to see it.)
+---It says what the rules were: they may change while the game is played.
 ---@param tx stillpoint.Tx
 ---@param id string
 ---@param buyer_key string
@@ -45,7 +47,14 @@ end
 ---@param item table
 ---@param price integer
 function trade.record(tx, id, buyer_key, seller_key, item, price)
-  tx:put("trade", id, { buyer = buyer_key, seller = seller_key, item = item.id, price = price })
+  tx:put("trade", id, {
+    buyer = buyer_key,
+    seller = seller_key,
+    item = item.id,
+    price = price,
+    full_price = item.price,
+    discount = rules.discount,
+  })
 end
 
 return trade

@@ -5,7 +5,7 @@
 //!
 //! - [`directory`]: where it all lies. [`store`], [`workers`]: the processes. [`journals`]: what the workers say, and
 //!   [`successions`] what that means for who came after whom.
-//! - [`chaos`]: the busy minute, with its progress line. [`verdict`]: what `check.lua` found. [`report`]: what is printed.
+//! - [`chaos`]: the busy minute, with its progress line. [`second_act`]: new rules while the game is played. [`verdict`]: what `check.lua` found. [`report`]: what is printed.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -14,7 +14,7 @@ use clap::Args;
 use self::{
     chaos::{Chaos, Plan},
     directory::Directory,
-    report::Report,
+    report::{Report, SecondAct},
     store::Store,
     verdict::Verdict,
     workers::Workers,
@@ -30,6 +30,7 @@ mod chaos;
 mod directory;
 mod journals;
 mod report;
+mod second_act;
 mod store;
 mod successions;
 mod verdict;
@@ -37,6 +38,12 @@ mod workers;
 
 /// The game's namespace, as in `world.lua`.
 const NAMESPACE: &str = "game";
+
+/// What the workers are instances of, as in `world.lua`.
+const SERVICE: &str = "game";
+
+/// How long the game is played by the new rules.
+const SECOND_ACT: Duration = Duration::from_secs(3);
 
 /// Longest time a script may take that sets up or checks the world.
 const SCRIPT_MAX: Duration = Duration::from_secs(120);
@@ -134,6 +141,15 @@ fn play(
     chaos.run(store, &mut workers)?;
     // It may have been killed a moment ago.
     store.wait_until_it_serves(interrupt)?;
+    workers.restart_ended()?;
+    let change = second_act::change_rules(plan, directory, interrupt)?;
+    let second_act = match change {
+        Some(change) => Some(SecondAct {
+            change,
+            longest_pause: chaos.rest(store, &mut workers, SECOND_ACT)?,
+        }),
+        None => None,
+    };
     stop_workers(directory, &mut workers, interrupt)?;
     let toll = chaos.toll(&workers)?;
     drop(workers);
@@ -142,7 +158,9 @@ fn play(
     store.kill()?;
     store.start_again(interrupt)?;
     let replayed = check(directory, interrupt)?;
-    Ok(Report::new(plan, directory, toll, live, replayed))
+    Ok(Report::new(
+        plan, directory, toll, second_act, live, replayed,
+    ))
 }
 
 /// Tells the workers by a record in the store that they shall stop, and takes it away when they have.

@@ -30,6 +30,10 @@ fn nothing_is_lost_while_everybody_is_killed() {
     for name in ["worker_kills", "store_kills"] {
         assert!(report[name].as_u64() > Some(1), "{name}: {report}");
     }
+    let second_act = &report["second_act"];
+    assert_eq!(second_act["reload"]["ok"], true, "{report}");
+    assert_eq!(second_act["reload"]["processes"], 4, "{report}");
+    assert!(second_act["trades"].as_u64() > Some(0), "{report}");
     let successions = &report["successions"];
     assert!(
         successions["killed"]["count"].as_u64() > Some(0),

@@ -96,20 +96,40 @@ impl<'a> Chaos<'a> {
 
     /// Kills as planned.
     pub fn run(&mut self, store: &mut Store<'_>, workers: &mut Workers<'_>) -> Result<(), Failure> {
+        self.watch(store, workers, self.plan.time, true).map(drop)
+    }
+
+    /// Lets the game be played for a while, and kills nobody; gives the longest pause in it.
+    pub fn rest(
+        &mut self,
+        store: &mut Store<'_>,
+        workers: &mut Workers<'_>,
+        time: Duration,
+    ) -> Result<Duration, Failure> {
+        self.watch(store, workers, time, false)
+    }
+
+    fn watch(
+        &mut self,
+        store: &mut Store<'_>,
+        workers: &mut Workers<'_>,
+        time: Duration,
+        kills: bool,
+    ) -> Result<Duration, Failure> {
         let mut line = Line::new(self.plan.is_quiet);
-        let began = Instant::now();
-        let mut traded_at = began;
+        let (began, before) = (Instant::now(), self.toll.time);
+        let (mut traded_at, mut longest_pause) = (began, Duration::ZERO);
         let mut worker_dies_at = began + self.worker_life();
         let mut store_dies_at = began + self.store_life();
-        while began.elapsed() < self.plan.time {
+        while began.elapsed() < time {
             self.interrupt.pause(TICK)?;
             let now = Instant::now();
-            if now >= worker_dies_at {
+            if now >= worker_dies_at && kills {
                 let number = self.random.random_range(0..self.plan.workers as usize);
                 self.toll.worker_kills += u64::from(workers.kill_and_restart(number)?);
                 worker_dies_at = now + self.worker_life();
             }
-            if now >= store_dies_at && self.plan.kills_store {
+            if now >= store_dies_at && kills && self.plan.kills_store {
                 store.kill()?;
                 store.start_at_once()?;
                 self.toll.store_kills += 1;
@@ -121,15 +141,16 @@ impl<'a> Chaos<'a> {
             let trades = self.journals.read_new(&mut self.toll.successions)?;
             self.toll.trades += trades;
             let pause = traded_at.elapsed();
+            longest_pause = longest_pause.max(pause);
             self.toll.longest_pause = self.toll.longest_pause.max(pause);
             if trades > 0 {
                 traded_at = Instant::now();
             }
-            self.toll.time = began.elapsed();
+            self.toll.time = before + began.elapsed();
             line.show(&self.toll);
         }
         line.end(&self.toll);
-        Ok(())
+        Ok(longest_pause)
     }
 
     /// What it came to, once the workers have ended: with those who became successors while nobody was killed any more.

@@ -29,18 +29,30 @@ macro_rules! script {
 }
 
 /// The game.
-const SCRIPTS: [(&str, &str); 10] = [
+const SCRIPTS: [(&str, &str); 12] = [
     script!("check.lua"),
     script!("desk.lua"),
     script!("journal.lua"),
     script!("main.lua"),
     script!("players.lua"),
+    script!("rules.lua"),
+    script!("rules_new.lua"),
     script!("setup.lua"),
     script!("shop.lua"),
     script!("trade.lua"),
     script!("try.lua"),
     script!("world.lua"),
 ];
+
+/// What the second act replaces, and by what.
+const RULES: &str = "rules.lua";
+const NEW_RULES: &str = "rules_new.lua";
+
+/// A script as we ship it.
+fn script_text(name: &str) -> &'static [u8] {
+    let found = SCRIPTS.iter().find(|(shipped, _)| *shipped == name);
+    found.map_or(&[], |(_, text)| text.as_bytes())
+}
 
 /// A directory with the scripts in it, and nothing that an earlier demo left.
 #[derive(Debug)]
@@ -100,6 +112,16 @@ impl Directory {
         self.root.join("game").join(name).display().to_string()
     }
 
+    /// Whether the user has written other rules than the demo's.
+    pub fn has_own_rules(&self) -> bool {
+        (self.changed_scripts.iter()).any(|name| matches!(*name, RULES | NEW_RULES))
+    }
+
+    /// The store's operator's port.
+    pub fn admin_url(&self) -> String {
+        format!("unix:{}", self.path("data/admin.sock").display())
+    }
+
     /// The store's data port.
     pub fn url(&self) -> String {
         format!("unix:{}", self.path("data/stillpoint.sock").display())
@@ -129,13 +151,16 @@ fn refuse_running_store(root: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes the scripts that are not there; returns the names of those that are there and differ.
+/// Writes the scripts that are not there, and the first rules where an earlier demo has left the second; returns the names of those that are there and differ.
 fn write_scripts(folder: &Path) -> io::Result<Vec<&'static str>> {
     let mut changed = Vec::new();
     for (name, text) in SCRIPTS {
         let path = folder.join(name);
         match fs::read(&path) {
             Ok(found) if found == text.as_bytes() => {}
+            Ok(found) if name == RULES && found == script_text(NEW_RULES) => {
+                fs::write(&path, text)?
+            }
             Ok(_) => changed.push(name),
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::write(&path, text)?,
             Err(error) => return Err(error),

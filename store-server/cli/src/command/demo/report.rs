@@ -1,6 +1,9 @@
 //! What the demo prints.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use indicatif::HumanCount;
 use rmpv::Value;
@@ -8,9 +11,19 @@ use rmpv::Value;
 use super::{
     chaos::{Plan, Toll},
     directory::Directory,
+    second_act::Change,
     verdict::Verdict,
 };
 use crate::{own_program::typed_name, record::object};
+
+/// What came of the new rules.
+#[derive(Debug)]
+pub struct SecondAct {
+    /// How they were brought in.
+    pub change: Change,
+    /// Longest time without an acknowledged trade afterwards.
+    pub longest_pause: Duration,
+}
 
 /// What it all came to.
 #[derive(Debug)]
@@ -20,6 +33,7 @@ pub struct Report {
     seed: u64,
     directory: String,
     toll: Toll,
+    second_act: Option<SecondAct>,
     /// As found while the store that had taken the last trades was still running.
     live: Verdict,
     broken: Vec<String>,
@@ -31,6 +45,7 @@ impl Report {
         plan: &Plan,
         directory: &Directory,
         toll: Toll,
+        second_act: Option<SecondAct>,
         live: Verdict,
         replayed: Verdict,
     ) -> Self {
@@ -45,6 +60,16 @@ impl Report {
                 directory.typed()
             ));
         }
+        if let Some(act) = &second_act {
+            broken.extend(act.change.broken());
+            let (new, all) = (
+                live.figure("trades_by_last_rules"),
+                live.figure("trades_present"),
+            );
+            if new == 0 || new == all {
+                broken.push(format!("{new} of {all} trades went by the new rules"));
+            }
+        }
         let open = live.figure("trades_open");
         if open > 0 {
             broken.push(format!("{open} trades were brought to an end by nobody"));
@@ -55,6 +80,7 @@ impl Report {
             seed: plan.seed,
             directory: directory.typed(),
             toll,
+            second_act,
             live,
             broken,
         }
@@ -74,6 +100,7 @@ trades    {} acknowledged, {} a second; {} in the store
           {} lay on the desk of a process that ended, and were brought to an end by its successor
 killed    a logic process {} times, the store {} times; longest pause {:.2} s
 {}
+rules     {}
 gold      {} before, {} after
 items     {} before, {} after
 ",
@@ -85,6 +112,7 @@ items     {} before, {} after
             self.store_kills(),
             self.toll.longest_pause.as_secs_f64(),
             self.toll.successions,
+            self.rules(),
             count("gold_before"),
             count("gold"),
             count("items_before"),
@@ -100,6 +128,18 @@ items     {} before, {} after
             text += &format!("          (seed {})\n", self.seed);
         }
         text
+    }
+
+    fn rules(&self) -> String {
+        let Some(act) = &self.second_act else {
+            return "yours, so the demo did not change them".into();
+        };
+        format!(
+            "changed {}; {} trades went by the new ones, longest pause {:.2} s",
+            act.change.to_text(),
+            HumanCount(self.live.figure("trades_by_last_rules")),
+            act.longest_pause.as_secs_f64(),
+        )
     }
 
     /// For programs.
@@ -138,6 +178,19 @@ items     {} before, {} after
                 "longest_pause_ms",
                 (self.toll.longest_pause.as_millis() as u64).into(),
             ),
+            (
+                "second_act",
+                self.second_act.as_ref().map_or(Value::Nil, |act| {
+                    object([
+                        ("reload", act.change.to_value()),
+                        ("trades", figure("trades_by_last_rules")),
+                        (
+                            "longest_pause_ms",
+                            (act.longest_pause.as_millis() as u64).into(),
+                        ),
+                    ])
+                }),
+            ),
             ("gold_before", figure("gold_before")),
             ("gold_after", figure("gold")),
             ("items_before", figure("items_before")),
@@ -166,7 +219,8 @@ pub fn opening(directory: &Directory, plan: &Plan) -> String {
     let mut text = format!(
         "{} Lua processes play a game; what they know is in a store in {}.\n\
          For {} s they are killed at random with SIGKILL{store}, and started again; some are\n\
-         restarted as planned. A successor goes on with what its predecessor was about to do.\n",
+         restarted as planned. A successor goes on with what its predecessor was about to do.\n\
+         In the second act nobody is killed, and a rule of the game changes while they play.\n",
         plan.workers,
         directory.typed(),
         plan.time.as_secs(),
