@@ -79,4 +79,100 @@ test("a plan looks for callbacks, a reload leaves that to the audit", function(p
   equal({ #report.loses, #report.audit.stale }, { 0, 1 })
 end, { audit_ms = 10000 })
 
+test("strict accepts all that is declared", function(p)
+  p:write("game.gate", lua_module "function M.f() return 1 end function M.g() return 1 end")
+  p:write(
+    "game.p",
+    [[local M, gate = reload.module(...), require "game.gate"
+    local f, C, d = reload.ref(gate, "f"), reload.class "C", reload.once("d", function() return {} end)
+    local r = reload.resource("r", function() return 1 end)
+    local h = reload.override(gate, "f", function(super) return super() end)
+    M.f, M.C, M.r, M.h = f, C, r, h
+    function M.go() d[#d + 1] = 1 M.f2 = f return f(), C, r.value, h end
+    return M]]
+  )
+  p:load("game.p").go()
+  p:apply { force = { "game.gate" } }
+  require("game.p").go()
+  p:apply { force = { "game.p" } }
+  p:load("game.gate").g = function() end
+  local report = p.reload.apply { force = { "game.gate" } }
+  equal({ report.phase, report.loses[1].name }, { "strict", "g" })
+end, { strict = true })
+
+test("the status has the fingerprint of each unit", function(p)
+  p:write_raw("game.a", "return 1")
+  p:write_raw("game.b", "return 1")
+  p:load "game.a"
+  p:load "game.b"
+  local sources = p.reload.status().sources
+  equal(sources, { ["game.a"] = sources["game.b"], ["game.b"] = sources["game.a"] })
+  program.matches(sources["game.a"], "^%x%x%x%x%x%x%x%x$")
+  p:write_raw("game.b", "return 2")
+  p:apply()
+  local now = p.reload.status().sources
+  equal({ now["game.a"], now["game.b"] == sources["game.b"] }, { sources["game.a"], false })
+end)
+
+test("the text of a report cuts long lists short", function(p)
+  p:write("game.base", "return {}")
+  for i = 1, 50 do
+    p:write("game.u" .. i, lua_module "require 'game.base'")
+    p:load("game.u" .. i)
+  end
+  local fields = {}
+  for i = 1, 120 do
+    fields[i] = ("M.f%d = %d"):format(i, i)
+  end
+  p:write("game.u1", lua_module(table.concat(fields, " ")))
+  p:write("game.base", "return { }")
+  local report = p.reload.plan()
+  equal(#report.changes, 120)
+  program.matches(report, "run again: game.u10, [^\n]* and 29 more\n")
+  program.matches(report, "\n  and 100 more changes")
+  local _, lines = tostring(report):gsub("\n", "")
+  equal(lines, 23)
+end)
+
+test("the roots are what of package.path is the program's", function(p)
+  local path, args = package.path, G.arg
+  local function roots(script, templates)
+    G.arg, package.path = { [0] = script }, templates
+    p.reload.setup()
+    return table.concat(require("stillpoint.reload.source").roots, ";")
+  end
+  local ok, err = pcall(function()
+    local system = "/usr/local/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua;/opt/host/?.lua"
+    local rocks = ";./lua_modules/share/lua/5.4/?.lua"
+    equal(roots("main.lua", "./?.lua;game/?.lua;" .. system .. rocks), "./?.lua;game/?.lua")
+    equal(roots("/srv/game/main.lua", "/srv/game/?.lua;/srv/game/lib/?.lua;" .. system), "/srv/game/?.lua;/srv/game/lib/?.lua")
+    equal(roots("/srv/game/bin/main.lua", "/srv/game/?.lua;/srv/other/?.lua;/?.lua"), "/srv/game/?.lua")
+    equal(roots("/usr/local/share/lua/5.4/tool/main.lua", system), "")
+    equal(roots("C:\\game\\main.lua", "C:\\game\\?.lua;C:\\lua\\?.lua"), "C:\\game\\?.lua")
+    equal(roots(nil, "/srv/game/?.lua"), "")
+  end)
+  package.path, G.arg = path, args
+  assert(ok, err)
+end)
+
+test("after a rollback the plan says that the files are newer than what runs", function(p)
+  p:write("game.a", lua_module "M.v = 1")
+  p:write("game.b", lua_module "M.v = 1")
+  local a = p:load "game.a"
+  p:load "game.b"
+  p:write("game.a", lua_module "M.v = 2")
+  p:apply()
+  p.reload.rollback()
+  equal(a.v, 1)
+  local text = "the files are newer than what runs: generation 3 is a rollback, and this one is still as before it: game.a"
+  local report = p.reload.plan()
+  equal(report.notes, { text })
+  p:write("game.b", lua_module "M.v = 2")
+  equal(p.reload.plan().notes, { text })
+  p:write("game.a", lua_module "M.v = 3")
+  equal(p:apply().notes, {})
+  p:write("game.a", lua_module "M.v = 4")
+  equal(p.reload.plan().notes, {})
+end)
+
 program.finish()

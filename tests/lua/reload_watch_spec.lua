@@ -199,6 +199,45 @@ test("a watch that was stopped does nothing", function(p, w)
   equal(w.watch:files(), { p:path "game.rules" })
 end)
 
+test("what was rolled back is not loaded again before a file changes", function(p, w)
+  write_rules(p, "function M.hit() return 2 end")
+  w:look()
+  equal(w:look().outcome, "applied")
+  p.reload.rollback()
+  for _ = 1, 5 do
+    equal(w:look(), nil)
+  end
+  equal(p:load("game.rules").hit(), 1)
+  -- Nor by a watch that begins now.
+  w.watch = p.reload.watch {
+    now = function()
+      return w.time
+    end,
+    log = function() end,
+  }
+  for _ = 1, 5 do
+    equal(w:look(), nil)
+  end
+  write_rules(p, "function M.hit() return 3 end")
+  w:look()
+  equal(w:look().outcome, "applied")
+  equal(p:load("game.rules").hit(), 3)
+end)
+
+test("what failed is tried again when somebody else has reloaded", function(p, w)
+  p:write("game.extra", "return { 1 }")
+  p:load "game.extra"
+  write_rules(p, "if #require 'game.extra' < 2 then error 'too few' end")
+  w:look()
+  equal(w:look().ok, false)
+  write_rules(p, "")
+  p:write("game.extra", "return { 1, 2 }")
+  p:apply()
+  write_rules(p, "if #require 'game.extra' < 2 then error 'too few' end")
+  w:look()
+  equal(w:look().outcome, "applied")
+end)
+
 program.test("the log of reload.setup is told once", function(p)
   local said, time = {}, 0
   p.reload.setup {

@@ -178,7 +178,7 @@ end
 -- Whether the reload would lose `now`, when the unit had made `was`.
 function differs(notes, was, now, kept, affected, visited)
   if type(now) == "function" then
-    return not rawequal(was, now) and not comes_back(now, affected)
+    return not rawequal(was, now) and not comes_back(now, affected) and not is_kept(now, kept)
   elseif type(now) == "table" then
     if is_kept(now, kept) then
       return false

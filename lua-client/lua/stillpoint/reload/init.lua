@@ -32,7 +32,7 @@ local watch = require "stillpoint.reload.watch"
 local reload = {}
 
 ---@class stillpoint.reload.Options
----@field roots? string[] Where the program's files are: templates with a `?`, or directories. Default: the relative ones of package.path.
+---@field roots? string[] Where the program's files are: templates with a `?`, or directories. Default: of package.path, what is relative, and, when the script was started by an absolute path, what is of a folder that the script is in or that is in the script's folder; but nothing that is installed (`share/lua/5.4`).
 ---@field strict? boolean Refuse a reload that would lose state. Default: false.
 ---@field audit_ms? number Time of the audit after a reload. Default: 20.
 ---@field undo_tables? integer Tables and functions that are saved before a reload, at most; each 8 entries of a table count as one more. Default: 50,000, which takes about 50 ms, in which the program stands still. What chunks and hooks change in others is not taken back when the reload fails; the report says so, and `strict` refuses.
@@ -153,16 +153,18 @@ function reload.history()
   return list
 end
 
----@return {generation: integer, program: string, prepared: boolean, units: integer, stale: integer|nil, last: stillpoint.reload.Report|nil}
+---@return {generation: integer, program: string, sources: table<string, string>, prepared: boolean, units: integer, stale: integer|nil, last: stillpoint.reload.Report|nil}
 function reload.status()
   local units = 0
   for _ in pairs(program.units) do
     units = units + 1
   end
   local last = past.reports[#past.reports]
+  local fingerprint, sources = source.fingerprint()
   return {
     generation = program.generation,
-    program = source.fingerprint(),
+    program = fingerprint,
+    sources = sources,
     prepared = program.prepared ~= nil,
     units = units,
     stale = audit.latest() and #audit.latest().stale,

@@ -11,6 +11,10 @@ local past = {}
 ---@type stillpoint.reload.Report[]
 past.reports = {}
 
+---After a rollback: the files that are not what runs, as they were then.
+---@type stillpoint.reload.Look|nil
+past.set_aside = nil
+
 -- The sources of the generations before, oldest first: { [name] = { path, source } }.
 local earlier = {}
 

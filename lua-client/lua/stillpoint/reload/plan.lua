@@ -148,9 +148,26 @@ local HEADS = {
   aborted = "aborted, generation %d runs on",
 }
 
+---Of each list of a report the text shows so many.
+local SHOWN_MAX = 20
+
 local function add_names(lines, title, names)
-  if #names > 0 then
-    lines[#lines + 1] = ("  %s: %s"):format(title, table.concat(names, ", "))
+  if #names == 0 then
+    return
+  end
+  local more = #names > SHOWN_MAX and (" and %d more"):format(#names - SHOWN_MAX) or ""
+  local shown = table.concat(names, ", ", 1, math.min(#names, SHOWN_MAX))
+  lines[#lines + 1] = ("  %s: %s%s"):format(title, shown, more)
+end
+
+-- A line for each item; `what` they are is said of those that are not shown. `beyond`: items that the list leaves out.
+local function add_lines(lines, what, items, line_of, beyond)
+  for i = 1, math.min(#items, SHOWN_MAX) do
+    lines[#lines + 1] = line_of(items[i])
+  end
+  local more = math.max(#items - SHOWN_MAX, 0) + (beyond or 0)
+  if more > 0 then
+    lines[#lines + 1] = ("  and %d more %s"):format(more, what)
   end
 end
 
@@ -172,7 +189,15 @@ local function loss_line(loss)
   return ("  loses %s `%s` (%s)%s"):format(loss.kind, loss.name, tostring(loss.detail), place)
 end
 
----The report for people.
+local function note_line(note)
+  return "  note: " .. note
+end
+
+local function stale_line(stale)
+  return ("  stale: %s -> %s:%s gen %s"):format(stale.path, stale.file, tostring(stale.line), tostring(stale.generation))
+end
+
+---The report for people. Long lists are cut short; the report itself has all.
 ---@param report stillpoint.reload.Report
 ---@return string
 function plan.text(report)
@@ -185,22 +210,11 @@ function plan.text(report)
   add_names(lines, "run again", report.rerun)
   add_names(lines, "added", report.added)
   add_names(lines, "vanished", report.vanished)
-  for _, change in ipairs(report.changes) do
-    lines[#lines + 1] = change_line(change)
-  end
-  for _, loss in ipairs(report.loses) do
-    lines[#lines + 1] = loss_line(loss)
-  end
-  for _, note in ipairs(report.notes) do
-    lines[#lines + 1] = "  note: " .. note
-  end
-  for _, stale in ipairs(report.audit and report.audit.stale or {}) do
-    lines[#lines + 1] = ("  stale: %s -> %s:%s gen %s"):format(
-      tostring(stale.path),
-      tostring(stale.file),
-      tostring(stale.line),
-      tostring(stale.generation)
-    )
+  add_lines(lines, "changes", report.changes, change_line)
+  add_lines(lines, "losses", report.loses, loss_line)
+  add_lines(lines, "notes", report.notes, note_line)
+  if report.audit then
+    add_lines(lines, "stale", report.audit.stale, stale_line, report.audit.more)
   end
   local err = report.error
   if err then

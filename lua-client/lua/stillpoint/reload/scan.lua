@@ -8,6 +8,9 @@ local source = require "stillpoint.reload.source"
 ---@field path string
 ---@field source string
 
+---Contents of files, by path; false: there is none.
+---@alias stillpoint.reload.Look table<string, string|false>
+
 ---@class stillpoint.reload.Scan
 ---@field files table<string, stillpoint.reload.File> Of all units that have to run.
 ---@field changed string[]
@@ -83,6 +86,19 @@ local function in_order(files)
     visit(name)
   end
   return order
+end
+
+---Files that are not what runs, by path: their texts; false: there is none.
+---@return stillpoint.reload.Look
+function scan.differing()
+  local found = {}
+  for _, unit in pairs(program.units) do
+    local text = source.read(unit.path) or false
+    if text ~= unit.source then
+      found[unit.path] = text
+    end
+  end
+  return found
 end
 
 ---@param force table<string, true>

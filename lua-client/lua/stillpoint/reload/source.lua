@@ -19,11 +19,30 @@ local source = {}
 ---@type string[]
 source.roots = {}
 
--- The relative templates of package.path: what is installed in the system is no part of the program.
+-- The folder of a template or of a script, with a slash at its end.
+local function folder(path)
+  return path:gsub("\\", "/"):match "^[^?]*/" or ""
+end
+
+local function is_absolute(path)
+  return path:match "^[/\\]" ~= nil or path:match "^%a:" ~= nil
+end
+
+-- What of package.path is the program's: relative templates, and those of a folder that the script is in, or that is in
+-- the script's. What is installed, in the system or in a tree of its own, is no part of the program.
 local function default_roots()
+  local script = type(arg) == "table" and type(arg[0]) == "string" and is_absolute(arg[0]) and folder(arg[0])
+  local function is_ours(template)
+    local dir = folder(template)
+    if dir:find "/share/lua/%d" or dir:find "/lib/lua/%d" then
+      return false
+    end
+    return not is_absolute(template)
+      or script and dir ~= "/" and (script:sub(1, #dir) == dir or dir:sub(1, #script) == script)
+  end
   local roots = {}
   for template in package.path:gmatch "[^;]+" do
-    if not template:match "^[/\\]" and not template:match "^%a:" then
+    if is_ours(template) then
       roots[#roots + 1] = template
     end
   end
@@ -142,10 +161,12 @@ end
 -- Sums by unit, as long as its source is the one that was summed.
 local sums = setmetatable({}, { __mode = "k" })
 
----The fingerprint of the whole program: equal in two processes that run the same sources.
+---The fingerprint of the whole program: equal in two processes that run the same sources; and of each unit, to compare
+---processes that have loaded different ones.
 ---@return string # 8 hex digits.
+---@return table<string, string> # The same by name of unit.
 function source.fingerprint()
-  local names = {}
+  local names, texts = {}, {}
   for name in pairs(program.units) do
     names[#names + 1] = name
   end
@@ -158,9 +179,10 @@ function source.fingerprint()
       known = { source = unit.source, text = ("%08x"):format(source.checksum(unit.source)) }
       sums[unit] = known
     end
+    texts[name] = known.text
     sum = source.checksum(name .. "\0" .. known.text .. "\0", sum)
   end
-  return ("%08x"):format(sum)
+  return ("%08x"):format(sum), texts
 end
 
 return source

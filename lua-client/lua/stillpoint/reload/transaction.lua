@@ -84,6 +84,31 @@ local function new_transaction(found, report, looks_around)
   }
 end
 
+-- After a rollback the files are newer than what runs.
+local function note_set_aside(found, report)
+  local aside, names = past.set_aside or {}, {}
+  for _, name in ipairs(found.changed) do
+    local file = found.files[name]
+    if file.source == aside[file.path] and file.source ~= program.units[name].source then
+      names[#names + 1] = name
+    end
+  end
+  for name, unit in pairs(found.vanished) do
+    if aside[unit.path] == false then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  if #names > 0 then
+    local text = "the files are newer than what runs: generation %d is a rollback, and %s still as before it: %s"
+    report.notes[#report.notes + 1] = text:format(
+      program.generation,
+      #names == 1 and "this one is" or "these are",
+      table.concat(names, ", ")
+    )
+  end
+end
+
 local function find_stage(report, force, sources, looks_around)
   local found, failure = scan.run(force, sources)
   if not found then
@@ -91,6 +116,9 @@ local function find_stage(report, force, sources, looks_around)
   end
   report.changed, report.rerun = found.changed, found.dependents
   report.vanished = scan.sorted_names(found.vanished)
+  if not sources then
+    note_set_aside(found, report)
+  end
   if #report.changed + #report.vanished == 0 then
     return report
   end
@@ -184,6 +212,7 @@ local function commit(prepared, together)
   if ok then
     close(tx)
     past.keep_sources(tx, sources)
+    past.set_aside = tx.rollback and scan.differing() or nil
     report.outcome, report.generation = "applied", tx.to
   else
     take_back(tx)

@@ -5,12 +5,14 @@
 --
 -- Files are compared by content, since plain Lua sees no times. One that changed is taken when two looks in a row found
 -- the same, so that one that is still being written is not. After an error the same files are not tried again: when one
--- of them, or a file that the error named, is different, they are.
+-- of them, or a file that the error named, is different, they are. Nor are the files that a rollback went back from.
 
 local audit = require "stillpoint.reload.audit"
 local edges = require "stillpoint.reload.walk.edges"
+local past = require "stillpoint.reload.past"
 local plan = require "stillpoint.reload.plan"
 local program = require "stillpoint.reload.program"
+local scan = require "stillpoint.reload.scan"
 local source = require "stillpoint.reload.source"
 local transaction = require "stillpoint.reload.transaction"
 
@@ -20,9 +22,6 @@ local transaction = require "stillpoint.reload.transaction"
 ---@field on_report? fun(report: stillpoint.reload.Report) Gets what each reload came to.
 ---@field log? fun(text: string) Default: that of `reload.setup`, or the standard error.
 
----Contents of files, by path; false: there is none.
----@alias stillpoint.reload.Look table<string, string|false>
-
 ---@class stillpoint.reload.Watch
 ---@field every number
 ---@field now fun(): number
@@ -30,7 +29,8 @@ local transaction = require "stillpoint.reload.transaction"
 ---@field log fun(text: string)|nil
 ---@field looked number|nil When it last looked.
 ---@field pending stillpoint.reload.Look|nil Changes that were seen once.
----@field failed stillpoint.reload.Look|nil Changes that could not be loaded.
+---@field failed stillpoint.reload.Look|nil Changes that could not be loaded, or were taken back.
+---@field generation integer That it knows of.
 ---@field named string[] Files that the failure named and that are no units.
 ---@field audited integer The generation whose audit was told of.
 local Watch = {}
@@ -64,6 +64,8 @@ function watch.new(opts)
     on_report = opts.on_report,
     log = opts.log,
     named = {},
+    failed = past.set_aside,
+    generation = program.generation,
     audited = program.generation,
   }, Watch)
 end
@@ -79,18 +81,21 @@ end
 
 -- What is different from what runs, and what the files are that a failure named.
 local function look(self)
-  local found, changed = {}, false
+  local found = scan.differing()
+  local changed = next(found) ~= nil
   for _, path in ipairs(self.named) do
     found[path] = source.read(path) or false
   end
-  for _, unit in pairs(program.units) do
-    local text = source.read(unit.path) or false
-    if text ~= unit.source then
-      found[unit.path] = text
-      changed = true
-    end
-  end
   return found, changed
+end
+
+-- Somebody else reloaded: what failed before may work now. After a rollback the files are what it took back; they are not
+-- to be loaded again by themselves.
+local function notice(self)
+  if self.generation ~= program.generation then
+    self.generation = program.generation
+    self.failed, self.named, self.pending = past.set_aside, {}, nil
+  end
 end
 
 local function same(a, b)
@@ -182,7 +187,7 @@ local function reload(self, found)
   end
   say_result(self, report)
   if report.ok then
-    self.failed, self.named = nil, {}
+    self.failed, self.named, self.generation = nil, {}, program.generation
     report.audit = audit.step { ms = program.options.audit_ms }
     go_on_with_audit(self)
   else
@@ -204,6 +209,7 @@ function Watch:poll()
     return nil
   end
   self.looked = now
+  notice(self)
   local found, changed = look(self)
   if changed and not same(found, self.failed) then
     if same(found, self.pending) then
