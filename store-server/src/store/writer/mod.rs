@@ -1,0 +1,256 @@
+//! The one writer.
+//!
+//! It drains its queue, evaluates each write against the view and the commits already accepted in this batch, appends
+//! one frame with one entry per commit, syncs once for the whole batch, publishes to the view, then answers. So a
+//! reader sees durable state only, and an answer means fsynced. (Writes with durability APPLIED, which must ask for it,
+//! are published and answered before the sync, which follows within `applied_sync_ms`.)
+//!
+//! Between batches it does what is due: the sync of APPLIED writes, handing a portion to the applier, expiry, the watch
+//! on the disk's free space, checkpoints and the log's retention.
+//!
+//! [`item`] evaluates a client's write, [`own`] what the store writes for itself, [`commit`] makes both durable and
+//! readable, [`waiting`] has the answers meanwhile, [`due`] is the rest.
+
+mod commit;
+mod due;
+mod item;
+mod own;
+mod waiting;
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use prost::Message;
+use stillpoint_proto::v1::{OpResult, Reason, StoreError, op_result::Kind};
+
+use self::waiting::{Waiting, refuse};
+use super::{
+    applier::Applier,
+    dedup::Dedup,
+    draft::Pending,
+    due::{Clock, Due},
+    feed,
+    index::{Index, Notice},
+    record::Record,
+    request::{Answers, Job, WriteItem},
+    shared::{Command, Counters, Shared, stopped},
+};
+use crate::log::{Appender, FrameBuilder};
+
+/// The writer's own state; it lives on the writer's thread.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    queue: Receiver<Command>,
+    appender: Appender,
+    applier: Applier,
+    dedup: Dedup,
+    /// Ahead of the shared one by the batch that is evaluated.
+    index: Index,
+    /// Commits that watches have not been told yet.
+    untold: Vec<Arc<feed::Commit>>,
+    frame: FrameBuilder,
+    clock: Clock,
+    due: Due,
+    checkpoint_at_bytes: u64,
+    appended_bytes: u64,
+    /// Nothing more may be written to the log.
+    log_failed: bool,
+}
+
+/// Writes evaluated together, not yet durable.
+#[derive(Debug, Default)]
+struct Batch {
+    pending: Pending,
+    /// Keys of the view that are not records.
+    own_keys: Vec<(Bytes, Option<Bytes>)>,
+    /// Changes of sessions, claims and timers.
+    indexed: Vec<(Bytes, Option<Record>)>,
+    notices: Vec<Notice>,
+    commits: usize,
+    needs_sync: bool,
+    /// Part of it was appended already, and that failed.
+    failed: Option<StoreError>,
+}
+
+/// Most writes of one batch; more wait for the next.
+const BATCH_OPS_MAX: usize = 4096;
+
+/// What was published is handed to the applier after this time, if it was not enough for that before.
+const FREEZE_AFTER: Duration = Duration::from_secs(1);
+
+impl Writer {
+    /// A writer that has everything and begins with the next commit.
+    pub fn new(
+        shared: Arc<Shared>,
+        queue: Receiver<Command>,
+        appender: Appender,
+        applier: Applier,
+        dedup: Dedup,
+        index: Index,
+    ) -> Writer {
+        let checkpoint_at_bytes = shared.config.log.checkpoint_bytes;
+        let checkpoint_seq = shared.checkpoint_seq.load(Ordering::Acquire);
+        let segments = shared.segments.snapshot().into_iter();
+        let not_covered = segments.filter(|segment| segment.last_seq > checkpoint_seq);
+        Writer {
+            shared,
+            queue,
+            appender,
+            applier,
+            dedup,
+            index,
+            untold: Vec::new(),
+            frame: FrameBuilder::default(),
+            clock: Clock::default(),
+            due: Due::at_start(),
+            checkpoint_at_bytes,
+            // A store that is restarted often needs checkpoints too.
+            appended_bytes: not_covered.map(|segment| segment.bytes).sum(),
+            log_failed: false,
+        }
+    }
+
+    /// Runs until it is told to stop. Everything accepted is durable and in the engine then.
+    pub fn run(mut self) {
+        self.end_sessions_of_other_incarnations();
+        // A disk without room is noticed before the first write, not after it.
+        self.do_due();
+        loop {
+            let wait = self.due.first().saturating_duration_since(Instant::now());
+            match self.queue.recv_timeout(wait) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(command) => {
+                    if self.batch(command) {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.do_due();
+        }
+        self.stop();
+    }
+
+    /// Does a batch that begins with this command; whether the writer was told to stop.
+    fn batch(&mut self, first: Command) -> bool {
+        let mut batch = Batch::default();
+        let mut waiting = Vec::new();
+        let mut ops = 0;
+        let mut stop = false;
+        let now_ms = self.clock.now_ms();
+        let mut next = Some(first);
+        let first_seq = self.appender.next_seq();
+        self.frame.begin(first_seq);
+        while let Some(command) = next.take() {
+            match command {
+                Command::Job { job, bytes } => {
+                    self.shared.queue.popped(job.items.len(), bytes);
+                    ops += job.items.len();
+                    waiting.push(self.job(&mut batch, job, now_ms));
+                }
+                Command::Session(job) => {
+                    ops += 1;
+                    waiting.push(self.session(&mut batch, job, now_ms));
+                }
+                Command::Audit(job) => {
+                    ops += 1;
+                    let result = self.audit(&mut batch, &job, now_ms);
+                    let reply = job.reply;
+                    waiting.push(Waiting::Audit { result, reply });
+                }
+                Command::Stop => {
+                    stop = true;
+                    break;
+                }
+            }
+            if ops >= BATCH_OPS_MAX || self.appender.next_seq() > first_seq {
+                break;
+            }
+            next = self.queue.try_recv().ok();
+        }
+        match self.commit(batch, now_ms) {
+            Ok(()) => self.answer(waiting),
+            Err(error) => refuse(waiting, &error),
+        }
+        stop
+    }
+
+    fn job(&mut self, batch: &mut Batch, job: Job, now_ms: u64) -> Waiting {
+        let results = job.items.iter().map(|item| {
+            self.item(batch, &job, item, now_ms)
+                .unwrap_or_else(|error| {
+                    if error.reason() == Reason::VersionConflict {
+                        Counters::add(&self.shared.counters.conflicts, 1);
+                    }
+                    OpResult {
+                        kind: Some(Kind::Error(error)),
+                    }
+                })
+        });
+        let results = results.collect();
+        Waiting::Job {
+            namespace: job.namespace,
+            results,
+            reply: job.reply,
+        }
+    }
+
+    fn stop(mut self) {
+        // Jobs that came after the stop were not begun.
+        while let Ok(command) = self.queue.try_recv() {
+            let waiting = match command {
+                Command::Job { job, .. } => Waiting::Job {
+                    namespace: job.namespace,
+                    results: vec![OpResult::default(); job.items.len()],
+                    reply: job.reply,
+                },
+                Command::Session(job) => Waiting::Session {
+                    result: Ok(None),
+                    reply: job.reply,
+                },
+                Command::Audit(job) => Waiting::Audit {
+                    result: Ok(()),
+                    reply: job.reply,
+                },
+                Command::Stop => continue,
+            };
+            refuse(vec![waiting], &stopped());
+        }
+        let sound = !self.log_failed && self.sync().is_ok();
+        if sound {
+            self.applier.wait();
+            self.hand_over();
+        }
+        self.applier.stop();
+        if sound && let Err(error) = self.appender.close() {
+            tracing::error!(%error, "cannot seal the log; the next start will do it");
+        }
+    }
+
+    fn answer(&self, waiting: Vec<Waiting>) {
+        let view = self.shared.view.read();
+        let revision = |waiting: &Waiting| match waiting {
+            Waiting::Job { namespace, .. } => view.namespace(namespace).revision,
+            Waiting::Session { .. } | Waiting::Audit { .. } => 0,
+        };
+        let revisions: Vec<_> = waiting.iter().map(revision).collect();
+        drop(view);
+        for (waiting, revision) in waiting.into_iter().zip(revisions) {
+            match waiting {
+                Waiting::Job { results, reply, .. } => reply(Answers { results, revision }),
+                Waiting::Session { result, reply } => reply(result),
+                Waiting::Audit { result, reply } => reply(result),
+            }
+        }
+    }
+}
+
+/// About how many bytes a write keeps in memory while it waits.
+pub fn item_bytes(item: &WriteItem) -> usize {
+    item.op.encoded_len()
+}

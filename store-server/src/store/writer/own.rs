@@ -1,0 +1,131 @@
+//! Commits of the store's own making: sessions that open, are left and end, and what operators asked.
+
+use std::sync::Arc;
+
+use stillpoint_proto::v1::StoreError;
+
+use super::{Batch, Writer, commit::CommitOrigin, waiting::Waiting};
+use crate::{
+    log::Origin,
+    store::{
+        audit::{self, AuditJob},
+        draft::{Accepted, Draft},
+        session::{self, Session, SessionChange},
+        shared::SessionJob,
+    },
+};
+
+impl Writer {
+    pub(super) fn session(&mut self, batch: &mut Batch, job: SessionJob, now_ms: u64) -> Waiting {
+        let taken = self.shared.gate.check();
+        let result = taken.and_then(|()| self.change_session(batch, &job, now_ms));
+        Waiting::Session {
+            result,
+            reply: job.reply,
+        }
+    }
+
+    fn change_session(
+        &mut self,
+        batch: &mut Batch,
+        job: &SessionJob,
+        now_ms: u64,
+    ) -> Result<Option<Session>, StoreError> {
+        if let Some(error) = &batch.failed {
+            return Err(error.clone());
+        }
+        let source = Accepted {
+            view: &self.shared.view,
+            pending: &batch.pending,
+        };
+        let mut draft = Draft::new(&source, &job.namespace);
+        let (namespace, change) = (&job.namespace, &job.change);
+        let terms = session::Terms {
+            now_ms,
+            incarnation: self.shared.dir.identity().incarnation,
+            sessions_max: self.shared.config.limits.sessions,
+        };
+        let session = session::change(&mut draft, &self.index, namespace, change, &terms)?;
+        let revision = draft.revision;
+        let changes = draft.into_changes().collect();
+        batch.needs_sync = true;
+        let id: Arc<str> = match (&session, change) {
+            (Some(session), _) => session.id.clone(),
+            (None, SessionChange::End { id, .. }) => id.clone(),
+            (None, _) => "".into(),
+        };
+        let origin = CommitOrigin {
+            origin: Origin::Session,
+            session: &id,
+            writer: None,
+            once: &[],
+        };
+        self.accept(batch, namespace, revision, changes, &origin, &[], now_ms);
+        Ok(session)
+    }
+
+    /// Writes down what an operator asked.
+    pub(super) fn audit(
+        &mut self,
+        batch: &mut Batch,
+        job: &AuditJob,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.shared.gate.check()?;
+        if let Some(error) = &batch.failed {
+            return Err(error.clone());
+        }
+        let source = Accepted {
+            view: &self.shared.view,
+            pending: &batch.pending,
+        };
+        let mut draft = Draft::new(&source, &job.namespace);
+        audit::write(&mut draft, job)?;
+        let revision = draft.revision;
+        let changes = draft.into_changes().collect();
+        batch.needs_sync = true;
+        let origin = CommitOrigin {
+            origin: Origin::Client,
+            session: "",
+            writer: None,
+            once: &[],
+        };
+        self.accept(
+            batch,
+            &job.namespace,
+            revision,
+            changes,
+            &origin,
+            &[],
+            now_ms,
+        );
+        Ok(())
+    }
+
+    /// A store that was restored or repaired may give a revision again, and so a fence: no session outlives that.
+    pub(super) fn end_sessions_of_other_incarnations(&mut self) {
+        let now_ms = self.clock.now_ms();
+        let incarnation = self.shared.dir.identity().incarnation;
+        let others = self.index.sessions();
+        let others = others.filter(|(_, session)| session.incarnation != incarnation);
+        let jobs: Vec<_> = others
+            .map(|(namespace, session)| SessionJob {
+                namespace: namespace.clone(),
+                change: SessionChange::End {
+                    id: session.id.clone(),
+                    fence: session.fence,
+                },
+                reply: Box::new(drop),
+            })
+            .collect();
+        let mut batch = Batch::default();
+        self.frame.begin(self.appender.next_seq());
+        for job in &jobs {
+            if let Err(error) = self.change_session(&mut batch, job, now_ms) {
+                return self.shared.gate.fail(error.message);
+            }
+        }
+        // A failure has closed the gate, and nobody waits for an answer.
+        let _ = self.commit(batch, now_ms);
+    }
+}

@@ -1,0 +1,42 @@
+//! Answers that wait for their batch.
+
+use std::sync::Arc;
+
+use stillpoint_proto::v1::{OpResult, StoreError, op_result::Kind};
+
+use crate::store::{request::Answers, session::Session};
+
+/// Answers that wait for the sync.
+pub(super) enum Waiting {
+    Job {
+        namespace: Arc<str>,
+        results: Vec<OpResult>,
+        reply: Box<dyn FnOnce(Answers) + Send>,
+    },
+    Session {
+        result: Result<Option<Session>, StoreError>,
+        reply: Box<dyn FnOnce(Result<Option<Session>, StoreError>) + Send>,
+    },
+    Audit {
+        result: Result<(), StoreError>,
+        reply: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+    },
+}
+
+pub(super) fn refuse(waiting: Vec<Waiting>, error: &StoreError) {
+    for waiting in waiting {
+        match waiting {
+            Waiting::Job { results, reply, .. } => {
+                let result = OpResult {
+                    kind: Some(Kind::Error(error.clone())),
+                };
+                reply(Answers {
+                    results: vec![result; results.len()],
+                    revision: 0,
+                });
+            }
+            Waiting::Session { reply, .. } => reply(Err(error.clone())),
+            Waiting::Audit { reply, .. } => reply(Err(error.clone())),
+        }
+    }
+}
