@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "stillpoint/v1/types.proto",
     "stillpoint/v1/error.proto",
     "stillpoint/v1/op.proto",
@@ -13,6 +13,7 @@ const FILES: [&str; 8] = [
     "stillpoint/v1/watch_service.proto",
     "stillpoint/v1/admin_service.proto",
     "stillpoint/v1/management_service.proto",
+    "stillpoint/v1/backup_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -29,6 +29,28 @@ pub fn check_key(key: &[u8]) -> Result<(), String> {
     }
 }
 
+/// Longest label of a moment or a backup, in bytes.
+pub const LABEL_BYTES_MAX: usize = 128;
+
+/// What stands for the newest moment, so that it is no label.
+pub const LATEST: &str = "latest";
+
+/// Checks a label. Neither a time, a revision nor a relative path can be taken for one.
+pub fn check_label(label: &str) -> Result<(), String> {
+    let allowed = |b: u8| matches!(b, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
+    if label.is_empty() || label.len() > LABEL_BYTES_MAX || !label.bytes().all(allowed) {
+        return Err(format!(
+            "invalid label {label:?}: use 1 to {LABEL_BYTES_MAX} of A-Z a-z 0-9 _ . -"
+        ));
+    }
+    if label == LATEST {
+        return Err(format!(
+            "{LATEST:?} stands for the newest moment: use another label"
+        ));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +71,14 @@ mod tests {
         assert_eq!(check_key(&[0; 512]), Ok(()));
         assert!(check_key(&[]).is_err());
         assert!(check_key(&[0; 513]).is_err());
+    }
+
+    #[test]
+    fn labels_are_no_times_and_no_revisions() {
+        assert_eq!(check_label("before-import_2.1"), Ok(()));
+        for no_label in ["", "14:05", "world1@7", "2026-11-23 14:05", "latest"] {
+            assert!(check_label(no_label).is_err(), "{no_label}");
+        }
+        assert!(check_label(&"a".repeat(129)).is_err());
     }
 }
