@@ -8,8 +8,10 @@
 //! - [`value`]: MessagePack values as bytes.
 //! - [`log`]: the commit log, which is the truth.
 //! - [`engine`]: the ordered key-value store below the view. Only `engine/sled.rs` knows sled.
+//! - [`backup`]: copies of the store elsewhere, and the way back.
 //! - [`config`]: every setting.
 
+pub mod backup;
 pub mod config;
 pub mod engine;
 pub mod log;

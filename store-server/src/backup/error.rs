@@ -1,0 +1,156 @@
+//! Why a backup, a restore or a check failed. Each error names the thing and what can be done.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+/// Why it failed. A backup that failed is none: it has no manifest. A restore that failed left no directory.
+#[derive(Debug, Error)]
+pub enum BackupError {
+    /// The target's URL means nothing.
+    #[error(
+        "{url:?} is no place for backups: {detail}. Name a directory, or a URL such as s3://bucket/prefix, gs://bucket/prefix, \
+         az://container/prefix"
+    )]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The target does not answer, or refuses.
+    #[error("{file}: {source}")]
+    Target {
+        /// The file, or the whole target.
+        file: String,
+        /// What it said.
+        source: object_store::Error,
+    },
+    /// The target has the backups of another store.
+    #[error(
+        "{target} has the backups of store {found}, this is store {store}: choose a directory or prefix of its own for each store"
+    )]
+    ForeignStore {
+        /// The target.
+        target: String,
+        /// Whose backups it has.
+        found: String,
+        /// Whose backup was to be added.
+        store: String,
+    },
+    /// The target was written by a newer program.
+    #[error(
+        "{file} has format {found}, this program knows formats up to {known}: use a newer stillpoint"
+    )]
+    TooNew {
+        /// The file.
+        file: String,
+        /// Its format.
+        found: u32,
+        /// The newest format that this program knows.
+        known: u32,
+    },
+    /// There is no such backup.
+    #[error("there is no backup {what:?} in {target}{hint}")]
+    NoBackup {
+        /// What was asked for.
+        what: String,
+        /// The target.
+        target: String,
+        /// What there is.
+        hint: String,
+    },
+    /// A backup of this name is there already.
+    #[error(
+        "{file} is there already: another backup of this store is being taken at the same moment; try again"
+    )]
+    Exists {
+        /// The file.
+        file: String,
+    },
+    /// A file that a backup has is not there.
+    #[error("{file} is missing: it was removed from the target. {remedy}")]
+    Missing {
+        /// The file.
+        file: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A file is not as it was written.
+    #[error("{file} is damaged: {detail}. {remedy}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        detail: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Several things are wrong with a backup.
+    #[error("backup {id} cannot be restored:{}", .problems.iter().map(|p| format!("\n  {p}")).collect::<String>())]
+    Unsound {
+        /// The backup.
+        id: String,
+        /// What is wrong, at least one.
+        problems: Vec<BackupError>,
+    },
+    /// The log does not reach back to the last backup.
+    #[error(
+        "the log begins with commit {first_seq}, but backup {parent} ends before it, with commit {last_seq}: take a full backup, \
+         and incremental ones more often than log.retention_secs and log.retention_bytes remove the log"
+    )]
+    LogGone {
+        /// The backup that was to be continued.
+        parent: String,
+        /// Its last commit.
+        last_seq: u64,
+        /// The oldest commit in the log.
+        first_seq: u64,
+    },
+    /// There is no backup to continue.
+    #[error("{why}: take a full backup first")]
+    NoParent {
+        /// Why there is none.
+        why: String,
+    },
+    /// The state that was asked for is in no backup.
+    #[error("{what} is not in the backups of {target}: {detail}")]
+    NotCovered {
+        /// What was asked for.
+        what: String,
+        /// The target.
+        target: String,
+        /// What is.
+        detail: String,
+    },
+    /// The directory to restore into is not free.
+    #[error("{} {detail}: restore into a new or empty directory", .path.display())]
+    Into {
+        /// The directory.
+        path: PathBuf,
+        /// What it is instead.
+        detail: String,
+    },
+    /// What was restored is not what was backed up.
+    #[error(
+        "the state restored at commit {seq} is not what it was: {detail}. Nothing was kept. Restore another backup, and keep \
+         this one for whoever looks into it"
+    )]
+    Differs {
+        /// The commit.
+        seq: u64,
+        /// How it differs.
+        detail: String,
+    },
+    /// The store that is backed up, or the one being restored, failed.
+    #[error("{0}")]
+    Store(String),
+    /// The disk failed.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}

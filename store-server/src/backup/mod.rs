@@ -1,0 +1,57 @@
+//! Backups of a running store in a directory or bucket, and the way back.
+//!
+//! # Idea
+//!
+//! A *full* backup is a copy of all records, taken while commits go on and therefore fuzzy, and the part of the commit log
+//! that mends it. An *incremental* one is the part of the log since its parent. So all of them together are a copy of the
+//! log with states to begin from, and any commit that they cover can be gone back to:
+//!
+//! ```text
+//!            base_seq   last_seq
+//!   full     ──▲─scan─────│         records as of base_seq or newer, and the log (base_seq, last_seq]
+//!   incr.                 │─────│   the log (last_seq of the parent, last_seq]
+//!   incr.                       │──────│
+//! ```
+//!
+//! The end of a full backup's log is read after the scan, from the log itself, so everything that the scan has seen is in it.
+//! A state before that end cannot be told from the scan; it takes an older full backup.
+//!
+//! # In the target
+//!
+//! ```text
+//! store.json                       which store's backups these are
+//! data/ID/records-000000.zst ...   the records in key order, in portions
+//! data/ID/log-000000.zst ...       log entries in order, in portions
+//! manifest/ID.json                 what the backup is, and the checksum of each file; written last
+//! ```
+//!
+//! No name is ever written twice. What has no manifest is no backup. Every file is checked against the manifest before any of
+//! its content is used, and a restored state against the state hash that the log has for its last commit.
+//!
+//! # Layout
+//!
+//! - `target`: where backups are. `manifest`: what one is. `catalog`: those that are there.
+//! - `create`, `restore`, `verify`, `expire`: what is done with them, each in its file.
+//! - `progress`: how far it is. `error`: why it failed.
+
+mod catalog;
+mod create;
+mod error;
+mod expire;
+mod manifest;
+mod progress;
+mod restore;
+mod target;
+mod verify;
+
+pub use self::{
+    catalog::{Listing, describe, list},
+    create::{CreateOptions, create},
+    error::BackupError,
+    expire::{Expired, Keep, expire},
+    manifest::{File, FileKind, Kind, Manifest, Mark, NamespaceState},
+    progress::{Phase, Progress},
+    restore::{RestoreOptions, RestoreReport, To, restore},
+    target::Target,
+    verify::{Verify, VerifyReport, verify},
+};
