@@ -58,7 +58,7 @@ mod spin;
 mod watch;
 mod wire;
 
-pub use admin::{AdminClient, Management};
+pub use admin::{AdminClient, Messages};
 pub use client::{Client, Info, Outcome, Reply};
 pub use config::{CallOptions, Config, SessionConfig};
 pub use event::Event;

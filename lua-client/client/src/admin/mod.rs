@@ -1,28 +1,29 @@
 //! The operator's port, one blocking call at a time.
 
 mod blocking;
-mod management;
+mod messages;
 
 use std::{future::Future, time::Duration};
 
 use stillpoint_proto::v1::{
     self, Reason, StoreError, admin_service_client::AdminServiceClient,
-    management_service_client::ManagementServiceClient,
+    backup_service_client::BackupServiceClient, management_service_client::ManagementServiceClient,
 };
 use tonic::{Response, Status, transport::Channel};
 
 use self::blocking::Blocking;
-pub use self::management::Management;
+pub use self::messages::Messages;
 use crate::{endpoint::Endpoint, error};
 
-/// Bytes of one message from the management port: a summary has the answers of all processes.
-const MANAGE_MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of one message from the operator's port: a summary has the answers of all processes.
+const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A connection to the operator's port. Each call blocks for at most the deadline.
 #[derive(Debug)]
 pub struct AdminClient {
     service: AdminServiceClient<Channel>,
     management: ManagementServiceClient<Channel>,
+    backup: BackupServiceClient<Channel>,
     endpoint: Endpoint,
     deadline: Duration,
     runtime: Blocking,
@@ -38,8 +39,9 @@ impl AdminClient {
             .map_err(|cause| StoreError::new(Reason::Unavailable, cause))?;
         Ok(AdminClient {
             service: AdminServiceClient::new(channel.clone()),
-            management: ManagementServiceClient::new(channel)
-                .max_decoding_message_size(MANAGE_MESSAGE_BYTES_MAX),
+            management: ManagementServiceClient::new(channel.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            backup: BackupServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
             endpoint,
             deadline,
             runtime,
@@ -67,10 +69,13 @@ impl AdminClient {
 
     /// Does something with running processes, and tells how it goes, up to the summary. The deadline bounds only how long
     /// the server takes to begin: how long the action takes, the request says.
-    pub fn manage(&mut self, request: v1::ManageRequest) -> Result<Management<'_>, StoreError> {
+    pub fn manage(
+        &mut self,
+        request: v1::ManageRequest,
+    ) -> Result<Messages<'_, v1::ManageResponse>, StoreError> {
         let call = self.management.manage(request);
         let messages = finish(&self.runtime, &self.endpoint, self.deadline, call)?;
-        Ok(Management::new(&self.runtime, &self.endpoint, messages))
+        Ok(Messages::new(&self.runtime, &self.endpoint, messages))
     }
 
     /// What was asked of running processes before, newest first.
@@ -80,6 +85,45 @@ impl AdminClient {
     ) -> Result<v1::ListActionsResponse, StoreError> {
         let call = self.management.list_actions(request);
         finish(&self.runtime, &self.endpoint, self.deadline, call)
+    }
+
+    /// Takes a backup, and tells how it goes, up to the end. Dropping the answer early gives the backup up. The deadline bounds
+    /// only how long the server takes to begin.
+    pub fn create_backup(
+        &mut self,
+        request: v1::CreateBackupRequest,
+    ) -> Result<Messages<'_, v1::CreateBackupResponse>, StoreError> {
+        let call = self.backup.create_backup(request);
+        let messages = finish(&self.runtime, &self.endpoint, self.deadline, call)?;
+        Ok(Messages::new(&self.runtime, &self.endpoint, messages))
+    }
+
+    /// Labels this moment.
+    pub fn mark_label(
+        &mut self,
+        request: v1::MarkLabelRequest,
+    ) -> Result<v1::MarkLabelResponse, StoreError> {
+        let call = self.backup.mark_label(request);
+        finish(&self.runtime, &self.endpoint, self.deadline, call)
+    }
+
+    /// The labelled moments of a namespace, newest first. An empty one stands for all.
+    pub fn marks(&mut self, namespace: &str) -> Result<v1::ListMarksResponse, StoreError> {
+        let call = self.backup.list_marks(v1::ListMarksRequest {
+            namespace: namespace.into(),
+        });
+        finish(&self.runtime, &self.endpoint, self.deadline, call)
+    }
+
+    /// The commits that wrote a record, newest first, as they are found. The deadline bounds only how long the server takes
+    /// to begin: it may have to read all of its log.
+    pub fn history(
+        &mut self,
+        request: v1::GetHistoryRequest,
+    ) -> Result<Messages<'_, v1::GetHistoryResponse>, StoreError> {
+        let call = self.backup.get_history(request);
+        let messages = finish(&self.runtime, &self.endpoint, self.deadline, call)?;
+        Ok(Messages::new(&self.runtime, &self.endpoint, messages))
     }
 }
 

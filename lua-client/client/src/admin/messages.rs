@@ -1,7 +1,7 @@
-//! How an action on running processes goes, message by message.
+//! What the server tells while it does something, message by message.
 
-use stillpoint_proto::v1::{self, Reason, StoreError};
-use tonic::Streaming;
+use stillpoint_proto::v1::{Reason, StoreError};
+use tonic::{Status, Streaming};
 
 use super::blocking::Blocking;
 use crate::{connection::loss, endpoint::Endpoint};
@@ -9,52 +9,54 @@ use crate::{connection::loss, endpoint::Endpoint};
 /// So often the connection's task gets a turn when a call is given up: it has to notice that, and to write it.
 const TURNS_TO_END: usize = 8;
 
-/// The messages of an action, as they come: `begun` first, `summary` last. The next one is waited for as long as it takes.
-/// Dropping this early leaves the action: see `ManagementService.Manage` for what is done of it then.
+/// The messages of an answer, as they come. The next one is waited for as long as it takes. Dropping this early leaves what
+/// was asked for: the service's method says what becomes of it then.
 #[derive(Debug)]
-pub struct Management<'a> {
+pub struct Messages<'a, M> {
     runtime: &'a Blocking,
     endpoint: &'a Endpoint,
     /// Taken out at the end.
-    messages: Option<Streaming<v1::ManageResponse>>,
+    messages: Option<Streaming<M>>,
 }
 
-impl<'a> Management<'a> {
+impl<'a, M> Messages<'a, M> {
     pub(super) fn new(
         runtime: &'a Blocking,
         endpoint: &'a Endpoint,
-        messages: Streaming<v1::ManageResponse>,
+        messages: Streaming<M>,
     ) -> Self {
-        Management {
+        Messages {
             runtime,
             endpoint,
             messages: Some(messages),
         }
     }
+
+    fn failed(&self, status: &Status) -> StoreError {
+        let mut error = StoreError::from_status(status);
+        if error.reason() == Reason::Unavailable {
+            error.message = loss(self.endpoint, status);
+        }
+        error
+    }
 }
 
-impl Iterator for Management<'_> {
-    type Item = Result<v1::ManageResponse, StoreError>;
+impl<M: Send> Iterator for Messages<'_, M> {
+    type Item = Result<M, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let messages = self.messages.as_mut()?;
         let next = match self.runtime.run(messages.message()) {
             Ok(Some(message)) => return Some(Ok(message)),
             Ok(None) => None,
-            Err(status) => {
-                let mut error = StoreError::from_status(&status);
-                if error.reason() == Reason::Unavailable {
-                    error.message = loss(self.endpoint, &status);
-                }
-                Some(Err(error))
-            }
+            Err(status) => Some(Err(self.failed(&status))),
         };
         self.messages = None;
         next
     }
 }
 
-impl Drop for Management<'_> {
+impl<M> Drop for Messages<'_, M> {
     fn drop(&mut self) {
         // Nobody runs the connection until the next call, and the server is to know at once.
         if self.messages.take().is_some() {
