@@ -15,7 +15,10 @@ pub const FILE: &str = "store.toml";
 /// made by the change of a session. Sessions, claims, timers and cursors of watches are records of the collections
 /// `@session`, `@claim`, `@timer` and `@cursor`, in log, checkpoint and view; they do not count as records. A program
 /// that knows format 1 only would apply named writes twice and let anybody write what a session owns.
-pub const CURRENT: u32 = 2;
+///
+/// 3: a log entry has another field at its end, `state_hash`, the hash of all records after the commit, and so have the
+/// marks of view and checkpoint. Without it the records are read once, at the first start.
+pub const CURRENT: u32 = 3;
 
 /// Who a store is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Makes the data directory that `tests/store/fixture.rs` opens for ever, and the list of what is in it:
 //!
 //! ```text
-//! cargo run -p stillpoint-store-server --example make-fixture -- migrations/fixtures/format-2
+//! cargo run -p stillpoint-store-server --example make-fixture -- migrations/fixtures/format-3
 //! ```
 //!
 //! The directory must not exist yet: a fixture is made once per format, by the first program that writes it.

@@ -37,6 +37,10 @@ pub struct Entry<'a> {
     /// The name that the write has for whoever repeats it; empty for none. Since format 2.
     #[serde(default, with = "serde_bytes")]
     pub once: &'a [u8],
+    /// The hash of the store's records after this commit. Empty: the program that made it did not know of it. Since
+    /// format 3.
+    #[serde(default, with = "serde_bytes")]
+    pub state_hash: &'a [u8],
 }
 
 /// The idempotency key of a write.
@@ -148,6 +152,7 @@ mod tests {
             }],
             reply: b"reply",
             once: b"",
+            state_hash: b"0123456789abcdef",
         }
     }
 

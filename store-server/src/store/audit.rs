@@ -4,48 +4,17 @@
 //! A record's value is one MessagePack value like any other: the bytes of the contract's `ActionRecord`, to which fields
 //! are only ever added.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use prost::Message;
 use stillpoint_proto::v1::{ActionRecord, Reason, StoreError};
 
 use super::{
-    draft::Draft,
     handle::Store,
     keys::{self, System},
+    own_record::OwnRecord,
     read,
     record::Record,
 };
-
-/// An action to be written down, and who waits for it.
-pub struct AuditJob {
-    /// The namespace of its processes.
-    pub namespace: Arc<str>,
-    /// View key of its record.
-    key: Bytes,
-    /// Value of its record.
-    value: Bytes,
-    /// When its record expires, in milliseconds since 1970.
-    expires_at_ms: u64,
-    /// Is told when it is durable. Called on the writer's thread, so it must not block.
-    pub reply: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
-}
-
-impl std::fmt::Debug for AuditJob {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuditJob")
-            .field("namespace", &self.namespace)
-            .field("key", &self.key)
-            .finish()
-    }
-}
-
-/// Writes the record in a draft.
-pub fn write(draft: &mut Draft<'_>, job: &AuditJob) -> Result<(), StoreError> {
-    let written = draft.put(&job.key, job.value.clone(), 0, job.expires_at_ms);
-    written.map(drop)
-}
 
 impl Store {
     /// Writes an action down, or how it ended, under its number; `reply` is told once that is durable. It is called on the
@@ -57,12 +26,14 @@ impl Store {
         expires_at_ms: u64,
         reply: impl FnOnce(Result<(), StoreError>) + Send + 'static,
     ) {
-        self.push_audit(AuditJob {
+        self.write_own(OwnRecord {
             namespace: namespace.into(),
-            key: keys::system(namespace, System::Audit, action.action_id.as_bytes()),
+            system: System::Audit,
+            name: Bytes::copy_from_slice(action.action_id.as_bytes()),
             value: encode(action),
             expires_at_ms,
-            reply: Box::new(reply),
+            is_new: false,
+            reply: Box::new(|written| reply(written.map(drop))),
         });
     }
 

@@ -84,6 +84,23 @@ impl DataDir {
         Self::with_lock(root, lock(root)?)
     }
 
+    /// Makes a directory for a store of this identity, in place of whatever is there.
+    pub fn replace(root: &Path, identity: &Identity) -> Result<DataDir, DataDirError> {
+        fs::create_dir_all(root).map_err(io_error(root))?;
+        let lock = lock(root)?;
+        for item in fs::read_dir(root).map_err(io_error(root))? {
+            let path = item.map_err(io_error(root))?.path();
+            let removed = match path.is_dir() {
+                true => fs::remove_dir_all(&path),
+                false if path.ends_with("lock") => Ok(()),
+                false => fs::remove_file(&path),
+            };
+            removed.map_err(io_error(&path))?;
+        }
+        write_identity(root, identity).map_err(io_error(root))?;
+        Self::with_lock(root, lock)
+    }
+
     fn with_lock(root: &Path, lock: File) -> Result<DataDir, DataDirError> {
         let path = root.join(format::FILE);
         let text = fs::read_to_string(&path).map_err(io_error(&path))?;

@@ -1,6 +1,7 @@
 //! The store as the rest of the program sees it.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     thread::JoinHandle,
 };
@@ -14,7 +15,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     applier::Applier,
-    audit::AuditJob,
     checkpoint::Background,
     datadir::DataDir,
     draft::Draft,
@@ -22,25 +22,41 @@ use super::{
     feed::{Feed, Watch},
     index::{Index, Notice},
     keys,
-    open::{self, OldView, OpenError},
-    read::{self, PageLimits},
+    open::{self, OldView, OpenError, count_state_hash},
+    own_record::OwnRecord,
+    read::{self, PageLimits, engine_failed},
     record::Record,
     request::{Answers, Job, WriteItem},
     session::{Session, SessionChange},
     shared::{Counters, Gate, Queue, SessionJob, Shared, now_ms},
+    state_hash::StateHash,
     thread,
     validate::{self, Validator},
-    view::Snapshot,
+    view::{Namespace, Snapshot},
     writer::{Writer, item_bytes},
 };
-use crate::{config::Config, log::Appender};
+use crate::{
+    config::Config,
+    log::{Appender, Segments},
+};
 
 /// An open store. Cheap to clone; [`close`](Store::close) it in the end.
 #[derive(Clone, Debug)]
 pub struct Store {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
     noticed: Arc<Mutex<Option<UnboundedReceiver<Notice>>>>,
+}
+
+/// What a store contains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Sequence number of the newest commit.
+    pub seq: u64,
+    /// The hash of all records.
+    pub state_hash: StateHash,
+    /// The namespaces.
+    pub namespaces: BTreeMap<String, Namespace>,
 }
 
 /// How a store is.
@@ -206,8 +222,9 @@ impl Store {
         });
     }
 
-    pub(super) fn push_audit(&self, job: AuditJob) {
-        self.shared.queue.push_audit(job);
+    /// Writes a record of the store's own.
+    pub(super) fn write_own(&self, record: OwnRecord) {
+        self.shared.queue.push_own(record);
     }
 
     /// Sessions, claims and timers. Hold it shortly: commits of them wait for it. Who needs a [`reader`](Self::reader)
@@ -219,6 +236,11 @@ impl Store {
     /// Where changes of sessions, claims and timers are told, in order; for one listener, the first that asks.
     pub fn take_notices(&self) -> Option<UnboundedReceiver<Notice>> {
         self.noticed.lock().take()
+    }
+
+    /// The log's segments.
+    pub(super) fn segments(&self) -> &Segments {
+        &self.shared.segments
     }
 
     /// Where watches hear of commits.
@@ -283,6 +305,31 @@ impl Store {
             Some(kind) => Ok(kind),
             None => Err(StoreError::new(Reason::Internal, "the answer is empty")),
         }
+    }
+
+    /// What the store contains, as of the newest commit that can be read.
+    pub fn state(&self) -> State {
+        let applied = self.shared.view.applied();
+        State {
+            seq: applied.seq,
+            // It is counted before the store is open.
+            state_hash: applied.state_hash.unwrap_or_default(),
+            namespaces: applied.namespaces,
+        }
+    }
+
+    /// The same, by reading every record. Nothing is committed meanwhile, so not for a store that is in use.
+    pub fn counted_state(&self) -> Result<State, StoreError> {
+        let snapshot = self.shared.view.read();
+        let state_hash = count_state_hash(&snapshot).map_err(engine_failed)?;
+        Ok(State {
+            seq: snapshot.last_seq(),
+            state_hash,
+            namespaces: snapshot
+                .namespaces()
+                .map(|(name, ns)| (name.to_owned(), ns))
+                .collect(),
+        })
     }
 
     /// How the store is.

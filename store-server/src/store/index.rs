@@ -93,7 +93,7 @@ impl Index {
             System::Session => Some(self.apply_session(namespace, name, after)?),
             System::Claim => Some(self.apply_claim(namespace, name, after)?),
             System::Timer => Some(self.apply_timer(namespace, key, after)?),
-            System::Cursor | System::Audit => None,
+            System::Cursor | System::Audit | System::Mark => None,
         })
     }
 

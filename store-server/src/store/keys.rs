@@ -4,7 +4,7 @@
 //! namespace \0 collection \0 key     a record; names have no \0, so order is by namespace, collection, key
 //! namespace \0 @session \0 ...       what the store keeps in records itself, in collections that no client can name:
 //!             @claim, @timer, @cursor  sessions by identity, claims by collection \0 key, timers by service \0 name, cursors
-//!             @audit                 what operators have asked, by number
+//!             @audit, @mark          what operators have asked, by number; moments that have a label, by label
 //! \0 applied                         how far the engine is
 //! \0 expiry \0 time (8) record key   a record that expires then, unless it was written since
 //! ```
@@ -53,6 +53,8 @@ pub enum System {
     Cursor,
     /// What operators have asked, by number.
     Audit,
+    /// Moments that have a label, by label.
+    Mark,
 }
 
 impl System {
@@ -66,6 +68,7 @@ impl System {
             System::Timer => "@timer",
             System::Cursor => "@cursor",
             System::Audit => "@audit",
+            System::Mark => "@mark",
         }
     }
 }
@@ -99,6 +102,7 @@ pub fn split_system(key: &[u8]) -> Option<(&str, System, &[u8])> {
         System::Timer,
         System::Cursor,
         System::Audit,
+        System::Mark,
     ];
     let system = all.into_iter().find(|system| system.name() == collection)?;
     Some((namespace, system, name))

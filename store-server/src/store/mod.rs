@@ -9,19 +9,23 @@
 //! - `dedup`: the table of answers, for writes that are sent again.
 //! - `evaluate`: what each operation does, to a `draft` of the state; `session` and `timer`: what theirs do.
 //! - `index`: sessions, claims and timers, as the writer and those who wait for them look them up.
-//! - `audit`: what operators have asked.
+//! - `own_record`: what the store writes by itself. `audit`: what operators have asked. `mark`: moments that have a label.
 //! - `once`: the table of writes that have a name.
 //! - `view`: what is readable; `applier` brings it into the engine, in front of which is a `cache`.
-//! - `read`: how reads are answered. `feed`: how watches hear of commits.
+//! - `read`: how reads are answered. `feed`: how watches hear of commits. `history`: which of them wrote a record.
 //! - `expiry`, `checkpoint`: what is done in between.
 //! - `datadir`, `open`, `repair`: the way from a directory to a store.
+//! - `copy`, `build`: what a backup reads of a store, and how a store is made of a backup.
 //! - `thread`: the store's own threads.
+//! - `state_hash`: what the whole store contains, in 16 bytes.
 //! - `keys`, `record`: what the view's bytes mean.
 
 mod applier;
 mod audit;
 mod cache;
+mod build;
 mod checkpoint;
+mod copy;
 mod datadir;
 mod dedup;
 mod draft;
@@ -30,23 +34,32 @@ mod evaluate;
 mod expiry;
 pub mod feed;
 mod handle;
+pub mod history;
 pub mod index;
 pub mod keys;
+mod mark;
 mod once;
 mod open;
+mod own_record;
 mod read;
 pub mod record;
 pub mod repair;
 pub mod request;
 pub mod session;
 mod shared;
+pub mod state_hash;
 mod thread;
 pub mod timer;
 mod validate;
 mod view;
 mod writer;
 
+pub(crate) use build::{BuildError, Builder};
+pub(crate) use copy::CopySource;
 pub use datadir::DataDirError;
-pub use handle::{Reader, Status, Store};
+pub use handle::{Reader, State, Status, Store};
 pub use open::OpenError;
+pub use own_record::Committed;
 pub use shared::now_ms as wall_clock_ms;
+pub(crate) use view::Applied;
+pub use view::Namespace;

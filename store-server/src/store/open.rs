@@ -18,7 +18,8 @@ use super::{
     keys::{self, System},
     record::Record,
     shared::now_ms,
-    view::{Applied, Namespace, View},
+    state_hash::StateHash,
+    view::{Applied, Namespace, Snapshot, View},
 };
 use crate::{
     config::{Config, EngineKind},
@@ -177,6 +178,10 @@ pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened,
     );
     replayed.map_err(|e| e.into_open(root))?;
     let applied_seq = replay.finish()?;
+    if view.applied().state_hash.is_none() {
+        let counted = count_state_hash(&view.read())?;
+        view.know(counted);
+    }
     for (namespace, state) in view.read().namespaces() {
         if !named_since.contains(namespace) {
             dedup.once.raise_floor(&namespace.into(), state.revision);
@@ -190,6 +195,23 @@ pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened,
         checkpoint_seq,
         applied_seq,
     })
+}
+
+/// Reads all records for their hash: of a store whose last commit was made by a program that did not know it.
+pub fn count_state_hash(snapshot: &Snapshot<'_>) -> Result<StateHash, EngineError> {
+    let mut hash = StateHash::default();
+    for (pair, count) in snapshot.scan(keys::all_records(), false).zip(1..) {
+        let (key, value) = pair?;
+        let record = Record::decode(&value).map_err(|detail| EngineError {
+            engine: "view",
+            detail,
+        })?;
+        hash.add(&key, &record);
+        if u64::is_multiple_of(count, PROGRESS_EVERY) {
+            tracing::info!(records = count, "computing the hash of the records");
+        }
+    }
+    Ok(hash)
 }
 
 /// Reads sessions, claims and timers from the view.
@@ -405,7 +427,8 @@ impl<'a> Replay<'a> {
             }
             changes.push((key, record.map(|r| r.encode())));
         }
-        self.view.publish(changes, [(name, *namespace)], seq);
+        let state_hash = StateHash::from_bytes(entry.state_hash);
+        (self.view).publish(changes, [(name, *namespace)], seq, state_hash);
         self.count += 1;
         if self.count.is_multiple_of(PROGRESS_EVERY) {
             tracing::info!(commits = self.count, "replaying the log");

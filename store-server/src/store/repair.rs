@@ -225,6 +225,8 @@ impl Plan {
             ..view.applied()
         };
         let newer_records = raise_revisions(&*engine, &mut applied)?;
+        // What the log said is that of a state that was lost.
+        applied.state_hash = None;
         open::mark(&*engine, &applied)?;
         checkpoint::take(
             &*engine,

@@ -12,11 +12,11 @@ use stillpoint_proto::v1::{Reason, StoreError};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    audit::AuditJob,
     checkpoint::Background,
     datadir::DataDir,
     feed::Feed,
     index::{Index, Notice},
+    own_record::OwnRecord,
     request::Job,
     session::{Session, SessionChange},
     validate::Validator,
@@ -95,8 +95,8 @@ pub enum Command {
     },
     /// Change a session.
     Session(SessionJob),
-    /// Write down what an operator asked.
-    Audit(AuditJob),
+    /// Write a record of the store's own.
+    Own(OwnRecord),
     /// Do what is queued, then stop.
     Stop,
 }
@@ -180,12 +180,12 @@ impl Queue {
         }
     }
 
-    /// Adds a record of what an operator asked. There are few, too.
-    pub fn push_audit(&self, job: AuditJob) {
-        if let Err(refused) = self.sender.send(Command::Audit(job))
-            && let Command::Audit(job) = refused.into_inner()
+    /// Adds a record of the store's own. There are few, too.
+    pub fn push_own(&self, record: OwnRecord) {
+        if let Err(refused) = self.sender.send(Command::Own(record))
+            && let Command::Own(record) = refused.into_inner()
         {
-            (job.reply)(Err(stopped()));
+            (record.reply)(Err(stopped()));
         }
     }
 

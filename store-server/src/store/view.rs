@@ -25,7 +25,7 @@ use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use serde::{Deserialize, Serialize};
 
-use super::{cache::RecordCache, keys};
+use super::{cache::RecordCache, keys, state_hash::StateHash};
 use crate::engine::{Engine, EngineError, KeyChange, KeyRange, Pair};
 
 /// The view.
@@ -46,6 +46,7 @@ struct State {
     frozen: Option<Arc<Frozen>>,
     last_seq: u64,
     namespaces: HashMap<Arc<str>, Namespace>,
+    state_hash: Option<StateHash>,
 }
 
 impl State {
@@ -56,6 +57,7 @@ impl State {
             namespaces: namespaces
                 .map(|(name, ns)| (name.to_string(), *ns))
                 .collect(),
+            state_hash: self.state_hash,
         }
     }
 }
@@ -90,6 +92,9 @@ pub struct Applied {
     pub seq: u64,
     /// The namespaces as of that commit.
     pub namespaces: BTreeMap<String, Namespace>,
+    /// The hash of all records as of that commit; none: not known. Since format 3.
+    #[serde(default)]
+    pub state_hash: Option<StateHash>,
 }
 
 impl Applied {
@@ -116,6 +121,7 @@ impl View {
             namespaces: namespaces
                 .map(|(name, ns)| (name.as_str().into(), *ns))
                 .collect(),
+            state_hash: applied.state_hash,
             ..State::default()
         };
         View {
@@ -144,12 +150,18 @@ impl View {
         self.state.read().applied()
     }
 
-    /// Makes commits up to `seq` readable.
+    /// Sets what was not known: the hash of all records as of the newest commit.
+    pub fn know(&self, state_hash: StateHash) {
+        self.state.write().state_hash = Some(state_hash);
+    }
+
+    /// Makes commits up to `seq` readable; `state_hash` is that after the last of them, if it is known.
     pub fn publish(
         &self,
         changes: impl IntoIterator<Item = KeyChange>,
         namespaces: impl IntoIterator<Item = (Arc<str>, Namespace)>,
         seq: u64,
+        state_hash: Option<StateHash>,
     ) {
         let mut state = self.state.write();
         for (key, value) in changes {
@@ -162,6 +174,7 @@ impl View {
         }
         state.namespaces.extend(namespaces);
         state.last_seq = state.last_seq.max(seq);
+        state.state_hash = state_hash;
     }
 
     /// Begins to move what was published to the engine. All of it must be durable in the log. `None` if there is
@@ -369,7 +382,7 @@ mod tests {
         let key = Bytes::from_static(b"ns\0c\0key");
         for (seq, value) in (1..).zip([Some("one"), Some("two"), None, Some("three")]) {
             let value = value.map(|text: &str| Bytes::copy_from_slice(text.as_bytes()));
-            view.publish([(key.clone(), value.clone())], [], seq);
+            view.publish([(key.clone(), value.clone())], [], seq, None);
             assert_eq!(view.read().get(&key).unwrap(), value, "published");
             let frozen = view.freeze().unwrap();
             assert_eq!(view.read().get(&key).unwrap(), value, "on its way");

@@ -57,6 +57,7 @@ impl Commit {
             }],
             reply: &[],
             once: self.name.as_bytes(),
+            state_hash: &[],
         };
         entry.encode(out);
     }

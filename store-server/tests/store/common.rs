@@ -203,3 +203,14 @@ pub fn segments(dir: &Path) -> Vec<PathBuf> {
     let listed = stillpoint_store_server::log::segment::list(&dir.join("log"), "log").unwrap();
     listed.into_iter().map(|(_, path)| path).collect()
 }
+
+/// The hash that the store keeps up is that of the records it has.
+pub fn see_that_the_state_hash_is_right(store: &Store) {
+    loop {
+        let (kept, counted) = (store.state(), store.counted_state().unwrap());
+        // Something may have expired in between.
+        if kept.seq == counted.seq {
+            return assert_eq!(kept, counted);
+        }
+    }
+}

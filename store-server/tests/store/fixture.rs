@@ -9,7 +9,9 @@ use stillpoint_proto::v1::op_result::Kind;
 use stillpoint_store_server::{config::EngineKind, store::Store};
 
 use crate::{
-    common::{ENGINES, NAMESPACE, config, copy_dir, put, segments},
+    common::{
+        ENGINES, NAMESPACE, config, copy_dir, put, see_that_the_state_hash_is_right, segments,
+    },
     listing::listing,
     world::{named, send},
 };
@@ -19,7 +21,7 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(fixtures).join(name)
 }
 
-const FORMATS: [&str; 2] = ["format-1", "format-2"];
+const FORMATS: [&str; 3] = ["format-1", "format-2", "format-3"];
 
 #[test]
 fn a_data_directory_of_each_format_opens_with_all_that_is_in_it() {
@@ -31,6 +33,7 @@ fn a_data_directory_of_each_format_opens_with_all_that_is_in_it() {
             for _ in 0..2 {
                 let store = Store::open(config(dir.path(), engine)).unwrap();
                 assert_eq!(listing(&store), expected, "{format}, {engine:?}");
+                see_that_the_state_hash_is_right(&store);
                 store.close();
             }
         }
@@ -46,6 +49,7 @@ fn a_data_directory_of_each_format_takes_new_commits_behind_the_old() {
         let before = store.status().log.last_seq;
         store.execute(NAMESPACE, put("new", "1")).unwrap();
         assert_eq!(store.status().log.last_seq, before + 1);
+        see_that_the_state_hash_is_right(&store);
         store.close();
     }
 }
@@ -62,7 +66,7 @@ fn a_directory_of_an_older_format_has_the_number_of_ours_once_it_was_opened() {
     assert_eq!(number(), "format = 1");
     let store = Store::open(config(dir.path(), EngineKind::Sled)).unwrap();
     // An older program refuses it by this, before anything of ours is written.
-    assert_eq!(number(), "format = 2");
+    assert_eq!(number(), "format = 3");
     store.close();
 }
 

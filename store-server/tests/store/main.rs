@@ -6,6 +6,7 @@
 //! - `readers`: batches, pages and transactions that read while a writer moves gold about see one revision each.
 //! - `dedup`: repeats of writes, also after a restart. `clock`: and after the wall clock was set.
 //! - `sessions`, `claims`, `timers`, `once`: what restarts of logic processes rest on, in all lives of a store (`world`).
+//! - `history`: labelled moments, and the commits that wrote a record.
 //! - `fixture`: data directories of each format, kept in this repository, open for ever.
 
 mod claims;
@@ -15,6 +16,7 @@ mod damage;
 mod dedup;
 mod fixture;
 mod golden;
+mod history;
 mod listing;
 mod model;
 #[path = "../value/notation.rs"]

@@ -344,6 +344,7 @@ impl Pair {
     }
 
     fn compare_all(&mut self) {
+        common::see_that_the_state_hash_is_right(&self.store);
         for collection in COLLECTIONS {
             for reverse in [false, true] {
                 self.scan(&Scan {

@@ -55,6 +55,7 @@ pub fn in_all_lives<T>(make: impl Fn(&Store) -> T, look: impl Fn(&Store, &T)) {
         let made = make(&world.store);
         world.live(life);
         look(&world.store, &made);
+        common::see_that_the_state_hash_is_right(&world.store);
         world.store.close();
     }
 }

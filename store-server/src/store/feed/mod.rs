@@ -19,9 +19,11 @@
 //! - `ring`: recent commits in memory. `revisions`: where in the log a revision is.
 //! - `filter`: what a watch wants to hear of.
 //! - `watch`: one watch, as it reads. `start`: where it begins. `pages`: the state, page by page.
+//! - `hold`: the log is kept for a backup that reads it.
 
 mod commit;
 mod filter;
+mod hold;
 mod pages;
 mod position;
 mod revisions;
@@ -42,6 +44,7 @@ use tokio::sync::{Notify, watch as bell};
 
 pub use self::{
     commit::Commit,
+    hold::Hold,
     pages::{Page, Pages},
     position::Position,
     watch::{Gap, Recent, Tell, Watch},
@@ -57,7 +60,7 @@ pub struct Feed {
     /// Tells the herald that there is something new.
     news: Notify,
     bell: bell::Sender<()>,
-    /// How far each watch has read.
+    /// How far each watch and each hold has read.
     places: Mutex<HashMap<u64, Arc<AtomicU64>>>,
     next_place: AtomicU64,
     revisions: Revisions,
@@ -113,25 +116,36 @@ impl Feed {
         self.told_seq.load(Ordering::Acquire)
     }
 
-    /// Sequence number up to which every watch has read; `u64::MAX`: there is none.
+    /// Sequence number up to which every watch and hold has read; `u64::MAX`: there is none.
     pub fn read_seq(&self) -> u64 {
         let places = self.places.lock();
         let seqs = places.values().map(|place| place.load(Ordering::Relaxed));
         seqs.min().unwrap_or(u64::MAX)
     }
 
-    /// Commits are kept for one watch more.
-    fn enter(&self, seq: u64) -> (u64, Arc<AtomicU64>) {
+    /// The log is kept from one place more on.
+    fn hold(&self, seq: u64) -> (u64, Arc<AtomicU64>) {
         let id = self.next_place.fetch_add(1, Ordering::Relaxed);
         let place = Arc::new(AtomicU64::new(seq));
         self.places.lock().insert(id, place.clone());
-        self.watches.fetch_add(1, Ordering::Relaxed);
         (id, place)
+    }
+
+    /// The log need not be kept for a place any more.
+    fn release(&self, id: u64) {
+        self.places.lock().remove(&id);
+    }
+
+    /// Commits are kept for one watch more.
+    fn enter(&self, seq: u64) -> (u64, Arc<AtomicU64>) {
+        let held = self.hold(seq);
+        self.watches.fetch_add(1, Ordering::Relaxed);
+        held
     }
 
     /// A watch is over.
     fn leave(&self, id: u64) {
-        self.places.lock().remove(&id);
+        self.release(id);
         if self.watches.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.ring.write().clear();
         }

@@ -49,6 +49,15 @@ impl Writer {
             .iter()
             .filter(|(key, _)| keys::split_system(key).is_none());
         let records_delta = clients.map(|(_, c)| gained(c)).sum();
+        for (key, changed) in &changes {
+            if let Some(before) = &changed.before {
+                self.state_hash.remove(key, before);
+            }
+            if let Some(after) = &changed.after {
+                self.state_hash.add(key, after);
+            }
+        }
+        let state_hash = self.state_hash.to_bytes();
         let entry = Entry {
             namespace,
             revision,
@@ -69,6 +78,7 @@ impl Writer {
                 .collect(),
             reply,
             once: origin.once,
+            state_hash: &state_hash,
         };
         self.frame.push(|out| entry.encode(out));
         if self.shared.feed.is_wanted() {
@@ -161,7 +171,8 @@ impl Writer {
             changes.extend(batch.own_keys);
             let last_seq = self.appender.next_seq() - 1;
             let namespaces = batch.pending.namespaces;
-            self.shared.view.publish(changes, namespaces, last_seq);
+            let state_hash = Some(self.state_hash);
+            (self.shared.view).publish(changes, namespaces, last_seq, state_hash);
             self.publish_index(batch.indexed, batch.notices);
             Counters::add(&self.shared.counters.commits, batch.commits);
             self.due

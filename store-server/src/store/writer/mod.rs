@@ -38,6 +38,7 @@ use super::{
     record::Record,
     request::{Answers, Job, WriteItem},
     shared::{Command, Counters, Shared, stopped},
+    state_hash::StateHash,
 };
 use crate::log::{Appender, FrameBuilder};
 
@@ -51,6 +52,8 @@ pub struct Writer {
     dedup: Dedup,
     /// Ahead of the shared one by the batch that is evaluated.
     index: Index,
+    /// The hash of all records, ahead of the view's in the same way.
+    state_hash: StateHash,
     /// Commits that watches have not been told yet.
     untold: Vec<Arc<feed::Commit>>,
     frame: FrameBuilder,
@@ -97,6 +100,7 @@ impl Writer {
         let checkpoint_seq = shared.checkpoint_seq.load(Ordering::Acquire);
         let segments = shared.segments.snapshot().into_iter();
         let not_covered = segments.filter(|segment| segment.last_seq > checkpoint_seq);
+        let state_hash = shared.view.applied().state_hash.unwrap_or_default();
         Writer {
             shared,
             queue,
@@ -104,6 +108,7 @@ impl Writer {
             applier,
             dedup,
             index,
+            state_hash,
             untold: Vec::new(),
             frame: FrameBuilder::default(),
             clock: Clock::default(),
@@ -157,11 +162,11 @@ impl Writer {
                     ops += 1;
                     waiting.push(self.session(&mut batch, job, now_ms));
                 }
-                Command::Audit(job) => {
+                Command::Own(record) => {
                     ops += 1;
-                    let result = self.audit(&mut batch, &job, now_ms);
-                    let reply = job.reply;
-                    waiting.push(Waiting::Audit { result, reply });
+                    let result = self.own_record(&mut batch, &record, now_ms);
+                    let reply = record.reply;
+                    waiting.push(Waiting::Own { result, reply });
                 }
                 Command::Stop => {
                     stop = true;
@@ -213,9 +218,9 @@ impl Writer {
                     result: Ok(None),
                     reply: job.reply,
                 },
-                Command::Audit(job) => Waiting::Audit {
-                    result: Ok(()),
-                    reply: job.reply,
+                Command::Own(record) => Waiting::Own {
+                    result: Err(stopped()),
+                    reply: record.reply,
                 },
                 Command::Stop => continue,
             };
@@ -236,7 +241,7 @@ impl Writer {
         let view = self.shared.view.read();
         let revision = |waiting: &Waiting| match waiting {
             Waiting::Job { namespace, .. } => view.namespace(namespace).revision,
-            Waiting::Session { .. } | Waiting::Audit { .. } => 0,
+            Waiting::Session { .. } | Waiting::Own { .. } => 0,
         };
         let revisions: Vec<_> = waiting.iter().map(revision).collect();
         drop(view);
@@ -244,7 +249,7 @@ impl Writer {
             match waiting {
                 Waiting::Job { results, reply, .. } => reply(Answers { results, revision }),
                 Waiting::Session { result, reply } => reply(result),
-                Waiting::Audit { result, reply } => reply(result),
+                Waiting::Own { result, reply } => reply(result),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Commits of the store's own making: sessions that open, are left and end, and what operators asked.
+//! Commits of the store's own making: sessions that open, are left and end, and its own records.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use super::{Batch, Writer, commit::CommitOrigin, waiting::Waiting};
 use crate::{
     log::Origin,
     store::{
-        audit::{self, AuditJob},
         draft::{Accepted, Draft},
+        own_record::{self, Committed, OwnRecord},
         session::{self, Session, SessionChange},
         shared::SessionJob,
     },
@@ -64,13 +64,13 @@ impl Writer {
         Ok(session)
     }
 
-    /// Writes down what an operator asked.
-    pub(super) fn audit(
+    /// Writes a record of the store's own.
+    pub(super) fn own_record(
         &mut self,
         batch: &mut Batch,
-        job: &AuditJob,
+        record: &OwnRecord,
         now_ms: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Committed, StoreError> {
         self.shared.gate.check()?;
         if let Some(error) = &batch.failed {
             return Err(error.clone());
@@ -79,9 +79,12 @@ impl Writer {
             view: &self.shared.view,
             pending: &batch.pending,
         };
-        let mut draft = Draft::new(&source, &job.namespace);
-        audit::write(&mut draft, job)?;
-        let revision = draft.revision;
+        let mut draft = Draft::new(&source, &record.namespace);
+        own_record::write(&mut draft, &source, record)?;
+        let committed = Committed {
+            revision: draft.revision,
+            seq: self.appender.next_seq() + u64::from(self.frame.count()),
+        };
         let changes = draft.into_changes().collect();
         batch.needs_sync = true;
         let origin = CommitOrigin {
@@ -92,14 +95,14 @@ impl Writer {
         };
         self.accept(
             batch,
-            &job.namespace,
-            revision,
+            &record.namespace,
+            committed.revision,
             changes,
             &origin,
             &[],
             now_ms,
         );
-        Ok(())
+        Ok(committed)
     }
 
     /// A store that was restored or repaired may give a revision again, and so a fence: no session outlives that.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stillpoint_proto::v1::{OpResult, StoreError, op_result::Kind};
 
-use crate::store::{request::Answers, session::Session};
+use crate::store::{own_record::Committed, request::Answers, session::Session};
 
 /// Answers that wait for the sync.
 pub(super) enum Waiting {
@@ -17,9 +17,9 @@ pub(super) enum Waiting {
         result: Result<Option<Session>, StoreError>,
         reply: Box<dyn FnOnce(Result<Option<Session>, StoreError>) + Send>,
     },
-    Audit {
-        result: Result<(), StoreError>,
-        reply: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+    Own {
+        result: Result<Committed, StoreError>,
+        reply: Box<dyn FnOnce(Result<Committed, StoreError>) + Send>,
     },
 }
 
@@ -36,7 +36,7 @@ pub(super) fn refuse(waiting: Vec<Waiting>, error: &StoreError) {
                 });
             }
             Waiting::Session { reply, .. } => reply(Err(error.clone())),
-            Waiting::Audit { reply, .. } => reply(Err(error.clone())),
+            Waiting::Own { reply, .. } => reply(Err(error.clone())),
         }
     }
 }

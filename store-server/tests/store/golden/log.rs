@@ -180,6 +180,7 @@ impl Script {
                 }],
                 reply: &[],
                 once: &[],
+                state_hash: &[],
             };
             frame.push(|out| entry.encode(out));
         }

@@ -1,0 +1,82 @@
+//! What a backup reads of a store that goes on working: the engine's records, and the log behind them.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+};
+
+use stillpoint_migrations::format::Identity;
+
+use super::{Store, checkpoint, feed::Hold, keys, shared::Shared, view::Applied};
+use crate::{
+    engine::{EngineError, Pair},
+    log::reader::{ReadError, Reader},
+};
+
+/// What a backup reads of a store. As long as it lives, the log behind its place is kept as it is for a watch.
+#[derive(Debug)]
+pub(crate) struct CopySource {
+    shared: Arc<Shared>,
+    hold: Hold,
+}
+
+impl Store {
+    /// What a backup reads.
+    pub(crate) fn copy_source(&self) -> CopySource {
+        // At first it holds all of the log: the place is not known yet.
+        CopySource {
+            shared: self.shared.clone(),
+            hold: Hold::new(self.shared.clone(), 0),
+        }
+    }
+}
+
+impl CopySource {
+    /// Who the store is.
+    pub fn identity(&self) -> &Identity {
+        self.shared.dir.identity()
+    }
+
+    /// How far [`records`](Self::records) are at least, if they are read from now on.
+    pub fn applied(&self) -> Result<Applied, EngineError> {
+        Ok(checkpoint::read_applied(self.shared.view.engine())?.unwrap_or_default())
+    }
+
+    /// The engine's records by view key, in order. Fuzzy: what is committed meanwhile may be among them.
+    pub fn records(&self) -> impl Iterator<Item = Pair> {
+        self.shared.view.engine().scan(keys::all_records(), false)
+    }
+
+    /// Records that there are, but for the store's own.
+    pub fn records_total(&self) -> u64 {
+        let applied = self.shared.view.applied();
+        applied.namespaces.values().map(|ns| ns.records).sum()
+    }
+
+    /// The newest commit that is on disk. The engine never has newer ones.
+    pub fn last_seq(&self) -> u64 {
+        self.shared.synced_seq.load(Ordering::Acquire)
+    }
+
+    /// Calls `each` with the log's entries `(after_seq, last_seq]`, in order, until it breaks.
+    pub fn read_log(
+        &self,
+        mut after_seq: u64,
+        last_seq: u64,
+        mut each: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let mut reader = Reader::default();
+        let mut flow = ControlFlow::Continue(());
+        while after_seq < last_seq && flow.is_continue() {
+            self.hold.move_to(after_seq);
+            let mut read_seq = after_seq;
+            reader.read(&self.shared.segments, after_seq, last_seq, |seq, entry| {
+                read_seq = seq;
+                flow = each(seq, entry);
+                flow
+            })?;
+            after_seq = read_seq;
+        }
+        Ok(())
+    }
+}
