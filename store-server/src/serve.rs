@@ -14,7 +14,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use stillpoint_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
-        admin_service_server::AdminServiceServer,
+        admin_service_server::AdminServiceServer, backup_service_server::BackupServiceServer,
         management_service_server::ManagementServiceServer,
         session_service_server::SessionServiceServer, state_service_server::StateServiceServer,
         watch_service_server::WatchServiceServer,
@@ -34,6 +34,7 @@ use crate::{
     service::{
         Gauges,
         admin::AdminApi,
+        backup::api::BackupApi,
         connection::{Listeners, admit},
         management::api::ManagementApi,
         session::{api::SessionApi, hub::Hub},
@@ -247,11 +248,18 @@ async fn serve_admin(
         .await;
     let management = ManagementServiceServer::new(ManagementApi::new(hub.clone()))
         .max_decoding_message_size(store.config().limits.message_bytes);
+    // A message of a history has one record.
+    let backups = BackupServiceServer::new(BackupApi::new(store.clone(), stopping.clone()))
+        .max_encoding_message_size(2 * store.config().limits.message_bytes);
+    health_reporter
+        .set_serving::<BackupServiceServer<BackupApi>>()
+        .await;
     let served = Server::builder()
         .add_service(health)
         .add_service(reflection())
         .add_service(AdminServiceServer::new(api))
         .add_service(management)
+        .add_service(backups)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stopped(stopping))
         .await;
     served.map_err(|source| ServeError::Transport {

@@ -7,8 +7,10 @@
 //! - [`watch`]: the service `WatchService`.
 //! - [`admin`]: the service `AdminService`.
 //! - [`management`]: the service `ManagementService`.
+//! - [`backup`]: the service `BackupService`.
 
 pub mod admin;
+pub mod backup;
 pub mod connection;
 pub mod management;
 pub mod pipeline;
@@ -17,6 +19,8 @@ pub mod state;
 pub mod watch;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use tonic::{Request, transport::server::UdsConnectInfo};
 
 /// What is going on now.
 #[derive(Debug, Default)]
@@ -33,5 +37,16 @@ impl Gauges {
     /// The value of one of them.
     pub fn load(gauge: &AtomicU64) -> u64 {
         gauge.load(Ordering::Relaxed)
+    }
+}
+
+/// Who is at the other end, as the system says.
+fn peer<T>(request: &Request<T>) -> String {
+    let credentials =
+        (request.extensions().get::<UdsConnectInfo>()).and_then(|info| info.peer_cred);
+    match credentials.map(|peer| (peer.uid(), peer.pid())) {
+        Some((uid, Some(pid))) => format!("uid {uid}, pid {pid}"),
+        Some((uid, None)) => format!("uid {uid}"),
+        None => "unknown".into(),
     }
 }

@@ -10,7 +10,7 @@ use stillpoint_proto::v1::{
 };
 use tokio::sync::oneshot;
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
+use tonic::{Request, Response, Status};
 
 use super::{
     action::{Teller, Told},
@@ -20,7 +20,7 @@ use super::{
     request::Order,
     restart, selection, simple,
 };
-use crate::service::session::hub::Hub;
+use crate::service::{peer, session::hub::Hub};
 
 /// `ManagementService` on a hub.
 #[derive(Clone, Debug)]
@@ -164,17 +164,6 @@ fn count(processes: usize) -> String {
     match processes {
         1 => "1 process".into(),
         n => format!("{n} processes"),
-    }
-}
-
-/// Who is at the other end, as the system says.
-fn peer<T>(request: &Request<T>) -> String {
-    let credentials =
-        (request.extensions().get::<UdsConnectInfo>()).and_then(|info| info.peer_cred);
-    match credentials.map(|peer| (peer.uid(), peer.pid())) {
-        Some((uid, Some(pid))) => format!("uid {uid}, pid {pid}"),
-        Some((uid, None)) => format!("uid {uid}"),
-        None => "unknown".into(),
     }
 }
 
