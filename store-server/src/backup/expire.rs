@@ -1,6 +1,17 @@
 //! Which backups may go.
+//!
+//! Of each hour, day, week and month the newest backup stands for the period. Kept are those that stand for the newest
+//! periods, and what they continue. Manifests go before files: a backup that is half removed is none.
 
-use super::{BackupError, Target};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    BackupError, Manifest, Target,
+    catalog::{self, Listing, list},
+};
 
 /// How many backups to keep of each kind of period, the newest of each. The newest backup of all is always kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +39,80 @@ pub struct Expired {
     pub bytes: u64,
 }
 
+/// A file without a manifest may be that of a backup which is being taken; after this time it is not.
+const LEFTOVER_AFTER: Duration = Duration::from_secs(7 * 86400);
+
 /// Removes the backups that are not to be kept.
 pub async fn expire(target: &Target, keep: &Keep, dry_run: bool) -> Result<Expired, BackupError> {
-    todo!("{target:?} {keep:?} {dry_run}")
+    let mut listing = list(target).await?;
+    // A backup that cannot be read may need any other.
+    if let Some(damaged) = listing.damaged.pop() {
+        return Err(damaged);
+    }
+    let kept = kept(target, &listing, keep)?;
+    let mut expired = Expired::default();
+    for backup in &listing.backups {
+        match kept.contains(&backup.id[..]) {
+            true => expired.kept.push(backup.id.clone()),
+            false => expired.removed.push(backup.id.clone()),
+        }
+    }
+    // The newest first: what is left in between still has all that it continues.
+    if !dry_run {
+        for id in expired.removed.iter().rev() {
+            catalog::remove(target, id).await?;
+        }
+    }
+    let now = SystemTime::now();
+    for (path, meta) in target.files("data").await? {
+        let id = path.split('/').nth(1).unwrap_or_default();
+        let is_removed = expired.removed.iter().any(|removed| removed == id);
+        let age = now.duration_since(meta.last_modified.into());
+        let is_leftover =
+            !kept.contains(id) && !is_removed && age.is_ok_and(|age| age > LEFTOVER_AFTER);
+        if !is_removed && !is_leftover {
+            continue;
+        }
+        if !dry_run {
+            target.remove(&path).await?;
+        }
+        expired.bytes += meta.size;
+        if is_leftover {
+            expired.leftovers.push(path);
+        }
+    }
+    Ok(expired)
 }
+
+/// The ids of the backups to keep.
+fn kept<'a>(
+    target: &Target,
+    listing: &'a Listing,
+    keep: &Keep,
+) -> Result<BTreeSet<&'a str>, BackupError> {
+    let periods: [(u32, fn(&Manifest) -> String); 4] = [
+        (keep.hourly, |m| (m.begun_ms / HOUR_MS).to_string()),
+        (keep.daily, |m| (m.begun_ms / DAY_MS).to_string()),
+        // The first day of 1970 was a Thursday.
+        (keep.weekly, |m| ((m.begun_ms / DAY_MS + 3) / 7).to_string()),
+        (keep.monthly, |m| catalog::time(m.begun_ms)[..7].to_owned()),
+    ];
+    let mut kept = BTreeSet::new();
+    for (at, backup) in listing.backups.iter().enumerate().rev() {
+        let newer = &listing.backups[at + 1..];
+        let stands = |(count, period_of): &(u32, fn(&Manifest) -> String)| {
+            let own = period_of(backup);
+            let newer: BTreeSet<String> = newer.iter().map(period_of).collect();
+            !newer.contains(&own) && newer.len() < *count as usize
+        };
+        if newer.is_empty() || periods.iter().any(stands) {
+            let chain = listing.chain(target, backup)?;
+            kept.extend(chain.iter().map(|m| &m.id[..]));
+        }
+    }
+    Ok(kept)
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+const DAY_MS: u64 = 24 * HOUR_MS;

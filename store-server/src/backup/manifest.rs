@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::Namespace;
+
 /// The format of targets that this program writes. It reads all before it, too.
 pub const FORMAT: u32 = 1;
 
@@ -39,7 +41,7 @@ pub struct Manifest {
     /// Time of the newest commit, in milliseconds since 1970. Where no commit was made while it was taken: `as_of_ms`.
     pub last_time_ms: u64,
     /// The namespaces as of the newest commit.
-    pub namespaces: BTreeMap<String, NamespaceState>,
+    pub namespaces: BTreeMap<String, Namespace>,
     /// Records of all namespaces as of the newest commit.
     pub records: u64,
     /// The state hash as of the newest commit; none: the store did not know it.
@@ -60,15 +62,6 @@ pub enum Kind {
     Full,
     /// It has what was committed since its parent.
     Incremental,
-}
-
-/// A namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamespaceState {
-    /// Its newest revision.
-    pub revision: u64,
-    /// Records it has.
-    pub records: u64,
 }
 
 /// A label that was set.

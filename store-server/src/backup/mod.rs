@@ -32,14 +32,18 @@
 //!
 //! - `target`: where backups are. `manifest`: what one is. `catalog`: those that are there.
 //! - `create`, `restore`, `verify`, `expire`: what is done with them, each in its file.
+//! - `reading`: the reading side of `create`. `history`: what `restore` takes. `portion`: what is in the files.
 //! - `progress`: how far it is. `error`: why it failed.
 
 mod catalog;
 mod create;
 mod error;
 mod expire;
+mod history;
 mod manifest;
+mod portion;
 mod progress;
+mod reading;
 mod restore;
 mod target;
 mod verify;
@@ -49,7 +53,7 @@ pub use self::{
     create::{CreateOptions, create},
     error::BackupError,
     expire::{Expired, Keep, expire},
-    manifest::{File, FileKind, Kind, Manifest, Mark, NamespaceState},
+    manifest::{File, FileKind, Kind, Manifest, Mark},
     progress::{Phase, Progress},
     restore::{RestoreOptions, RestoreReport, To, restore},
     target::Target,

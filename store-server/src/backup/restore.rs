@@ -1,8 +1,33 @@
 //! From backups to a data directory.
+//!
+//! The directory is built aside, beside the one that is asked for, and gets its name when it is complete and compared with
+//! the log. Files are fetched and checked while those before are brought in, on a thread of its own; that thread removes
+//! what it has built unless it is told that nothing follows, so a restore that is given up leaves nothing.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{self, Path, PathBuf},
+};
 
-use super::{BackupError, NamespaceState, Progress, Target};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use stillpoint_migrations::format::{self, Identity};
+use tokio::{sync::mpsc, task};
+use uuid::Uuid;
+
+use super::{
+    BackupError, File, FileKind, Phase, Progress, Target,
+    catalog::list,
+    history::{History, Plan},
+    portion::{entries, records, unpack},
+};
+use crate::{
+    log::segment::sync_dir,
+    store::{Applied, BuildError, Builder, Namespace},
+};
 
 /// What to restore.
 #[derive(Clone, Debug)]
@@ -33,7 +58,7 @@ pub enum To {
     },
     /// Before the first commit after this time, in milliseconds since 1970, by the server's clock.
     Time(u64),
-    /// After the commit that set this label.
+    /// After the commit that set this label, or at the end of the newest backup that is called so.
     Label(String),
 }
 
@@ -47,8 +72,8 @@ pub struct RestoreReport {
     /// Its time, in milliseconds since 1970; 0 in a dry run.
     pub time_ms: u64,
     /// The namespaces; empty in a dry run.
-    pub namespaces: BTreeMap<String, NamespaceState>,
-    /// The state hash, compared with the log's; none in a dry run, or if the store did not know it.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// The state hash, compared with the log's; none in a dry run.
     pub state_hash: Option<String>,
     /// The store.
     pub store_id: String,
@@ -60,12 +85,259 @@ pub struct RestoreReport {
     pub into: PathBuf,
 }
 
+/// Files that are fetched while one is brought in.
+const FETCHED_AHEAD: usize = 4;
+
 /// Restores a state into a new data directory, which is there only if all went well.
 pub async fn restore(
     target: &Target,
     options: &RestoreOptions,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<RestoreReport, BackupError> {
-    let _ = progress;
-    todo!("{target:?} {options:?}")
+    let place = Place::new(&options.into)?;
+    let listing = list(target).await?;
+    let history = History::new(target, &listing, &options.backup)?;
+    let plan = history.plan(&options.to).await?;
+    // Above all that there were, since clients may know any of them.
+    let incarnations = listing.backups.iter().map(|m| m.incarnation);
+    let incarnation = incarnations.max().unwrap_or(0) + 1;
+    let mut report = RestoreReport {
+        backups: plan.backups.clone(),
+        seq: plan.seq,
+        time_ms: 0,
+        namespaces: BTreeMap::new(),
+        state_hash: None,
+        store_id: plan.base.store_id.clone(),
+        incarnation,
+        stored_bytes: plan.files.iter().map(|f| f.bytes).sum(),
+        into: options.into.clone(),
+    };
+    if !options.dry_run {
+        let built = build(target, plan, incarnation, place, progress).await?;
+        report.time_ms = built.time_ms;
+        report.namespaces = built.applied.namespaces;
+        report.state_hash = built.applied.state_hash.map(|hash| hash.to_string());
+    }
+    Ok(report)
+}
+
+/// What was built.
+struct Built {
+    applied: Applied,
+    time_ms: u64,
+}
+
+async fn build(
+    target: &Target,
+    plan: Plan,
+    incarnation: u64,
+    place: Place,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Built, BackupError> {
+    let manifest = format!("manifest/{}.json", plan.base.id);
+    let unreadable = |detail: String| target.unreadable(&manifest, detail);
+    let applied = (BASE64.decode(&plan.base.applied).map_err(|e| e.to_string()))
+        .and_then(|bytes| Applied::decode(&bytes))
+        .map_err(unreadable)?;
+    let store_id = Uuid::parse_str(&plan.base.store_id).map_err(|e| unreadable(e.to_string()))?;
+    let mut told = Progress {
+        phase: Phase::Records,
+        records: 0,
+        records_total: plan.base.records,
+        bytes: 0,
+        stored_bytes: 0,
+    };
+    let (files, fetched) = mpsc::channel(FETCHED_AHEAD);
+    let site = Site {
+        target: target.clone(),
+        identity: Identity {
+            format: format::CURRENT,
+            store_id,
+            incarnation,
+        },
+        applied,
+        base_time_ms: plan.base.last_time_ms,
+        seq: plan.seq,
+        place,
+    };
+    let building = task::spawn_blocking(move || site.build(fetched));
+    let fetching = stream::iter(plan.files).map(|file| async {
+        let stored = target.get(&file.path).await?;
+        Ok::<_, BackupError>((file, stored))
+    });
+    let mut fetching = fetching.buffered(FETCHED_AHEAD);
+    while let Some((file, stored)) = fetching.try_next().await? {
+        told.bytes += file.raw_bytes;
+        told.stored_bytes += file.bytes;
+        match file.kind {
+            FileKind::Records => told.records += file.entries,
+            FileKind::Log => told.phase = Phase::Log,
+        }
+        if files.send(Part::File(file, stored)).await.is_err() {
+            // The builder has failed, and tells why in the end.
+            break;
+        }
+        progress(told);
+    }
+    told.phase = Phase::Finishing;
+    progress(told);
+    let _ = files.send(Part::End).await;
+    let built = building.await;
+    built.map_err(|e| BackupError::Store(e.to_string()))?
+}
+
+/// What the builder is told.
+enum Part {
+    /// The next file.
+    File(File, Bytes),
+    /// That was all.
+    End,
+}
+
+/// The building side of a restore.
+struct Site {
+    target: Target,
+    identity: Identity,
+    applied: Applied,
+    /// Time of the full backup's newest commit.
+    base_time_ms: u64,
+    seq: u64,
+    place: Place,
+}
+
+impl Site {
+    fn build(self, mut parts: mpsc::Receiver<Part>) -> Result<Built, BackupError> {
+        self.place.make_parent()?;
+        let aside = Aside(Some(self.place.aside.clone()));
+        let mut builder = Builder::new(&self.place.aside, &self.identity, &self.applied)
+            .map_err(|error| self.failed("", error))?;
+        loop {
+            match parts.blocking_recv() {
+                Some(Part::File(file, stored)) => self.add(&mut builder, &file, &stored)?,
+                Some(Part::End) => break,
+                None => return Err(BackupError::Store("the restore was given up".into())),
+            }
+        }
+        let (applied, time_ms) = builder.finish().map_err(|error| self.failed("", error))?;
+        if applied.seq != self.seq {
+            return Err(BackupError::Differs {
+                seq: self.seq,
+                detail: format!("the files end with commit {}", applied.seq),
+            });
+        }
+        self.place.take(aside)?;
+        Ok(Built {
+            applied,
+            time_ms: match time_ms {
+                0 => self.base_time_ms,
+                time_ms => time_ms,
+            },
+        })
+    }
+
+    fn add(&self, builder: &mut Builder, file: &File, stored: &[u8]) -> Result<(), BackupError> {
+        let damaged = |detail| self.target.unreadable(&file.path, detail);
+        let raw = unpack(file, stored).map_err(damaged)?;
+        let added = match file.kind {
+            FileKind::Records => builder.add_records(records(raw)).map(drop),
+            FileKind::Log => {
+                let needed = file.first_seq..=file.last_seq;
+                let is_needed = |item: &Result<(u64, Bytes), String>| match item {
+                    Ok((seq, _)) => needed.contains(seq),
+                    Err(_) => true,
+                };
+                builder.add_entries(entries(raw).filter(is_needed))
+            }
+        };
+        added.map_err(|error| self.failed(&file.path, error))
+    }
+
+    fn failed(&self, path: &str, error: BuildError) -> BackupError {
+        match error {
+            BuildError::Content(detail) => self.target.unreadable(path, detail),
+            error @ BuildError::Differs { .. } => BackupError::Differs {
+                seq: self.seq,
+                detail: error.to_string(),
+            },
+            error => BackupError::Store(error.to_string()),
+        }
+    }
+}
+
+/// Where the data directory is going to be.
+#[derive(Debug)]
+struct Place {
+    into: PathBuf,
+    /// Where it is built: beside it, so that it can be renamed.
+    aside: PathBuf,
+}
+
+impl Place {
+    fn new(into: &Path) -> Result<Place, BackupError> {
+        let refuse = |detail: &str| BackupError::Into {
+            path: into.to_owned(),
+            detail: detail.into(),
+        };
+        let into = path::absolute(into).map_err(io_error(into))?;
+        let (Some(parent), Some(name)) = (into.parent(), into.file_name()) else {
+            return Err(refuse("is the root of all directories"));
+        };
+        let mut aside = std::ffi::OsString::from(".");
+        aside.push(name);
+        aside.push(".restoring");
+        match fs::read_dir(&into) {
+            Ok(mut items) => {
+                if items.next().is_some() {
+                    return Err(refuse("is not empty"));
+                }
+                let device = |path: &Path| fs::metadata(path).map(|m| m.dev());
+                let own = device(&into).map_err(io_error(&into))?;
+                if own != device(parent).map_err(io_error(parent))? {
+                    return Err(refuse(
+                        "is a mount point, which cannot be replaced as a whole",
+                    ));
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+                return Err(refuse("is not a directory"));
+            }
+            Err(e) => return Err(io_error(&into)(e)),
+        }
+        Ok(Place {
+            aside: parent.join(aside),
+            into,
+        })
+    }
+
+    fn make_parent(&self) -> Result<(), BackupError> {
+        let parent = self.into.parent().unwrap_or(&self.into);
+        fs::create_dir_all(parent).map_err(io_error(parent))
+    }
+
+    /// Gives what was built its name.
+    fn take(&self, mut aside: Aside) -> Result<(), BackupError> {
+        fs::rename(&self.aside, &self.into).map_err(io_error(&self.into))?;
+        aside.0 = None;
+        sync_dir(&self.into).map_err(io_error(&self.into))
+    }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BackupError + use<> {
+    let path = path.to_owned();
+    move |source| BackupError::Io { path, source }
+}
+
+/// What is being built; it goes unless it has got its name.
+struct Aside(Option<PathBuf>);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take()
+            && let Err(error) = fs::remove_dir_all(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove what a failed restore has built: remove it by hand");
+        }
+    }
 }

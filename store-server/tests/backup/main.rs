@@ -1,0 +1,23 @@
+//! Tests of backups as a library: what is restored is what was there.
+//!
+//! - `full`: backups taken while gold is moved about; each is restored, opened, and has all of the gold.
+//! - `moment`: chains of backups of a random history, restored to random commits, against a model.
+//! - `damage`: files that are damaged, missing, exchanged, of another store; targets that do not answer.
+//! - `interrupted`: backups and restores that fail or are given up at every one of their steps.
+//! - `expire`: which backups stay.
+
+#[path = "../store/common.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with the tests of the store, which need more"
+)]
+mod common;
+mod damage;
+mod expire;
+mod full;
+mod interrupted;
+mod moment;
+#[path = "../value/notation.rs"]
+#[expect(dead_code, reason = "shared with the tests of values, which need more")]
+mod notation;
+mod world;
