@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    ask, audit, bench, completions, del, demo, drain, dump, evict, get, load, lua, notify, put,
-    reload, repair, restart, scan, serve, sessions, status, txn,
+    ask, audit, backup, bench, completions, del, demo, drain, dump, evict, get, history, load, lua,
+    mark, notify, put, reload, repair, restart, restore, scan, serve, sessions, status, txn,
 };
 
 const AFTER_HELP: &str = "\
@@ -16,8 +16,8 @@ Exit codes:
   0  done
   1  the store, the machine, or a process that was asked failed
   2  the command line, a settings file or a document is wrong
-  3  the record does not exist, or a guard failed; processes run different
-     programs
+  3  the record or the backup does not exist, or a guard failed; processes run
+     different programs
   4  there is no such process
 
 Examples:
@@ -81,6 +81,14 @@ pub enum Command {
     Dump(dump::Options),
     /// Read a file that `dump` wrote back into the store
     Load(load::Options),
+    /// Show the commits that wrote a record, with what they changed
+    History(history::Options),
+    /// Label this moment, to be able to come back to it
+    Mark(mark::Options),
+    /// Take backups of the store, and look after them
+    Backup(backup::Options),
+    /// Make a data directory from backups, as of any moment
+    Restore(restore::Options),
     /// Save what can be saved of a damaged data directory
     Repair(Box<repair::Options>),
     /// See a game's processes, and the store, killed all the time, with nothing lost

@@ -4,6 +4,7 @@ use crate::{cli::Command, failure::Failure};
 
 pub mod ask;
 pub mod audit;
+pub mod backup;
 pub mod bench;
 pub mod completions;
 pub mod del;
@@ -12,13 +13,16 @@ pub mod drain;
 pub mod dump;
 pub mod evict;
 pub mod get;
+pub mod history;
 pub mod load;
 pub mod lua;
+pub mod mark;
 pub mod notify;
 pub mod put;
 pub mod reload;
 pub mod repair;
 pub mod restart;
+pub mod restore;
 pub mod scan;
 pub mod serve;
 pub mod sessions;
@@ -38,6 +42,10 @@ pub fn run(command: Command, json: bool) -> Result<(), Failure> {
         Command::Reload(options) => reload::run(options, json),
         Command::Restart(options) => restart::run(options, json),
         Command::Audit(options) => audit::run(options, json),
+        Command::Backup(options) => backup::run(options, json),
+        Command::Restore(options) => restore::run(options, json),
+        Command::Mark(options) => mark::run(options, json),
+        Command::History(options) => history::run(options, json),
         Command::Get(options) => get::run(options, json),
         Command::Put(options) => put::run(options, json),
         Command::Del(options) => del::run(options, json),

@@ -4,6 +4,7 @@ use std::{fmt, io, process::ExitCode};
 
 use rmpv::Value;
 use stillpoint_proto::v1::{ActionOutcome, Reason, StoreError};
+use stillpoint_store_server::backup::BackupError;
 
 use crate::{
     address::Address,
@@ -91,6 +92,11 @@ impl Failure {
     /// What operators did once, and is not to be found.
     pub fn no_action(id: &str, namespace: &str) -> Self {
         let message = format_args!("namespace {namespace} has no action {id}");
+        Self::new(Exit::Refused, "not_found", message)
+    }
+
+    /// No commit that is known wrote the record.
+    pub fn no_history(message: impl fmt::Display) -> Self {
         Self::new(Exit::Refused, "not_found", message)
     }
 
@@ -188,6 +194,24 @@ impl From<StoreError> for Failure {
         failure.hint = hint.map(Into::into);
         failure.store = Some(Box::new(error));
         failure
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        let (exit, reason) = match &error {
+            BackupError::Url { .. } | BackupError::Into { .. } => (Exit::Usage, "usage"),
+            BackupError::NoBackup { .. } | BackupError::NotCovered { .. } => {
+                (Exit::Refused, "not_found")
+            }
+            BackupError::NoParent { .. } => (Exit::Refused, "no_parent"),
+            BackupError::Missing { .. }
+            | BackupError::Damaged { .. }
+            | BackupError::Unsound { .. }
+            | BackupError::Differs { .. } => (Exit::Operation, "damaged"),
+            _ => (Exit::Operation, "failed"),
+        };
+        Self::new(exit, reason, error)
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`command`]: one file per command. [`port`]: the options they share, and how they reach the store.
 //! - [`address`], [`record`], [`json`]: records and their values as people and scripts see them.
 //! - [`management`]: what is asked of running processes, and how it goes.
+//! - [`backup`]: what the commands about backups share. [`confirm`]: asking before what cannot be taken back.
 //! - [`own_program`], [`interrupt`]: for commands that run other commands as child processes.
 //! - [`failure`]: what is printed when a command fails, and the exit code.
 
@@ -14,8 +15,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod address;
+mod backup;
 mod cli;
 mod command;
+mod confirm;
 mod dump_format;
 mod failure;
 mod interrupt;

@@ -43,6 +43,15 @@ pub fn print_table(table: &Table) -> io::Result<()> {
     print_text(&table_text(table))
 }
 
+/// Prints names and what they stand for.
+pub fn print_rows(rows: impl IntoIterator<Item = (&'static str, String)>) -> io::Result<()> {
+    let mut table = plain_table();
+    for (name, value) in rows {
+        table.add_row([name.to_owned(), value]);
+    }
+    print_table(&table)
+}
+
 /// The lines of a table, flush with the left margin.
 pub fn table_text(table: &Table) -> String {
     (table.lines())

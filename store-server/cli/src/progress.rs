@@ -20,6 +20,12 @@ pub fn steps(verb: &str, count: u64) -> ProgressBar {
     styled(ProgressBar::new(count), verb, style)
 }
 
+/// Counts the records of a backup, saying what is done and how fast.
+pub fn backup(verb: &str) -> ProgressBar {
+    let style = "{prefix} [{bar:30}] {human_pos} of {human_len} records, {msg}, {eta} left";
+    styled(ProgressBar::new(0), verb, style)
+}
+
 /// Counts processes, whose number is told later, saying what one is at.
 pub fn processes(verb: &str) -> ProgressBar {
     let style = "{prefix} [{bar:30}] {human_pos} of {human_len} {msg}";

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use self::table::{SETTINGS, Setting};
 
-mod kind;
+pub mod kind;
 mod print;
 mod table;
 

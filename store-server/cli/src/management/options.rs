@@ -63,7 +63,7 @@ impl ActionOptions {
 
 /// The user of the system, by name where the environment has it. A courtesy only: the server adds what it knows for
 /// certain of its peer.
-fn user() -> String {
+pub fn user() -> String {
     let named = |variable| env::var(variable).ok().filter(|name| !name.is_empty());
     named("USER")
         .or_else(|| named("LOGNAME"))

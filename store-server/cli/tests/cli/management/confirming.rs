@@ -1,18 +1,11 @@
 //! What cannot be taken back is asked for twice.
 
-use std::{
-    fs::File,
-    io::{Read, Write},
-    os::fd::OwnedFd,
-    process::Stdio,
-};
-
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use stillpoint_proto::v1::{
     ActionOutcome, ManageRequest, ProcessState, manage_request::Action, manage_response::Kind,
 };
 
 use super::fake::{Fake, Told, begun, summary, word};
+use crate::terminal::ask_on_a_terminal;
 
 fn evicted(request: &ManageRequest) -> Told {
     let over = [
@@ -27,41 +20,11 @@ fn evicted(request: &ManageRequest) -> Told {
     Told::All(told)
 }
 
-/// A terminal: our end, and that of the program.
-fn terminal() -> (File, OwnedFd) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let path = ptsname(&ours, Vec::new()).unwrap();
-    let mut both_ways = File::options();
-    both_ways.read(true).write(true);
-    let theirs = both_ways.open(path.to_str().unwrap()).unwrap();
-    (ours.into(), theirs.into())
-}
-
 /// Evicts, and types `answer` when asked; gives the exit code, the question and what was printed.
 fn evict_with(fake: &Fake, answer: &str) -> (i32, String, String) {
-    let (mut ours, theirs) = terminal();
-    let mut process = fake
-        .program()
-        .args(["evict", "--all", "--reason=hangs"])
-        .stdin(Stdio::from(theirs))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut asked = Vec::new();
-    let mut stderr = process.stderr.take().unwrap();
-    while !asked.ends_with(b"[y/N] ") {
-        let mut byte = [0];
-        assert_eq!(stderr.read(&mut byte).unwrap(), 1, "no question");
-        asked.push(byte[0]);
-    }
-    writeln!(ours, "{answer}").unwrap();
-    let ended = process.wait_with_output().unwrap();
-    let printed = String::from_utf8(ended.stdout).unwrap();
-    let asked = String::from_utf8(asked).unwrap();
-    (ended.status.code().unwrap(), asked, printed)
+    let mut command = fake.program();
+    command.args(["evict", "--all", "--reason=hangs"]);
+    ask_on_a_terminal(&mut command, answer)
 }
 
 #[test]
