@@ -3,6 +3,8 @@
 //! A label is a commit that writes nothing else. Who restores the store up to that commit has exactly what was committed
 //! before it, in all namespaces, since there is one log. So a label is unique in the whole store.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use stillpoint_proto::{
@@ -94,7 +96,7 @@ impl Store {
             })
         });
         let mut marks = marks.collect::<Result<Vec<_>, StoreError>>()?;
-        marks.sort_by(|a, b| (b.time_ms, b.revision).cmp(&(a.time_ms, a.revision)));
+        marks.sort_by_key(|mark| Reverse((mark.time_ms, mark.revision)));
         Ok(marks)
     }
 
