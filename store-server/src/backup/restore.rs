@@ -24,10 +24,7 @@ use super::{
     history::{History, Plan},
     portion::{entries, records, unpack},
 };
-use crate::{
-    log::segment::sync_dir,
-    store::{Applied, BuildError, Builder, Namespace},
-};
+use crate::store::{Applied, BuildError, Builder, Namespace};
 
 /// What to restore.
 #[derive(Clone, Debug)]
@@ -161,7 +158,22 @@ async fn build(
         place,
     };
     let building = task::spawn_blocking(move || site.build(fetched));
-    let fetching = stream::iter(plan.files).map(|file| async {
+    let sent = send(target, plan.files, files, &mut told, progress).await;
+    // It has removed what it built before the error is told.
+    let built = building.await;
+    sent?;
+    built.map_err(|e| BackupError::Store(e.to_string()))?
+}
+
+/// Fetches the files for the builder, in order, until it does not want any more.
+async fn send(
+    target: &Target,
+    files: Vec<File>,
+    builder: mpsc::Sender<Part>,
+    told: &mut Progress,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(), BackupError> {
+    let fetching = stream::iter(files).map(|file| async {
         let stored = target.get(&file.path).await?;
         Ok::<_, BackupError>((file, stored))
     });
@@ -173,17 +185,16 @@ async fn build(
             FileKind::Records => told.records += file.entries,
             FileKind::Log => told.phase = Phase::Log,
         }
-        if files.send(Part::File(file, stored)).await.is_err() {
-            // The builder has failed, and tells why in the end.
-            break;
+        if builder.send(Part::File(file, stored)).await.is_err() {
+            // It has failed, and tells why in the end.
+            return Ok(());
         }
-        progress(told);
+        progress(*told);
     }
     told.phase = Phase::Finishing;
-    progress(told);
-    let _ = files.send(Part::End).await;
-    let built = building.await;
-    built.map_err(|e| BackupError::Store(e.to_string()))?
+    progress(*told);
+    let _ = builder.send(Part::End).await;
+    Ok(())
 }
 
 /// What the builder is told.
@@ -208,7 +219,6 @@ struct Site {
 impl Site {
     fn build(self, mut parts: mpsc::Receiver<Part>) -> Result<Built, BackupError> {
         self.place.make_parent()?;
-        let aside = Aside(Some(self.place.aside.clone()));
         let mut builder = Builder::new(&self.place.aside, &self.identity, &self.applied)
             .map_err(|error| self.failed("", error))?;
         loop {
@@ -218,14 +228,14 @@ impl Site {
                 None => return Err(BackupError::Store("the restore was given up".into())),
             }
         }
-        let (applied, time_ms) = builder.finish().map_err(|error| self.failed("", error))?;
-        if applied.seq != self.seq {
+        if builder.seq() != self.seq {
             return Err(BackupError::Differs {
                 seq: self.seq,
-                detail: format!("the files end with commit {}", applied.seq),
+                detail: format!("the files end with commit {}", builder.seq()),
             });
         }
-        self.place.take(aside)?;
+        let finished = builder.finish(&self.place.into);
+        let (applied, time_ms) = finished.map_err(|error| self.failed("", error))?;
         Ok(Built {
             applied,
             time_ms: match time_ms {
@@ -314,30 +324,9 @@ impl Place {
         let parent = self.into.parent().unwrap_or(&self.into);
         fs::create_dir_all(parent).map_err(io_error(parent))
     }
-
-    /// Gives what was built its name.
-    fn take(&self, mut aside: Aside) -> Result<(), BackupError> {
-        fs::rename(&self.aside, &self.into).map_err(io_error(&self.into))?;
-        aside.0 = None;
-        sync_dir(&self.into).map_err(io_error(&self.into))
-    }
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BackupError + use<> {
     let path = path.to_owned();
     move |source| BackupError::Io { path, source }
-}
-
-/// What is being built; it goes unless it has got its name.
-struct Aside(Option<PathBuf>);
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        if let Some(path) = self.0.take()
-            && let Err(error) = fs::remove_dir_all(&path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %path.display(), %error, "cannot remove what a failed restore has built: remove it by hand");
-        }
-    }
 }

@@ -5,7 +5,7 @@
 //! checkpoint that is taken of it, and begins its log behind.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     config::ViewConfig,
     engine::{self, Engine, EngineError, KeyChange},
-    log::Entry,
+    log::{Entry, segment::sync_dir},
 };
 
 /// Why a data directory could not be made.
@@ -53,14 +53,15 @@ pub(crate) enum BuildError {
     },
 }
 
-/// A data directory being made.
+/// A data directory being made. It is removed when it is dropped unfinished.
 #[derive(Debug)]
 pub(crate) struct Builder {
-    // In this order, so that the directory is locked until the engine has let go of its files.
+    // Dropped in this order: the engine lets go of its files, they are removed, and only then may another have the directory.
     view: View,
     engine: Arc<dyn Engine>,
-    config: ViewConfig,
+    unfinished: Unfinished,
     dir: DataDir,
+    config: ViewConfig,
     time_ms: u64,
 }
 
@@ -72,13 +73,15 @@ impl Builder {
     /// at least as far as `applied`.
     pub fn new(root: &Path, identity: &Identity, applied: &Applied) -> Result<Builder, BuildError> {
         let dir = DataDir::replace(root, identity)?;
+        let unfinished = Unfinished(Some(root.to_owned()));
         let config = ViewConfig::default();
         let engine = engine::open(&dir.view(), &config)?;
         Ok(Builder {
             view: View::new(engine.clone(), applied, 0),
             engine,
-            config,
+            unfinished,
             dir,
+            config,
             time_ms: 0,
         })
     }
@@ -138,9 +141,14 @@ impl Builder {
         Ok(())
     }
 
-    /// Compares the state with what the log says of it, and makes it durable. Gives the state, and the time of the last entry
-    /// that was added.
-    pub fn finish(self) -> Result<(Applied, u64), BuildError> {
+    /// The newest commit that it has.
+    pub fn seq(&self) -> u64 {
+        self.view.applied().seq
+    }
+
+    /// Compares the state with what the log says of it, makes it durable, and gives the directory its name, which nothing but
+    /// an empty directory has yet. Gives the state, and the time of the last entry that was added.
+    pub fn finish(self, into: &Path) -> Result<(Applied, u64), BuildError> {
         let mut applied = self.view.applied();
         let found = count_state_hash(&self.view.read())?;
         match applied.state_hash.replace(found) {
@@ -159,15 +167,35 @@ impl Builder {
             self.dir.identity().store_id.into_bytes(),
             &AtomicBool::new(false),
         )?;
-        sync(self.dir.root())?;
+        let Builder {
+            view,
+            engine,
+            mut unfinished,
+            dir,
+            ..
+        } = self;
+        drop((view, engine));
+        fs::rename(dir.root(), into)
+            .and_then(|()| {
+                unfinished.0 = None;
+                File::open(into)?.sync_all()?;
+                sync_dir(into)
+            })
+            .map_err(io_error(into))?;
         Ok((applied, self.time_ms))
     }
 }
 
-/// Makes the entries of a directory durable.
-fn sync(dir: &Path) -> Result<(), DataDirError> {
-    let path: PathBuf = dir.into();
-    File::open(&path)
-        .and_then(|file| file.sync_all())
-        .map_err(io_error(&path))
+/// A directory that goes unless it is finished.
+#[derive(Debug)]
+struct Unfinished(Option<PathBuf>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take()
+            && let Err(error) = fs::remove_dir_all(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove what was built in vain: remove it by hand");
+        }
+    }
 }

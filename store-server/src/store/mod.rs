@@ -22,8 +22,8 @@
 
 mod applier;
 mod audit;
-mod cache;
 mod build;
+mod cache;
 mod checkpoint;
 mod copy;
 mod datadir;

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 use crate::{
     common::{Content, put},
-    damage::see_that_nothing_is_there,
+    damage::names,
     world::{World, content_of, incremental, options, silent},
 };
 
@@ -165,7 +165,7 @@ async fn see_that_what_is_listed_is_whole(target: &Target, world: &World, count:
         };
         let report = restore(target, &options, &silent).await.unwrap();
         assert_eq!(report.state_hash, backup.state_hash);
-        fs::remove_dir_all(world.path("restored")).unwrap();
+        fs::remove_dir_all(&report.into).unwrap();
     }
 }
 
@@ -219,7 +219,7 @@ async fn a_restore_that_fails_at_any_step_leaves_nothing() {
         let mut steps = 0;
         let report = loop {
             let (target, stuck) = target(&bucket, steps, then);
-            let options = options(To::Latest, world.path("restored"));
+            let options = options(To::Latest, world.path(&format!("restored{steps}")));
             let done = tokio::select! {
                 done = restore(&target, &options, &silent) => Some(done),
                 () = stuck.notified() => None,
@@ -239,15 +239,18 @@ async fn a_restore_that_fails_at_any_step_leaves_nothing() {
         };
         assert!(steps >= 4, "the manifest, records and log: {steps}");
         assert_eq!(content_of(&report), Content::of(&world.store));
-        fs::remove_dir_all(world.path("restored")).unwrap();
+        fs::remove_dir_all(&report.into).unwrap();
     }
 }
 
 /// The builder's thread removes what it has built when it finds that nobody waits.
 fn wait_until_nothing_is_there(world: &World) {
     let begun = Instant::now();
-    while world.path(".restored.restoring").exists() && begun.elapsed() < Duration::from_secs(20) {
+    while names(world) != ["backups", "store"] {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", names(world));
         std::thread::yield_now();
     }
-    see_that_nothing_is_there(world);
 }
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
