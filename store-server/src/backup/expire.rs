@@ -84,13 +84,16 @@ pub async fn expire(target: &Target, keep: &Keep, dry_run: bool) -> Result<Expir
     Ok(expired)
 }
 
+/// Names the period that a backup is of.
+type Period = fn(&Manifest) -> String;
+
 /// The ids of the backups to keep.
 fn kept<'a>(
     target: &Target,
     listing: &'a Listing,
     keep: &Keep,
 ) -> Result<BTreeSet<&'a str>, BackupError> {
-    let periods: [(u32, fn(&Manifest) -> String); 4] = [
+    let periods: [(u32, Period); 4] = [
         (keep.hourly, |m| (m.begun_ms / HOUR_MS).to_string()),
         (keep.daily, |m| (m.begun_ms / DAY_MS).to_string()),
         // The first day of 1970 was a Thursday.
@@ -100,7 +103,7 @@ fn kept<'a>(
     let mut kept = BTreeSet::new();
     for (at, backup) in listing.backups.iter().enumerate().rev() {
         let newer = &listing.backups[at + 1..];
-        let stands = |(count, period_of): &(u32, fn(&Manifest) -> String)| {
+        let stands = |(count, period_of): &(u32, Period)| {
             let own = period_of(backup);
             let newer: BTreeSet<String> = newer.iter().map(period_of).collect();
             !newer.contains(&own) && newer.len() < *count as usize

@@ -1,7 +1,5 @@
 //! Which commit a restore goes to, and which backups it takes.
 
-use std::ops::ControlFlow;
-
 use super::{
     BackupError, File, FileKind, Kind, Listing, Manifest, Target, To, catalog,
     portion::{entries, unpack},
@@ -56,8 +54,8 @@ impl<'a> History<'a> {
         }
         let fulls = self.backups.iter().rev();
         let bases = fulls.filter(|m| m.kind == Kind::Full && m.last_seq <= seq);
-        let chains = bases.filter_map(|base| self.reach(base, seq));
-        match chains.take(1).next() {
+        let mut chains = bases.filter_map(|base| self.reach(base, seq));
+        match chains.next() {
             Some(chain) => Ok(plan(&chain, seq)),
             None => Err(self.not_covered(to)),
         }
@@ -105,21 +103,16 @@ impl<'a> History<'a> {
     }
 
     async fn locate_time(&self, time_ms: u64) -> Result<Option<u64>, BackupError> {
-        let later = |m: &&&Manifest| m.last_time_ms > time_ms;
-        let Some(at) = self.backups.iter().position(|m| later(&&m)) else {
+        let later = |m: &&Manifest| m.last_time_ms > time_ms;
+        let Some(at) = self.backups.iter().position(later) else {
             return Ok((time_ms <= self.end.as_of_ms).then_some(self.end.last_seq));
         };
         let backup = self.backups[at];
-        let first = self
-            .search(backup, |_, entry| entry.time_ms > time_ms)
-            .await?;
-        // What was committed before its log is known to be from before that time only if another backup ends there.
-        let before = at.checked_sub(1).map(|at| self.backups[at].last_seq);
-        let known_from = backup.base_seq.max(before.unwrap_or(0));
-        let begins = before.is_some_and(|seq| seq >= backup.base_seq);
-        Ok(first
-            .map(|seq| seq - 1)
-            .filter(|seq| begins || *seq > known_from))
+        let first = (self.search(backup, |entry| entry.time_ms > time_ms)).await?;
+        // That the commit before it is not later is known only if a backup has that one, too.
+        let before = at.checked_sub(1).map_or(0, |at| self.backups[at].last_seq);
+        let is_known = |seq: &u64| *seq > backup.base_seq || *seq <= before;
+        Ok(first.map(|seq| seq - 1).filter(is_known))
     }
 
     async fn locate_revision(
@@ -132,8 +125,7 @@ impl<'a> History<'a> {
         let Some(backup) = self.backups.iter().find(reaches) else {
             return Ok(None);
         };
-        let wanted =
-            |_, entry: &Entry<'_>| entry.namespace == namespace && entry.revision == revision;
+        let wanted = |entry: &Entry<'_>| entry.namespace == namespace && entry.revision == revision;
         let found = self.search(backup, wanted).await?;
         let at_end = (revision_of(backup) == revision).then_some(backup.last_seq);
         Ok(found.or(at_end))
@@ -143,21 +135,14 @@ impl<'a> History<'a> {
     async fn search(
         &self,
         backup: &Manifest,
-        mut is_wanted: impl FnMut(u64, &Entry<'_>) -> bool,
+        is_wanted: impl Fn(&Entry<'_>) -> bool,
     ) -> Result<Option<u64>, BackupError> {
         for file in backup.files.iter().filter(|f| f.kind == FileKind::Log) {
             let stored = self.target.get(&file.path).await?;
-            let mut look = |seq: u64, bytes: &[u8]| -> Result<ControlFlow<u64>, String> {
-                let entry = Entry::decode(bytes)?;
-                Ok(match is_wanted(seq, &entry) {
-                    true => ControlFlow::Break(seq),
-                    false => ControlFlow::Continue(()),
-                })
-            };
             let damaged = |detail| self.target.unreadable(&file.path, detail);
             for item in entries(unpack(file, &stored).map_err(damaged)?) {
                 let (seq, bytes) = item.map_err(damaged)?;
-                if let ControlFlow::Break(seq) = look(seq, &bytes).map_err(damaged)? {
+                if is_wanted(&Entry::decode(&bytes).map_err(damaged)?) {
                     return Ok(Some(seq));
                 }
             }
@@ -177,7 +162,7 @@ impl<'a> History<'a> {
             To::Label(label) => format!("the label {label:?}"),
         };
         let oldest = self.backups.iter().find(|m| m.kind == Kind::Full);
-        let from = oldest.map_or(self.end, |m| m);
+        let from = oldest.unwrap_or(&self.end);
         let detail = format!(
             "up to {} they begin with commit {} of {} and end with commit {} of {}, and between two full backups only what \
              incremental ones have is covered. Name another backup, or take one first",

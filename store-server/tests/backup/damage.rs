@@ -1,7 +1,8 @@
 //! What is wrong with a target is told by the file's name, and nothing is restored.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
+use object_store::{RetryConfig, aws::AmazonS3Builder};
 use stillpoint_store_server::backup::{BackupError, Target, To, Verify, create, list, verify};
 
 use crate::{
@@ -179,4 +180,38 @@ async fn a_target_that_cannot_be_used_is_named() {
     assert!(error.contains("file/backups/store.json"), "{error}");
     let error = Target::open("ftp://host/x").unwrap_err().to_string();
     assert!(error.contains("ftp://host/x"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_does_not_answer_is_named() {
+    let world = World::new();
+    // It needs no bucket to say where one is.
+    let target = Target::open("s3://bucket/prefix").unwrap();
+    assert_eq!(target.url(), "s3://bucket/prefix");
+    // Nobody listens on port 1.
+    let silent_bucket = AmazonS3Builder::new()
+        .with_bucket_name("bucket")
+        .with_endpoint("http://127.0.0.1:1")
+        .with_allow_http(true)
+        .with_access_key_id("id")
+        .with_secret_access_key("secret")
+        .with_retry(RetryConfig {
+            max_retries: 0,
+            ..RetryConfig::default()
+        })
+        .build()
+        .unwrap();
+    let target = Target::new(
+        Arc::new(silent_bucket),
+        "prefix".into(),
+        "s3://bucket/prefix",
+    );
+    let failed = create(&world.store, &target, &Default::default(), &silent).await;
+    let error = failed.unwrap_err();
+    assert!(matches!(error, BackupError::Target { .. }), "{error}");
+    assert!(
+        error.to_string().contains("s3://bucket/prefix/store.json"),
+        "{error}"
+    );
+    assert!(list(&target).await.is_err());
 }
