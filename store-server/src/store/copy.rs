@@ -37,9 +37,11 @@ impl CopySource {
         self.shared.dir.identity()
     }
 
-    /// How far [`records`](Self::records) are at least, if they are read from now on.
+    /// How far [`records`](Self::records) are at least, if they are read from now on; the log is kept from there on.
     pub fn applied(&self) -> Result<Applied, EngineError> {
-        Ok(checkpoint::read_applied(self.shared.view.engine())?.unwrap_or_default())
+        let applied = checkpoint::read_applied(self.shared.view.engine())?.unwrap_or_default();
+        self.hold.move_to(applied.seq);
+        Ok(applied)
     }
 
     /// The engine's records by view key, in order. Fuzzy: what is committed meanwhile may be among them.
