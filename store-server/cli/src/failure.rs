@@ -204,7 +204,6 @@ impl From<BackupError> for Failure {
             BackupError::NoBackup { .. } | BackupError::NotCovered { .. } => {
                 (Exit::Refused, "not_found")
             }
-            BackupError::NoParent { .. } => (Exit::Refused, "no_parent"),
             BackupError::Missing { .. }
             | BackupError::Damaged { .. }
             | BackupError::Unsound { .. }

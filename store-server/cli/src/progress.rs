@@ -20,10 +20,18 @@ pub fn steps(verb: &str, count: u64) -> ProgressBar {
     styled(ProgressBar::new(count), verb, style)
 }
 
-/// Counts the records of a backup, saying what is done and how fast.
-pub fn backup(verb: &str) -> ProgressBar {
-    let style = "{prefix} [{bar:30}] {human_pos} of {human_len} records, {msg}, {eta} left";
-    styled(ProgressBar::new(0), verb, style)
+/// Says what is done and for how long; [`with_end`] says more where the end is known.
+pub fn work(verb: &str) -> ProgressBar {
+    styled(ProgressBar::new(0), verb, "{prefix} {msg}, {elapsed}")
+}
+
+/// The same, where the end is known or not: a bar of so many records with the time left, or none.
+pub fn with_end(bar: &ProgressBar, is_known: bool) {
+    let style = match is_known {
+        true => "{prefix} [{bar:30}] {human_pos} of {human_len} records, {msg}, {eta} left",
+        false => "{prefix} {msg}, {elapsed}",
+    };
+    bar.set_style(with_template(style));
 }
 
 /// Counts processes, whose number is told later, saying what one is at.
@@ -33,9 +41,13 @@ pub fn processes(verb: &str) -> ProgressBar {
 }
 
 fn styled(bar: ProgressBar, verb: &str, style: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template(style).expect("the template is well formed");
-    bar.with_style(style.progress_chars("=> "))
+    bar.with_style(with_template(style))
         .with_prefix(verb.to_owned())
+}
+
+fn with_template(style: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(style).expect("the template is well formed");
+    style.progress_chars("=> ")
 }
 
 /// A line of text that changes.

@@ -1,6 +1,6 @@
 //! Where backups are, as it is typed.
 
-use std::{env, path::Path};
+use std::path;
 
 use clap::Args;
 use stillpoint_store_server::backup::Target;
@@ -32,8 +32,7 @@ pub fn absolute(url: &str) -> Result<String, Failure> {
     if url.contains("://") {
         return Ok(url.into());
     }
-    let here = env::current_dir()?;
-    let path = here.join(Path::new(url));
+    let path = path::absolute(url)?;
     path.into_os_string().into_string().map_err(|path| {
         Failure::usage(format_args!(
             "{} is no UTF-8: choose another directory",

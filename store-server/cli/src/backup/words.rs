@@ -163,6 +163,15 @@ pub fn namespaces_value(namespaces: &BTreeMap<String, Namespace>) -> Value {
     Value::Array(each.collect())
 }
 
+/// A namespace for people.
+pub fn namespace_text(name: &str, state: &Namespace) -> String {
+    let records = match state.records {
+        1 => "1 record".into(),
+        records => format!("{records} records"),
+    };
+    format!("{name}: revision {}, {records}", state.revision)
+}
+
 /// So many backups, in words.
 pub fn backups(count: usize) -> String {
     match count {

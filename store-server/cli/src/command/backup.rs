@@ -15,7 +15,7 @@ pub use create::parse_label;
 /// The exit codes of these commands, for their help.
 pub const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 something failed or was found damaged, 2 the command line is
-wrong, 3 there is no such backup, or none that could be continued.";
+wrong, 3 there is no such backup, or no such moment in them.";
 
 const AFTER_HELP: &str = "\
 Backups are kept in a directory or a bucket, the target, of which each store needs

@@ -11,7 +11,7 @@ use crate::{
     backup::{
         moment::{Moment, parse_moment},
         target::From,
-        words::{backups, namespaces_value},
+        words::{backups, namespace_text, namespaces_value},
         work::{self, Meter},
     },
     command::backup::EXIT_CODES,
@@ -108,10 +108,7 @@ fn describe(report: &RestoreReport, dry_run: bool) -> String {
         report.incarnation
     );
     for (name, state) in &report.namespaces {
-        text += &format!(
-            "  {name}: revision {}, {} records\n",
-            state.revision, state.records
-        );
+        text += &format!("  {}\n", namespace_text(name, state));
     }
     text += &match &report.state_hash {
         Some(hash) => format!("its state hash is that of the store at that moment: {hash}\n"),

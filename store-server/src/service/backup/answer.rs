@@ -66,7 +66,6 @@ pub fn error(error: &BackupError) -> StoreError {
         | BackupError::Into { .. } => Reason::Invalid,
         BackupError::LogGone { .. } => Reason::Compacted,
         BackupError::Exists { .. } => Reason::RateLimited,
-        BackupError::Target { .. } => Reason::Unavailable,
         _ => Reason::Internal,
     };
     StoreError::new(reason, error.to_string())

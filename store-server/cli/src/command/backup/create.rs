@@ -11,7 +11,11 @@ use stillpoint_proto::{
 
 use super::EXIT_CODES;
 use crate::{
-    backup::{target::absolute, words::Summary, work::Meter},
+    backup::{
+        target::absolute,
+        words::Summary,
+        work::{Meter, RECORDS},
+    },
     failure::Failure,
     management::options::user,
     output::{print_json, print_rows},
@@ -96,7 +100,7 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
 
 fn show(meter: &Meter, progress: &BackupProgress) {
     let doing = match progress.phase() {
-        BackupPhase::Records | BackupPhase::Unspecified => "records",
+        BackupPhase::Records | BackupPhase::Unspecified => RECORDS,
         BackupPhase::Log => "log",
         BackupPhase::Finishing => "finishing",
     };

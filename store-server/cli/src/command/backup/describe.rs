@@ -6,7 +6,11 @@ use stillpoint_store_server::backup::{self, Manifest, Target};
 
 use super::EXIT_CODES;
 use crate::{
-    backup::{target::From, words::Summary, work},
+    backup::{
+        target::From,
+        words::{Summary, namespace_text},
+        work,
+    },
     failure::Failure,
     management::words::{moment, time},
     output::{print_rows, print_text},
@@ -80,10 +84,7 @@ fn rows(manifest: &Manifest, needed: &[String]) -> Vec<(&'static str, String)> {
         rows.push((if at == 0 { "needs" } else { "" }, needed.clone()));
     }
     for (at, (name, state)) in manifest.namespaces.iter().enumerate() {
-        let text = format!(
-            "{name}: revision {}, {} records",
-            state.revision, state.records
-        );
+        let text = namespace_text(name, state);
         rows.push((if at == 0 { "namespaces" } else { "" }, text));
     }
     for (at, mark) in manifest.marks.iter().enumerate() {
