@@ -17,7 +17,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ops::RangeBounds,
+    ops::{Bound, RangeBounds},
     sync::Arc,
 };
 
@@ -301,10 +301,15 @@ type ChangeIter<'a> = Box<dyn Iterator<Item = Change> + 'a>;
 
 fn in_range<'a>(changes: &'a Changes, range: &KeyRange, reverse: bool) -> ChangeIter<'a> {
     // BTreeMap::range panics on a range whose end lies before its start.
-    let (std::ops::Bound::Included(low), std::ops::Bound::Excluded(high)) = range else {
-        return Box::new(changes.iter().filter(|_| false).map(own));
+    let is_reversed = match (&range.0, &range.1) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Excluded(low), Bound::Excluded(high)) => low >= high,
+        (
+            Bound::Included(low) | Bound::Excluded(low),
+            Bound::Included(high) | Bound::Excluded(high),
+        ) => low > high,
     };
-    if low >= high || changes.is_empty() {
+    if is_reversed || changes.is_empty() {
         return Box::new(std::iter::empty());
     }
     let keys = changes.range::<Bytes, _>((range.start_bound(), range.end_bound()));

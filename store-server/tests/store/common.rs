@@ -28,7 +28,7 @@ pub fn config(dir: &Path, engine: EngineKind) -> Config {
     Config {
         data_dir: dir.to_owned(),
         log: LogConfig {
-            segment_bytes: 700,
+            segment_bytes: 800,
             disk_reserve_bytes: 0,
             ..LogConfig::default()
         },
