@@ -15,8 +15,8 @@ use self::blocking::Blocking;
 pub use self::management::Management;
 use crate::{endpoint::Endpoint, error};
 
-/// Bytes of one message from the management port: a summary has the answers of all processes.
-const MANAGE_MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of one message from the operator's port: a list of sessions, or a summary, has all processes of a large fleet.
+const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A connection to the operator's port. Each call blocks for at most the deadline.
 #[derive(Debug)]
@@ -37,9 +37,10 @@ impl AdminClient {
             .run(endpoint.dial(deadline))
             .map_err(|cause| StoreError::new(Reason::Unavailable, cause))?;
         Ok(AdminClient {
-            service: AdminServiceClient::new(channel.clone()),
+            service: AdminServiceClient::new(channel.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
             management: ManagementServiceClient::new(channel)
-                .max_decoding_message_size(MANAGE_MESSAGE_BYTES_MAX),
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
             endpoint,
             deadline,
             runtime,
