@@ -287,12 +287,13 @@ test("prepare holds the next generation ready while this one runs", function(p)
   p:write("game.a", lua_module "M.v = 2 function M.f() return 2 end")
   local prepared, report = p.reload.prepare()
   equal({ report.outcome, p.reload.status().prepared, a.v, a.f() }, { "prepared", true, 1, 1 })
-  a.while_held = "kept"
+  -- Counts as what is lost in any other reload.
+  a.while_held = "lost"
   -- What the files say meanwhile is for the next reload.
   p:write("game.a", lua_module "M.v = 3")
   report = p.reload.commit(prepared)
   equal({ report.outcome, report.generation, a.v, a.f() }, { "applied", 2, 2, 2 })
-  equal({ p.reload.status().prepared, a.while_held }, { false, "kept" })
+  equal({ p.reload.status().prepared, a.while_held }, { false, nil })
   report = p.reload.commit(prepared)
   equal({ report.outcome, report.phase }, { "refused", "commit" })
   p:apply()
@@ -313,16 +314,48 @@ test("a prepared reload can be aborted, and another takes its place", function(p
   raises("what reload.prepare gave", p.reload.commit, {})
 end)
 
-test("a prepared reload is refused when the program has loaded more since", function(p)
+test("what the program loaded since a reload was prepared is part of it", function(p)
   p:write("game.a", "return { v = 1 }")
   p:write("game.b", "return {}")
+  p:write("game.c", "local v = require('game.a').v return { v = function() return v end }")
   local a = p:load "game.a"
   p:write("game.a", "require 'game.b' return { v = 2 }")
   local prepared = p.reload.prepare()
   p:load "game.b"
+  local c = p:load "game.c"
+  equal(c.v(), 1)
   local report = p.reload.commit(prepared)
-  equal({ report.outcome, report.phase, a.v }, { "refused", "commit", 1 })
-  matches(report.error.message, "prepare again")
+  equal({ report.outcome, report.rerun, a.v, c.v() }, { "applied", { "game.c" }, 2, 2 })
+end)
+
+test("a prepared reload has its sources, whatever the files are by then", function(p)
+  p:write("game.a", "return { v = 1 }")
+  p:write("game.gone", "return {}")
+  local a = p:load "game.a"
+  p:load "game.gone"
+  p:remove "game.gone"
+  p:write("game.new", "return { v = 2 }")
+  p:write("game.a", "return { v = require('game.new').v }")
+  local prepared = p.reload.prepare()
+  p:write("game.gone", "return {}")
+  p:write("game.a", "error 'boom'")
+  p:write("game.new", "error 'boom'")
+  local report = p.reload.commit(prepared)
+  equal({ report.outcome, report.vanished, report.added, a.v }, { "applied", { "game.gone" }, { "game.new" }, 2 })
+  equal(p.reload.plan().phase, "run")
+end)
+
+test("what the program changed while a reload was prepared is not written over", function(p)
+  p:write("game.gate", lua_module "local list, n = {}, 0 function M.on(f) n = n + 1 list[n] = f end function M.list() return list end")
+  p:write("game.mail", "total = (total or 0) + 1 require('game.gate').on('one') return {}")
+  local gate = p:load "game.gate"
+  p:load "game.mail"
+  p:write("game.mail", "total = (total or 0) + 1 require('game.gate').on('two') return {}")
+  local prepared = p.reload.prepare()
+  gate.on "meanwhile"
+  _G.total = 100
+  p.reload.commit(prepared)
+  equal({ gate.list(), _G.total }, { { "one", "meanwhile", "two" }, 101 })
 end)
 
 test("rollback goes back to the sources of the generation before, and its number grows", function(p)

@@ -137,7 +137,6 @@ local function run_alone(unit, path, text)
     take_back(unit, images)
     return failure
   end
-  program.loads = program.loads + 1
   plain.baseline(unit)
 end
 

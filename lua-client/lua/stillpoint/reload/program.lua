@@ -62,7 +62,6 @@ local getinfo = debug and debug.getinfo
 ---@field prepared stillpoint.reload.Prepared|nil What `reload.prepare` gave, as long as it can be committed.
 ---@field kinds stillpoint.reload.Kind[] In the order they were declared.
 ---@field registries table<string, table>
----@field loads integer How many units were ever loaded outside a reload.
 ---@field searcher function|nil The one in `package.searchers`.
 ---@field options stillpoint.reload.Options With the defaults filled in.
 local program = {
@@ -70,7 +69,6 @@ local program = {
   units = {},
   kinds = {},
   registries = {},
-  loads = 0,
   options = {},
 }
 

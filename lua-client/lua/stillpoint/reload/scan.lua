@@ -13,11 +13,12 @@ local source = require "stillpoint.reload.source"
 
 ---@class stillpoint.reload.Scan
 ---@field files table<string, stillpoint.reload.File> Of all units that have to run.
+---@field texts table<string, stillpoint.reload.File> Of all units.
 ---@field changed string[]
 ---@field dependents string[]
 ---@field vanished table<string, stillpoint.reload.Unit>
 ---@field order string[] Names of the files: dependencies first, as far as they are known from before.
----@field at_hand table<string, stillpoint.reload.File> Units of the generation to go back to that there are not now; they run if somebody requires them.
+---@field at_hand table<string, stillpoint.reload.File> Units of the generation to go back to, or of what was prepared, that there are not now; they run if somebody requires them.
 
 local scan = {}
 
@@ -33,9 +34,13 @@ end
 scan.sorted_names = sorted_names
 
 -- The text that the unit is to have; nil, nil: the file is gone.
-local function wanted(unit, sources)
-  if sources then
-    return sources[unit.name]
+local function wanted(unit, order)
+  if order.earlier then
+    return order.earlier[unit.name]
+  elseif order.prepared then
+    local file = order.prepared[unit.name]
+    -- A unit that was loaded since is what it is.
+    return file == nil and { path = unit.path, source = unit.source } or file or nil
   end
   local text, err, gone = source.read(unit.path)
   local path = unit.path
@@ -101,22 +106,21 @@ function scan.differing()
   return found
 end
 
----@param force table<string, true>
----@param sources table<string, stillpoint.reload.File>|nil Instead of the files, to go back to.
+---@param order stillpoint.reload.Order
 ---@return stillpoint.reload.Scan|nil
 ---@return stillpoint.reload.Failure|nil
-function scan.run(force, sources)
+function scan.run(order)
   local texts, changed, vanished = {}, {}, {}
   for _, name in ipairs(sorted_names(program.units)) do
     local unit = program.units[name]
-    local file, failure = wanted(unit, sources)
+    local file, failure = wanted(unit, order)
     if failure then
       return nil, failure
     elseif not file then
       vanished[name] = unit
     else
       texts[name] = file
-      if force[name] or file.source ~= unit.source or file.path ~= unit.path then
+      if order.force[name] or file.source ~= unit.source or file.path ~= unit.path then
         changed[name] = file
       end
     end
@@ -136,11 +140,12 @@ function scan.run(force, sources)
     files[name] = texts[name]
   end
   local at_hand = {}
-  for name, file in pairs(sources or {}) do
+  for name, file in pairs(order.earlier or order.prepared or {}) do
     at_hand[name] = not program.units[name] and file or nil
   end
   return {
     files = files,
+    texts = texts,
     at_hand = at_hand,
     changed = sorted_names(changed),
     dependents = sorted_names(dependents),
