@@ -157,7 +157,8 @@ impl Teller {
         self.keep(process, update);
     }
 
-    fn keep(&mut self, process: &Process, update: ProcessUpdate) {
+    /// Lets this stand at the end as the last word on a process: one that was told, or the caller need not be told.
+    pub fn keep(&mut self, process: &Process, update: ProcessUpdate) {
         let name = (process.service.clone(), process.instance.clone());
         self.last.insert(name, update);
     }
@@ -167,9 +168,10 @@ impl Teller {
         !self.to.is_closed()
     }
 
-    /// The last word on each process so far, by service and instance.
-    pub fn last(&self) -> impl Iterator<Item = &ProcessUpdate> {
-        self.last.values()
+    /// The last word on a process so far, or on one before or after it.
+    pub fn last(&self, process: &Process) -> Option<&ProcessUpdate> {
+        let name = (process.service.clone(), process.instance.clone());
+        self.last.get(&name)
     }
 
     /// Writes the end down, then tells it.
