@@ -175,4 +175,102 @@ test("after a rollback the plan says that the files are newer than what runs", f
   equal(p.reload.plan().notes, {})
 end)
 
+test("units that require each other over package.loaded begin as they did the first time", function(p)
+  local a_source = "local A = {} package.loaded[...] = A A.b = require 'game.b' function A.v() return %d end return A"
+  local b_source = "local a = require 'game.a' return { v = function() return a.v() + %d end }"
+  p:write("game.a", a_source:format(1))
+  p:write("game.b", b_source:format(0))
+  local a = p:load "game.a"
+  local b = a.b
+  p:write("game.a", a_source:format(2))
+  p:apply()
+  equal({ b.v(), a.v(), rawequal(require "game.a", a), rawequal(a.b, b) }, { 2, 2, true, true })
+  p:write("game.b", b_source:format(10))
+  p:apply()
+  equal({ b.v(), rawequal(require "game.b", b), rawequal(a.b, b) }, { 12, true, true })
+end)
+
+test("a file that comes in an earlier root takes the place of the other", function(p)
+  p.reload.setup { roots = { p.dir .. "/mods", p.dir } }
+  p:write("game.rules", "return { v = 'base' }")
+  local rules = p:load "game.rules"
+  p:write("mods.game.rules", "return { v = 'mod' }")
+  local time = 0
+  local watch = p.reload.watch {
+    now = function()
+      time = time + 1
+      return time
+    end,
+    log = function() end,
+  }
+  watch:poll()
+  equal({ watch:poll().outcome, rules.v }, { "applied", "mod" })
+  p:remove "mods.game.rules"
+  p:apply()
+  equal(rules.v, "base")
+end)
+
+test("metamethods of the program are not called", function(p)
+  p:write("game.evil", [[
+    function evil()
+      local meta = { __mode = "k", __metatable = "locked" }
+      for _, event in ipairs { "eq", "index", "newindex", "len", "pairs", "tostring", "concat", "lt", "call" } do
+        meta["__" .. event] = function() error(event) end
+      end
+      return meta
+    end]])
+  p:load "game.evil"
+  local source = [[
+    local M = { v = %d }
+    M.data = reload.once("data", function()
+      local meta = evil()
+      return { setmetatable({}, meta), setmetatable({}, meta), [setmetatable({}, meta)] = setmetatable({ x = 1 }, meta), nan = 0 / 0 }
+    end)
+    M[setmetatable({}, evil())] = setmetatable({}, evil())
+    return setmetatable(M, evil())]]
+  p:write("game.a", source:format(1))
+  local a = p:load "game.a"
+  local first, second = a.data[1], a.data[2]
+  p:write("game.b", "return reload.module(...)")
+  p:load "game.b"
+  p:write("game.a", source:format(2))
+  p:write("game.b", "local M = reload.module(...) function M.on_reload() local d = require('game.a').data "
+    .. "rawset(d[1], 'y', 2) d.nan = 5 d[1], d[2] = d[2], d[1] error 'no' end return M")
+  equal({ p.reload.plan().outcome, p.reload.apply().outcome }, { "planned", "rolled_back" })
+  equal({ a.v, rawget(first, "y"), rawequal(a.data[1], first), rawequal(a.data[2], second) }, { 1, nil, true, true })
+  equal(a.data.nan ~= a.data.nan, true)
+  p:write("game.b", "return reload.module(...)")
+  local report = p:apply()
+  equal({ a.v, report.audit.done, report.audit.missed, report.audit.stale }, { 2, true, 0, {} })
+end, { audit_ms = 10000 })
+
+test("whatever is raised makes a report, and not a long one", function(p)
+  p:write("game.a", lua_module "M.v = 1")
+  local a = p:load "game.a"
+  for _, raising in ipairs {
+    "error({ code = 5 })",
+    "error(setmetatable({}, { __tostring = function() error 'again' end }))",
+    "error(setmetatable({}, { __tostring = function() return 5 end }))",
+    "error()",
+    "error(false)",
+    "error('')",
+    "error(('x'):rep(1000000))",
+  } do
+    for outcome, source in pairs {
+      refused = "%s",
+      ["refused "] = "function M.verify() %s end",
+      rolled_back = "function M.on_reload() %s end",
+      ["rolled_back "] = "reload.resource('r', function() %s end)",
+    } do
+      p:write("game.a", lua_module(source:format(raising)))
+      local report = p.reload.apply()
+      equal({ report.ok, report.outcome, type(report.error.message) }, { false, outcome:match "%S+", "string" }, raising)
+      equal(#tostring(report) < 12000, true, raising)
+    end
+  end
+  p:write("game.a", "local function f() return f() + 1 end f()")
+  program.matches(p.reload.apply().error.message, "stack overflow")
+  equal({ a.v, p.reload.status().generation }, { 1, 1 })
+end)
+
 program.finish()

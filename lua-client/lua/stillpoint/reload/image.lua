@@ -13,8 +13,8 @@ local getupvalue = debug and debug.getupvalue
 local setupvalue = debug and debug.setupvalue
 local next, rawequal, rawget, rawset = next, rawequal, rawget, rawset
 
--- Stands for nil in a list.
-local NIL = {}
+-- Stands for nil in a list. A function, since comparing it to a table calls no metamethod of that.
+local function NIL() end
 
 ---@class stillpoint.reload.Images
 ---@field at table<table, integer> Where in `log` the image of a table begins.
@@ -245,6 +245,34 @@ function image.write(differences)
   for n = 1, #upvalues, 3 do
     setupvalue(upvalues[n], upvalues[n + 1], upvalues[n + 2][1])
   end
+end
+
+-- A text for each key, without calling anything of the program.
+local function key_text(key)
+  local kind = type(key)
+  return (kind == "string" or kind == "number" or kind == "boolean") and tostring(key) or "a " .. kind
+end
+
+image.key_text = key_text
+
+---The keys of a table, or of two, in the order of their texts.
+---@param t table
+---@param other? table
+---@return any[]
+function image.sorted_keys(t, other)
+  local keys = {}
+  for key in next, t do
+    keys[#keys + 1] = key
+  end
+  for key in next, other or {} do
+    if rawget(t, key) == nil then
+      keys[#keys + 1] = key
+    end
+  end
+  table.sort(keys, function(a, b)
+    return key_text(a) < key_text(b)
+  end)
+  return keys
 end
 
 ---Makes a table empty and plain. The caller has saved it.

@@ -62,6 +62,9 @@ function isolate.place(message)
   return nil
 end
 
+---Bytes of a message that a failure has; what is raised on stays whole.
+local MESSAGE_MAX = 4000
+
 local function failure_of(raised)
   local message
   if type(raised) == "string" or type(raised) == "number" then
@@ -73,6 +76,9 @@ local function failure_of(raised)
   if message:find "attempt to yield" then
     message = message .. ": what runs in a reload, and a chunk that is loaded, must not yield"
     raised = message
+  end
+  if #message > MESSAGE_MAX then
+    message = ("%s... (%d bytes)"):format(message:sub(1, MESSAGE_MAX), #message)
   end
   local file, line = isolate.place(message)
   if not file then

@@ -11,6 +11,9 @@ local source = require "stillpoint.reload.source"
 
 local loader = {}
 
+-- Chunks that were begun.
+local begun = 0
+
 -- What `require` was when the outermost chunk began.
 local inner = require
 
@@ -97,6 +100,8 @@ local function execute(unit, path, text)
   local was = unit.value
   unit.path, unit.source, unit.generation = path, text, program.generation_now()
   unit.deps, unit.declared, unit.adopted = {}, nil, nil
+  begun = begun + 1
+  unit.begun = begun
   program.know(unit)
   local chunk, err = source.compile(text, path, unit.generation)
   if not chunk then

@@ -16,6 +16,7 @@ local getinfo = debug and debug.getinfo
 ---@field generation integer In which it was run last.
 ---@field value any What `require` gives.
 ---@field deps table<string, true> Names that its chunk required.
+---@field begun integer|nil When it was begun, among all units; of one that was adopted nil.
 ---@field module boolean|nil Its value came from `reload.module`.
 ---@field baseline table|nil What its functions and its table held when it was loaded, see `plain`.
 ---@field adopted boolean|nil Loaded by somebody else, before the kit knew of it: its functions tell no generation.

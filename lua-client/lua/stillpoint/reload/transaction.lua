@@ -203,7 +203,7 @@ local function take_back(tx)
   program.generation = tx.from
 end
 
-local function close(tx)
+local function conclude(tx)
   tx.phase = "close"
   local ok, failure = isolate.call(program.each, "close", tx)
   if not ok then
@@ -212,6 +212,7 @@ local function close(tx)
   for _, name in ipairs(tx.order) do
     baseline.take(program.units[name])
   end
+  past.set_aside = tx.rollback and scan.differing() or nil
 end
 
 local function commit(staged, report)
@@ -222,10 +223,13 @@ local function commit(staged, report)
   program.transaction = tx
   local ok, raised = pcall(write, tx, staged.differences)
   if ok then
-    close(tx)
-    past.keep_sources(tx, sources)
-    past.set_aside = tx.rollback and scan.differing() or nil
     report.outcome, report.generation = "applied", tx.to
+    past.keep_sources(tx, sources)
+    -- From here on it cannot fail, whatever finalizers raise.
+    local concluded, err = pcall(conclude, tx)
+    if not concluded then
+      tx.notes[#tx.notes + 1] = "close: " .. tostring(err)
+    end
   else
     take_back(tx)
     local failure = type(raised) == "table" and raised or { message = tostring(raised) }
