@@ -151,10 +151,6 @@ impl Fake {
     pub fn load_more(&mut self) {
         if self.more.is_none() {
             self.more = Some(self.files);
-            // As the kit: what was made ready does not count with it.
-            if let Some(prepared) = &mut self.prepared {
-                *prepared = None;
-            }
         }
     }
 
