@@ -230,7 +230,7 @@ impl Hub {
                 (None, None) => {}
             },
             Notice::Claim { key, before, after } => {
-                state.claim_moved(&key, before.as_deref(), after.as_deref(), now);
+                state.claim_moved(&key, before.as_deref(), after.as_deref());
             }
             Notice::Timer { key } => self.timer_changed(state, &key),
         }
