@@ -273,4 +273,81 @@ test("whatever is raised makes a report, and not a long one", function(p)
   equal({ a.v, p.reload.status().generation }, { 1, 1 })
 end)
 
+test("a table that a unit only gives on is never emptied", function(p)
+  p:write("game.b", "return { v = 'b' }")
+  for _, given in ipairs { "require 'game.b'", "math", "_G", "reload.once('given', function() return { v = 'once' } end)" } do
+    for _, own in ipairs { "return { own = 1 }", "local M = reload.module(...) M.own = 1 return M" } do
+      p:write("game.a", "return " .. given)
+      local there = p:load "game.a"
+      local count = 0
+      for _ in pairs(there) do
+        count = count + 1
+      end
+      p:write("game.a", own)
+      p:apply()
+      local mine = require "game.a"
+      equal({ mine.own, rawget(there, "own") }, { 1, nil }, given)
+      p:write("game.a", "return " .. given)
+      p:apply()
+      for _ in pairs(there) do
+        count = count - 1
+      end
+      equal({ rawequal(require "game.a", there), count, rawget(mine, "own") }, { true, 0, nil }, given)
+      -- Whoever holds the unit's own table sees what the unit gives now.
+      equal(mine.v, there.v)
+      p:write("game.a", own)
+      p:apply()
+      equal({ rawequal(require "game.a", mine), mine.own, mine.v }, { true, 1, nil }, given)
+      package.loaded["game.a"] = nil
+      p:remove "game.a"
+      p:apply()
+    end
+  end
+end)
+
+test("a plain class becomes a declared one, and objects of both get new methods", function(p)
+  p:write("game.pl", "local P = {} P.__index = P function P.new() return setmetatable({}, P) end function P:hp() return 1 end return P")
+  local P = p:load "game.pl"
+  local old = P.new()
+  p:write("game.pl", "local P = reload.class 'Pl' function P:hp() return 2 end return P")
+  p:apply()
+  local new = require("game.pl").new()
+  equal({ old:hp(), new:hp(), P.new():hp() }, { 2, 2, 2 })
+  p:write("game.pl", "local P = reload.class 'Pl' function P:hp() return 3 end return P")
+  p:apply()
+  equal({ old:hp(), new:hp(), P.new():hp() }, { 3, 3, 3 })
+end)
+
+test("a table that a unit also puts under another name stays its own", function(p)
+  p:write("game.a", "local M = { v = 1 } package.loaded.alias = M return M")
+  local a = p:load "game.a"
+  p:write("game.a", "local M = { v = 2 } package.loaded.alias = M return M")
+  p:apply()
+  equal({ a.v, rawequal(require "game.a", a), rawequal(require "alias", a) }, { 2, true, true })
+end)
+
+test("reload.module by hand does not empty a unit; another loader refills it", function(p)
+  p:write("game.a", lua_module "M.v = 1")
+  local a = p:load "game.a"
+  program.raises("'game.a' is loaded already: require 'game.a' gives its table", p.reload.module, "game.a")
+  equal(a.v, 1)
+  p:write("game.a", lua_module "M.w = 2")
+  equal({ rawequal(assert(loadfile(p:path "game.a"))("game.a"), a), a.v, a.w }, { true, nil, 2 })
+end)
+
+test("what a failed chunk did to the libraries and to package is undone", function(p)
+  p:write("game.a", "return {}")
+  p:load "game.a"
+  local searchers, path = package.searchers or package.loaders, package.path
+  local count = #searchers
+  p:write("game.a", [[
+    table.insert(package.searchers or package.loaders, print)
+    package.path, string.shout, getmetatable("").__index = "x", print, print
+    setmetatable(_G, { __index = print })
+    error "no"]])
+  local report = p.reload.apply()
+  equal({ report.outcome, #searchers, package.path == path, rawget(string, "shout") }, { "refused", count, true, nil })
+  equal({ ("x"):rep(2), getmetatable(G) }, { "xx", nil })
+end)
+
 program.finish()

@@ -16,6 +16,7 @@
 
 local audit = require "stillpoint.reload.audit"
 local class = require "stillpoint.reload.class"
+local image = require "stillpoint.reload.image"
 local loader = require "stillpoint.reload.loader"
 local once = require "stillpoint.reload.once"
 local override = require "stillpoint.reload.override"
@@ -100,7 +101,15 @@ function reload.module(name)
     error(("reload.module: '%s' is not the unit being loaded, '%s' is: call it as reload.module(...)"):format(name, unit.name), 2)
   end
   -- Loaded by another loader than the kit's.
-  unit = searcher.adopt(name, {})
+  unit = program.units[name]
+  local info = debug and debug.getinfo and debug.getinfo(2, "S")
+  if unit and info and program.path_of(info.source) ~= unit.path then
+    error(("reload.module: '%s' is loaded already: require '%s' gives its table"):format(name, name), 2)
+  end
+  local own = unit and unit.own or {}
+  program.save(own)
+  image.clear(own)
+  unit = searcher.adopt(name, own)
   if not unit then
     error(("reload.module: no file for '%s' in the roots; reload.setup { roots = ... } says where they are"):format(name), 2)
   end

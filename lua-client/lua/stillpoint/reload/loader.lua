@@ -77,9 +77,10 @@ local function failed(unit, phase, failure)
 end
 
 -- What `require` is to give. The table there was before keeps its identity.
-local function value_of(unit, was, value)
+local function value_of(unit, was, value, there)
   local declared = unit.declared
   if declared then
+    unit.own = declared
     return declared
   end
   if value == nil then
@@ -88,11 +89,7 @@ local function value_of(unit, was, value)
       value = package.loaded[unit.name]
     end
   end
-  if type(was) == "table" and type(value) == "table" then
-    plain.replace(unit, was, value)
-    return was
-  end
-  return value
+  return type(value) == "table" and plain.replace(unit, was, value, there) or value
 end
 
 -- Compiles and runs the text as the next generation of the unit. Gives a failure.
@@ -109,6 +106,7 @@ local function execute(unit, path, text)
     local raised = ("error loading module '%s' from file '%s':\n\t%s"):format(unit.name, path, err)
     return failed(unit, "compile", { message = err, file = file or path, line = line, traceback = err, raised = raised })
   end
+  local there = plain.loaded_values()
   local ok, value = run_chunk(unit, chunk)
   if not ok then
     return failed(unit, phase_of(value.message), value)
@@ -117,7 +115,7 @@ local function execute(unit, path, text)
     local message = "%s: the unit called reload.module, but returned something else: return that table"
     return failed(unit, "run", { message = message:format(path), file = path })
   end
-  unit.value = value_of(unit, was, value)
+  unit.value = value_of(unit, was, value, there)
   unit.module = unit.declared ~= nil
   unit.declared = nil
 end
@@ -210,7 +208,7 @@ end
 ---@return table
 function loader.module(unit)
   if not unit.declared then
-    local t = type(unit.value) == "table" and unit.value or {}
+    local t = unit.own or {}
     program.save(t)
     image.clear(t)
     unit.declared = t

@@ -15,6 +15,7 @@ local getinfo = debug and debug.getinfo
 ---@field source string As it was run last.
 ---@field generation integer In which it was run last.
 ---@field value any What `require` gives.
+---@field own table|nil The table that is its value in every generation. A table that it only gives on, a library's, say, or one that was declared, is none.
 ---@field deps table<string, true> Names that its chunk required.
 ---@field begun integer|nil When it was begun, among all units; of one that was adopted nil.
 ---@field module boolean|nil Its value came from `reload.module`.

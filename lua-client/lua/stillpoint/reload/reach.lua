@@ -181,8 +181,16 @@ function reach.save(images, limit)
   local seen = self.seen
   images:save(package.loaded)
   images:save(package.preload)
+  images:save(package.searchers or package.loaders)
   images:save(_G)
   images:save(program.units)
+  -- Of strings, say: their metatables belong to the whole program.
+  for _, value in ipairs { "", 0, true, print } do
+    local meta = image.getmeta(value)
+    if type(meta) == "table" then
+      images:save(meta)
+    end
+  end
   for _, t in ipairs { package.loaded, package.preload, _G, program.units, program.registries } do
     seen[t] = true
   end
