@@ -25,7 +25,8 @@ pub struct Picture {
     pub unknown: Vec<String>,
     /// They answer, and have no program that could be reloaded.
     pub untold: Vec<String>,
-    /// They were not there when nothing had been done yet, or are there no more.
+    /// They were not there when nothing had been done yet, or are there no more; or they did not answer, and nothing was
+    /// done.
     pub absent: Vec<String>,
     /// They run another program than before.
     pub changed: Vec<String>,
@@ -49,6 +50,12 @@ impl Picture {
             let Some(program) = program_of(course, member, answer) else {
                 let place = match (answer, member) {
                     (Answer::Gone(_), Some(member)) if !may_run_either(course, member) => {
+                        &mut picture.absent
+                    }
+                    // Whatever it runs, it was not asked for another one.
+                    (Answer::Late(_), Some(member))
+                        if matches!(course, Course::Back(_)) && !member.is_touched() =>
+                    {
                         &mut picture.absent
                     }
                     (Answer::Done(_) | Answer::Failed(_), _) if takes_untold(course, member) => {
