@@ -11,8 +11,8 @@
 --     print(reload.plan())                                                   -- what would change; changes nothing
 --     local report = reload.apply()                                          -- all of it, or nothing
 --
--- The way of a reload: `scan` finds what is to run, `stage` runs it in a private view by `loader`, `transaction` commits
--- it; `image` and `reach` see to it that everything can be taken back.
+-- The way of a reload, which `transaction` leads: `scan` finds what is to run, `stage` runs it in a private view by
+-- `loader`, `commit` writes it; `image` and `reach` see to it that everything can be taken back.
 
 local audit = require "stillpoint.reload.audit"
 local class = require "stillpoint.reload.class"
@@ -38,7 +38,7 @@ local reload = {}
 ---@field audit_ms? number Time of the audit after a reload. Default: 20.
 ---@field undo_tables? integer Tables and functions that are saved before a reload, at most; each 8 entries of a table count as one more. Default: 50,000, which takes about 50 ms, in which the program stands still. What chunks and hooks change in others is not taken back when the reload fails; the report says so, and `strict` refuses.
 ---@field keep? integer Generations whose sources are kept. Default: 2: the running one and the one before.
----@field verify? fun(ev: table): boolean|nil, string|nil Asked before a reload is committed.
+---@field verify? fun(ev: table): boolean|nil, string|nil Asked before a reload is committed. What it changes is committed, too.
 ---@field log? fun(line: string) Gets each report as text.
 
 local OPTIONS = {

@@ -10,9 +10,7 @@
 -- What was prepared is staged anew at commit. The program ran in between: it counted, registered, loaded, and what the
 -- view once saw of that is not to be written over what it is now.
 
-local baseline = require "stillpoint.reload.baseline"
-local image = require "stillpoint.reload.image"
-local isolate = require "stillpoint.reload.isolate"
+local commit = require "stillpoint.reload.commit"
 local past = require "stillpoint.reload.past"
 local plan = require "stillpoint.reload.plan"
 local program = require "stillpoint.reload.program"
@@ -29,11 +27,6 @@ local transaction = {}
 ---@field report stillpoint.reload.Report
 ---@field force table<string, true>
 ---@field sources table<string, stillpoint.reload.File|false>|nil Of all units; false: its file was gone. nil: used, aborted, or another one took its place.
-
----What a view came to.
----@class stillpoint.reload.Staged
----@field tx stillpoint.reload.Transaction
----@field differences stillpoint.reload.Differences
 
 ---What a reload is to be made of.
 ---@class stillpoint.reload.Order
@@ -160,86 +153,6 @@ local function build(order)
   return report, staged
 end
 
-local function run_hooks(tx)
-  local event = { from = tx.from, to = tx.to, rollback = tx.rollback }
-  -- A hook may require units for the first time, which come at the end of the order: they have no generation before.
-  for i = 1, #tx.order do
-    local name = tx.order[i]
-    local unit = program.units[name]
-    local hook = unit.module and rawget(unit.value, "on_reload") or nil
-    if hook then
-      local ok, failure = isolate.call(hook, event)
-      if not ok then
-        failure.unit, failure.phase = name, "hook"
-        error(failure, 0)
-      end
-    end
-  end
-end
-
-local function write(tx, differences)
-  tx.phase = "commit"
-  image.write(differences)
-  program.generation = tx.to
-  tx.phase = "resource"
-  tx.opened = true
-  local ok, failure = isolate.call(program.each, "open", tx)
-  if not ok then
-    error(failure, 0)
-  end
-  tx.phase = "hook"
-  run_hooks(tx)
-end
-
--- Takes a commit back that failed.
-local function take_back(tx)
-  if tx.opened then
-    local ok, failure = isolate.call(program.each, "undo", tx)
-    if not ok then
-      tx.notes[#tx.notes + 1] = "undo: " .. failure.message
-    end
-  end
-  tx.images:restore()
-  program.generation = tx.from
-end
-
-local function conclude(tx)
-  tx.phase = "close"
-  local ok, failure = isolate.call(program.each, "close", tx)
-  if not ok then
-    tx.notes[#tx.notes + 1] = "close: " .. failure.message
-  end
-  for _, name in ipairs(tx.order) do
-    baseline.take(program.units[name])
-  end
-  past.set_aside = tx.rollback and scan.differing() or nil
-end
-
-local function commit(staged, report)
-  local tx = staged.tx
-  local started = clock()
-  drop_prepared()
-  local sources = past.current_sources()
-  program.transaction = tx
-  local ok, raised = pcall(write, tx, staged.differences)
-  if ok then
-    report.outcome, report.generation = "applied", tx.to
-    past.keep_sources(tx, sources)
-    -- From here on it cannot fail, whatever finalizers raise.
-    local concluded, err = pcall(conclude, tx)
-    if not concluded then
-      tx.notes[#tx.notes + 1] = "close: " .. tostring(err)
-    end
-  else
-    take_back(tx)
-    local failure = type(raised) == "table" and raised or { message = tostring(raised) }
-    plan.fail(report, "rolled_back", failure.phase or tx.phase, failure)
-  end
-  program.transaction = nil
-  report.ms = report.ms + (clock() - started) * 1000
-  return past.remember(report)
-end
-
 ---@param order stillpoint.reload.Order
 ---@return stillpoint.reload.Report
 local function apply(order)
@@ -247,7 +160,8 @@ local function apply(order)
   if not staged then
     return past.remember(report)
   end
-  return commit(staged, report)
+  drop_prepared()
+  return commit.run(staged, report)
 end
 
 ---What a reload would do. Changes nothing.
