@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A script that says what its module says, again and again.
 const MAIN: &str = r#"
+    require("stillpoint.reload").setup()
     local greeting = require "greeting"
     local store = require("stillpoint").memory()
     print("begins " .. arg[1])
@@ -105,7 +106,7 @@ fn a_module_that_is_edited_is_reloaded_while_the_script_goes_on() {
         "greeting.lua",
         "return { text = function() return 'good day' end }",
     );
-    session.hears("reloaded");
+    session.hears("[watch] reloaded");
     session.hears("good day");
 
     session.write("greeting.lua", "return {");
