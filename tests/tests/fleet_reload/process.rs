@@ -52,19 +52,19 @@ impl Processes {
 
     /// Writes the program, of this version, with more in its hook after a reload.
     pub fn write_rules(&self, version: i64, hook: &str) {
-        let text = format!(
-            "local M = require('stillpoint.reload').module(...)\n\
-             wait_at 'stage'\n\
-             function M.version() return {version} end\n\
-             function M.on_reload()\n  wait_at 'hook'\n  {hook}\nend\n"
-        );
-        self.write("rules.lua", &text);
+        self.write("rules.lua", &rules(version, hook));
     }
 
     /// Starts one, and waits until it works.
     pub fn start(&mut self, name: &str) {
+        let files = self.files.path().to_owned();
+        self.start_with(name, &files);
+    }
+
+    /// The same with files of its own.
+    pub fn start_with(&mut self, name: &str, files: &Path) {
         let version = self.versions.next().expect("it goes on for ever");
-        let mut process = Process::spawn(version, &self.url, name, self.files.path());
+        let mut process = Process::spawn(version, &self.url, name, files);
         process.hear("ready");
         self.by_name.insert(name.into(), process);
     }
@@ -83,6 +83,16 @@ impl Processes {
     pub fn names(&self) -> Vec<String> {
         self.by_name.keys().cloned().collect()
     }
+}
+
+/// The program, of this version, with more in its hook after a reload.
+pub fn rules(version: i64, hook: &str) -> String {
+    format!(
+        "local M = require('stillpoint.reload').module(...)\n\
+         wait_at 'stage'\n\
+         function M.version() return {version} end\n\
+         function M.on_reload()\n  wait_at 'hook'\n  {hook}\nend\n"
+    )
 }
 
 impl Process {

@@ -1,8 +1,10 @@
 //! All go over to the new program, or none does.
 
-use stillpoint_client::v1::{ActionOutcome, Phase, ProcessState};
+use std::fs;
 
-use crate::{operator::command, world::World};
+use stillpoint_client::v1::{ActionOutcome, Phase, ProcessState, manage_response::Kind};
+
+use crate::{operator::command, process::rules, world::World};
 
 #[test]
 fn a_fleet_of_several_luas_goes_over_whole() {
@@ -90,6 +92,32 @@ fn a_program_that_refuses_itself_keeps_all_where_they_are() {
         "{told:?}"
     );
     assert!(told.summary.message.contains("c has players"), "{told:?}");
+}
+
+#[test]
+fn where_the_files_are_not_the_same_nothing_is_committed_and_the_module_is_named() {
+    let mut world = World::start(5);
+    let elsewhere = tempfile::tempdir().expect("a directory is made");
+    let write = |version| fs::write(elsewhere.path().join("rules.lua"), rules(version, ""));
+    write(1).expect("it is written");
+    world.processes.start_with("d", elsewhere.path());
+    world.processes.write_rules(2, "");
+    write(3).expect("it is written");
+    let mut committed = false;
+    let told = world.apply(|_, told| {
+        committed |=
+            matches!(&told.kind, Some(Kind::Phase(begun)) if begun.phase() == Phase::Commit);
+    });
+    let running = [("a", 1), ("b", 1), ("c", 1), ("d", 1)];
+    world.check(&told, ActionOutcome::RolledBack, &running);
+    assert!(!committed, "{told:?}");
+    for part in [
+        "in battle/a, battle/b, battle/c",
+        "in battle/d",
+        "(they differ in rules)",
+    ] {
+        assert!(told.summary.message.contains(part), "{told:?}");
+    }
 }
 
 #[test]
