@@ -155,6 +155,16 @@ test("a dependency that was already loaded is noticed, and one that is new is ad
   equal(b.v, 20)
 end)
 
+test("what is missing is told with the line that requires it", function(p)
+  p:write("game.a", "return {}")
+  p:load "game.a"
+  p:write("game.a", "\n\nrequire 'game.nowhere' return {}")
+  local report = p.reload.apply()
+  equal({ report.phase, report.error.file, report.error.line }, { "dependency", p:path "game.a", 3 })
+  matches(report.error.message, "^[^\n]*a.lua#2:3: module 'game.nowhere' not found:")
+  equal(report.error.message:find "\n%s*\n", nil, "no empty line")
+end)
+
 test("a unit whose file is gone vanishes, if nobody requires it any more", function(p)
   p:write("game.a", "return {}")
   p:write("game.b", "require 'game.a' return {}")
@@ -372,6 +382,16 @@ test("rollback goes back to the sources of the generation before, and its number
   report = p.reload.rollback()
   equal({ report.ok, report.outcome }, { false, "refused" })
   matches(report.error.message, "no earlier generation")
+end)
+
+test("rollback goes back behind a reload that only ran the same again", function(p)
+  p:write("game.a", "return { v = 1 }")
+  local a = p:load "game.a"
+  p:write("game.a", "return { v = 2 }")
+  p:apply()
+  p:apply { force = { "game.a" } }
+  equal(p.reload.rollback().outcome, "applied")
+  equal(a.v, 1)
 end)
 
 test("rollback takes away units that are new, and brings back those that vanished", function(p)

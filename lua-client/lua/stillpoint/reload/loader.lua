@@ -200,7 +200,12 @@ function loader.find(name)
   if path then
     return { path = path }, ""
   end
-  return nil, #tried > 0 and "\n\tno file '" .. table.concat(tried, "'\n\tno file '") .. "'" or ""
+  if #tried == 0 then
+    return nil, ""
+  end
+  -- From 5.4 on `require` puts the line end before what each searcher says.
+  local lead = _VERSION < "Lua 5.4" and "\n\t" or ""
+  return nil, lead .. "no file '" .. table.concat(tried, "'\n\tno file '") .. "'"
 end
 
 ---The table of the unit that is being loaded: the one it had before, emptied.
