@@ -100,3 +100,28 @@ fn after_a_server_that_was_killed_as_they_committed_it_is_told_who_runs_what_and
     let told = world.apply(|_, _| {});
     world.check(&told, ActionOutcome::Ok, &[("a", 2), ("b", 2), ("c", 2)]);
 }
+
+#[test]
+fn after_a_server_that_was_killed_as_they_prepared_the_next_reload_is_not_held_up() {
+    let mut world = World::start(6);
+    world.processes.write_rules(2, "");
+    world.arm("b", "stage");
+    let mut admin = world.server().admin();
+    let mut told = admin.manage(applying(60_000)).expect("it begins");
+    let prepared = told.find(|told| {
+        let told = told.as_ref().expect("it goes on");
+        is_word(told, Phase::Prepare, "a", ProcessState::Ok)
+    });
+    assert!(prepared.is_some(), "it has ended");
+    let b = world.processes.get("b");
+    b.hear("at stage");
+    world.kill_server();
+    drop(told);
+    world.processes.get("b").tell("go");
+
+    world.restart_server();
+    world.check_running(&[("a", 1), ("b", 1), ("c", 1)]);
+    // What they had prepared would have been held for two minutes more.
+    let told = world.apply(|_, _| {});
+    world.check(&told, ActionOutcome::Ok, &[("a", 2), ("b", 2), ("c", 2)]);
+}

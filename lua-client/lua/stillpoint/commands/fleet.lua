@@ -241,7 +241,7 @@ commands["reload.audit"] = with_kit(function(kit, _, ctx, link)
   return { done = true, visited = found.visited, stale_count = #found.stale, stale = stale }
 end)
 
----Drops what was prepared through a connection, whose session is over.
+---Drops what was prepared through a connection: it was lost, or its session is over.
 ---@param link stillpoint.Link
 function fleet.drop(link)
   if held and held.link == link then

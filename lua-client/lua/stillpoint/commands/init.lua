@@ -173,7 +173,7 @@ function Commands:hear(ev)
   end)
 end
 
----The session is lost, or the store closed: what was prepared for a fleet is dropped.
+---The session or the connection is lost, or the store closed: what was prepared for a fleet is dropped.
 function Commands:drop()
   fleet.drop(self.link)
 end
