@@ -190,9 +190,9 @@ end
 ---    shutting_down    the store stops, and will be back
 ---    notice           an operator tells something
 ---    drain            an operator wants this process to end; after the handler, unless it returns true (and sees to it),
----                     what is claimed is saved, the session left to a successor, and the store closed, as by `drain`;
----                     `run` returns then. Another event loop goes on if the program has something else in it: stop
----                     that here
+---                     what is claimed is saved, the session left to a successor, and the store closed, as by `drain`.
+---                     `run` returns then, and another event loop if nothing else keeps it; to end one that goes on,
+---                     call `store:drain()` here, then stop the loop, and return true
 ---@param kind string
 ---@param fn nil|fun(ev: stillpoint.Event)
 function Store:on(kind, fn)
