@@ -6,6 +6,7 @@
 --
 -- There is one program per process, however many stores it has: so this is kept per process.
 
+local array = require("stillpoint.value").array
 local core = require "stillpoint_core"
 
 local fleet = { commands = {} }
@@ -37,6 +38,9 @@ local STALE_MAX = 200
 
 ---Seconds per step of an audit, during which the program stands still.
 local AUDIT_MS = 5
+
+-- Fields of a report that are lists, also when they are empty.
+local LISTS = { "changed", "rerun", "added", "vanished", "changes", "loses", "notes" }
 
 -- The kit, if the program uses it. It is optional, and never loaded from here.
 local function kit_of()
@@ -72,6 +76,9 @@ local function answer(report, of)
   end
   local value = plain(report)
   value.audit = nil
+  for _, name in ipairs(LISTS) do
+    value[name] = value[name] and array(value[name])
+  end
   value.program, value.sources = of.program, of.sources
   return value
 end

@@ -240,7 +240,7 @@ impl Conversation {
                 "nothing was heard of the command within {seconds} s: its client is stopped, hangs, or knows no commands"
             ),
             (Kind::Command, true, 0) => format!(
-                "it has the command and did not begin within {seconds} s: its program does not poll, or is busy"
+                "it has the command, and nothing was heard since within {seconds} s: its program does not poll, or is busy with it"
             ),
             (Kind::Command, true, _) => {
                 format!(

@@ -31,7 +31,7 @@ pub async fn abort(fleet: &mut impl Fleet, members: &[Member], why: &str) {
 pub async fn release(fleet: &mut impl Fleet, members: &[Member]) {
     let idle = those(members, Member::is_idle);
     if !idle.is_empty() {
-        let reason = "they have nothing to reload";
+        let reason = "nothing to reload there: they are free for the next";
         fleet.ask(Phase::Abort, Verb::Abort, &idle, reason).await;
     }
 }

@@ -77,7 +77,7 @@ pub fn of_plan(processes: &[Process], answers: &[Answer]) -> Verdict {
     };
     let mut parts = vec![match (count(false), count(true)) {
         (0, _) => "nothing to reload".to_owned(),
-        (some, none) => format!("{some} of {} processes would change", some + none),
+        (some, _) => format!("{some} of {} processes would change", processes.len()),
     }];
     let failed = reasons(asked.filter(|(_, answer)| !answer.is_done()));
     let outcome = match failed {
