@@ -22,6 +22,7 @@ mod applier;
 mod audit;
 mod cache;
 mod checkpoint;
+mod clock;
 mod datadir;
 mod dedup;
 mod draft;
@@ -46,7 +47,7 @@ mod validate;
 mod view;
 mod writer;
 
+pub use clock::now_ms as server_time_ms;
 pub use datadir::DataDirError;
 pub use handle::{Reader, Status, Store};
 pub use open::OpenError;
-pub use shared::now_ms as wall_clock_ms;

@@ -12,12 +12,12 @@ use thiserror::Error;
 
 use super::{
     checkpoint::{self, CheckpointError},
+    clock::now_ms,
     datadir::{DataDir, DataDirError, io_error},
     dedup::Dedup,
     index::Index,
     keys::{self, System},
     record::Record,
-    shared::now_ms,
     view::{Applied, Namespace, View},
 };
 use crate::{

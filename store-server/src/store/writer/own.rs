@@ -9,6 +9,7 @@ use crate::{
     log::Origin,
     store::{
         audit::{self, AuditJob},
+        clock::now_ms,
         draft::{Accepted, Draft},
         session::{self, Session, SessionChange},
         shared::SessionJob,
@@ -104,7 +105,7 @@ impl Writer {
 
     /// A store that was restored or repaired may give a revision again, and so a fence: no session outlives that.
     pub(super) fn end_sessions_of_other_incarnations(&mut self) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = now_ms();
         let incarnation = self.shared.dir.identity().incarnation;
         let others = self.index.sessions();
         let others = others.filter(|(_, session)| session.incarnation != incarnation);
