@@ -250,3 +250,14 @@ fn a_large_fleet_is_listed_and_summed_up_whole() {
         other => panic!("it ended with {other:?}"),
     }
 }
+
+#[test]
+fn a_request_that_is_too_large_for_the_server_is_refused_in_words() {
+    let server = Server::start();
+    let error = server
+        .connect()
+        .manage(actor(&"x".repeat(5 << 20)))
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::TooLarge);
+    assert!(error.message.contains("limits.message_bytes"), "{error}");
+}

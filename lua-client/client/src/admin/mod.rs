@@ -9,7 +9,7 @@ use stillpoint_proto::v1::{
     self, Reason, StoreError, admin_service_client::AdminServiceClient,
     management_service_client::ManagementServiceClient,
 };
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Code, Response, Status, transport::Channel};
 
 use self::blocking::Blocking;
 pub use self::management::Management;
@@ -84,6 +84,18 @@ impl AdminClient {
     }
 }
 
+/// Why a call was refused. That a message is too large is the transport's word, which says nothing of a remedy.
+fn refusal(status: &Status) -> StoreError {
+    if status.code() == Code::OutOfRange {
+        let message = format!(
+            "the request, or its answer, is too large for one message (the server's is limits.message_bytes): {}",
+            status.message()
+        );
+        return StoreError::new(Reason::TooLarge, message);
+    }
+    StoreError::from_status(status)
+}
+
 /// Runs a call to its end, or to its deadline.
 fn finish<T: Send>(
     runtime: &Blocking,
@@ -94,7 +106,7 @@ fn finish<T: Send>(
     runtime.run(async {
         match tokio::time::timeout(deadline, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(StoreError::from_status(&status)),
+            Ok(Err(status)) => Err(refusal(&status)),
             Err(_) => {
                 let phase = format!("sent to {endpoint}, no answer");
                 Err(error::deadline_exceeded(deadline, &phase, false))
