@@ -27,7 +27,7 @@ impl Fleet {
     pub fn start(server: &Server, roots: Option<&Path>) -> Fleet {
         let started = LuaVersion::ALL
             .into_iter()
-            .filter_map(|version| Worker::start(version, server, roots.into_iter()));
+            .filter_map(|version| Worker::start(version, server, roots));
         let mut fleet = Fleet(started.collect());
         assert!(!fleet.0.is_empty(), "there is no interpreter at all");
         for worker in &mut fleet.0 {
