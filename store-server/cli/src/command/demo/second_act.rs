@@ -29,13 +29,13 @@ pub struct Change {
     time: Duration,
 }
 
-/// Changes the rules, once all workers are there; none: the user has rules of his own.
+/// Changes the rules, once all workers are there; none: it is another game, which may know nothing of it.
 pub fn change_rules(
     plan: &Plan,
     directory: &Directory,
     interrupt: &Interrupt,
 ) -> Result<Option<Change>, Failure> {
-    if directory.has_own_rules() {
+    if directory.has_another_game() {
         return Ok(None);
     }
     let mut port = AdminClient::connect(&directory.admin_url(), WORKERS_MAX)?;
