@@ -66,7 +66,8 @@ end
 
 -- `require` blames whoever called it, and that is the kit, which stands in between: the program's own line is meant.
 local function blamed(message)
-  local file = isolate.place(message)
+  -- The end of a long path is what a message has of it.
+  local file = match(message, "^([^\n]-):%d+: ")
   if file and find(file, "stillpoint/reload/", 1, true) then
     local path, line, generation = place_on_stack()
     if path then
