@@ -32,6 +32,24 @@ pub struct Process {
     pub attached: bool,
 }
 
+#[cfg(test)]
+impl Process {
+    /// One for unit tests.
+    pub fn example(instance: &str) -> Process {
+        Process {
+            key: SessionKey {
+                namespace: "world".into(),
+                id: "battle/x/1".into(),
+            },
+            service: "battle".into(),
+            instance: instance.into(),
+            fence: 7,
+            code_version: String::new(),
+            attached: true,
+        }
+    }
+}
+
 impl Process {
     /// The holder of a session.
     pub fn new(namespace: &Arc<str>, session: &Session, attached: bool) -> Process {

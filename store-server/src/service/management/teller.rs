@@ -216,21 +216,6 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::session::SessionKey;
-
-    fn process(instance: &str) -> Process {
-        Process {
-            key: SessionKey {
-                namespace: "world".into(),
-                id: "battle/x/1".into(),
-            },
-            service: "battle".into(),
-            instance: instance.into(),
-            fence: 7,
-            code_version: String::new(),
-            attached: true,
-        }
-    }
 
     fn teller() -> (Teller, Told) {
         Teller::begin(ResponseHeader::default(), "", &[], None)
@@ -247,7 +232,7 @@ mod tests {
     async fn a_caller_that_does_not_read_is_told_the_end_of_each_process_without_its_value() {
         let (mut teller, mut told) = teller();
         told.next().await.expect("it begins");
-        let (now, process) = (Instant::now(), process("a"));
+        let (now, process) = (Instant::now(), Process::example("a"));
         let large = Word::Ok(Bytes::from(vec![0; UNREAD_BYTES_MAX + 1]));
         teller.word(&process, Phase::Unspecified, &large, now);
         let progress = Word::Progress("half".into());
@@ -274,7 +259,7 @@ mod tests {
             ("a", Word::Ok(vec![0x01].into())),
             ("b", Word::Gone("lost".into())),
         ] {
-            teller.word(&process(instance), Phase::Unspecified, &word, now);
+            teller.word(&Process::example(instance), Phase::Unspecified, &word, now);
         }
         teller.finish(ActionOutcome::Failed, "so it ended").await;
         let mut summary = None;
