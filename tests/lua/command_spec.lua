@@ -76,6 +76,27 @@ test("a command that raises is an error with where it was, and the program goes 
   assert(operator.command(store, "ping"))
 end)
 
+test("an error that cannot be made a text is told all the same, and the program goes on", function(store)
+  local no_text = setmetatable({}, {
+    __tostring = function()
+      error "no text"
+    end,
+  })
+  store:command("throw", function()
+    error(no_text)
+  end)
+  store:command("refuse", function()
+    return nil, no_text
+  end)
+  store:command("nothing", function()
+    error(nil)
+  end)
+  fails("command_failed", "^a table was raised that has no text$", operator.command(store, "throw"))
+  fails("command_failed", "^a table was raised that has no text$", operator.command(store, "refuse"))
+  fails("command_failed", "^nil$", operator.command(store, "nothing"))
+  assert(operator.command(store, "ping"))
+end)
+
 test("an unknown command is told with those that there are", function(store)
   store:command("kick", function() end)
   local err = fails("command_failed", "^no command 'kik' here: there are .*kick.*ping", operator.command(store, "kik"))

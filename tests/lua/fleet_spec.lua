@@ -43,6 +43,24 @@ test("what is prepared does not run before it is committed, and then does", func
   equal({ report.program, after.program ~= before.program }, { after.program, true })
 end)
 
+test("a preparation names the program that it comes to, and each of its sources", function(t)
+  local before = assert(t.ask "status")
+  t.price "20"
+  local prepared = assert(t.ask "prepare")
+  equal({ prepared.program ~= before.program, prepared.sources.rules ~= before.sources.rules }, { true, true })
+  local committed, after = assert(t.ask "commit"), assert(t.ask "status")
+  for _, of in ipairs { committed, after } do
+    equal({ of.program, of.sources }, { prepared.program, prepared.sources })
+  end
+  assert(t.ask "rollback")
+  equal(t.ask("status").sources, before.sources)
+end)
+
+test("a preparation with nothing to reload names what runs", function(t)
+  local before, prepared = assert(t.ask "status"), assert(t.ask "prepare")
+  equal({ prepared.program, prepared.sources }, { before.program, before.sources })
+end)
+
 test("a commit that comes twice is one, and so is a rollback", function(t)
   t.price "20"
   assert(t.ask "prepare")

@@ -12,6 +12,8 @@
 -- Plain Lua: neither the core nor a store is needed. Every chunk sees the kit as `reload` by a first line that `write`
 -- puts in front; line 1 of what a test wrote is line 1 of the file.
 
+local compare = require "compare"
+
 local program = {}
 program.__index = program
 
@@ -170,45 +172,7 @@ function program.finish()
   os.exit(failed == 0 and passed + skipped > 0 and 0 or 1)
 end
 
-local function show(value, depth)
-  if type(value) == "string" then
-    return ("%q"):format(value)
-  elseif type(value) ~= "table" or depth > 4 then
-    return tostring(value)
-  end
-  local parts = {}
-  for key, v in pairs(value) do
-    parts[#parts + 1] = ("[%s]=%s"):format(show(key, depth + 1), show(v, depth + 1))
-  end
-  table.sort(parts)
-  return "{" .. table.concat(parts, ", ") .. "}"
-end
-
-local function same(a, b)
-  if rawequal(a, b) or type(a) ~= "table" or type(b) ~= "table" then
-    return a == b
-  end
-  for key, value in pairs(a) do
-    if not same(value, b[key]) then
-      return false
-    end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then
-      return false
-    end
-  end
-  return true
-end
-
----@param actual any
----@param expected any Tables are compared by content.
----@param what? string
-function program.equal(actual, expected, what)
-  if not same(actual, expected) then
-    error(("%sexpected %s, got %s"):format(what and what .. ": " or "", show(expected, 0), show(actual, 0)), 2)
-  end
-end
+program.equal = compare.equal
 
 ---Checks that a text has a pattern.
 ---@param text any

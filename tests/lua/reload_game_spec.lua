@@ -175,4 +175,179 @@ test("after a rollback the plan says that the files are newer than what runs", f
   equal(p.reload.plan().notes, {})
 end)
 
+test("units that require each other over package.loaded begin as they did the first time", function(p)
+  local a_source = "local A = {} package.loaded[...] = A A.b = require 'game.b' function A.v() return %d end return A"
+  local b_source = "local a = require 'game.a' return { v = function() return a.v() + %d end }"
+  p:write("game.a", a_source:format(1))
+  p:write("game.b", b_source:format(0))
+  local a = p:load "game.a"
+  local b = a.b
+  p:write("game.a", a_source:format(2))
+  p:apply()
+  equal({ b.v(), a.v(), rawequal(require "game.a", a), rawequal(a.b, b) }, { 2, 2, true, true })
+  p:write("game.b", b_source:format(10))
+  p:apply()
+  equal({ b.v(), rawequal(require "game.b", b), rawequal(a.b, b) }, { 12, true, true })
+end)
+
+test("a file that comes in an earlier root takes the place of the other", function(p)
+  p.reload.setup { roots = { p.dir .. "/mods", p.dir } }
+  p:write("game.rules", "return { v = 'base' }")
+  local rules = p:load "game.rules"
+  p:write("mods.game.rules", "return { v = 'mod' }")
+  local time = 0
+  local watch = p.reload.watch {
+    now = function()
+      time = time + 1
+      return time
+    end,
+    log = function() end,
+  }
+  watch:poll()
+  equal({ watch:poll().outcome, rules.v }, { "applied", "mod" })
+  p:remove "mods.game.rules"
+  p:apply()
+  equal(rules.v, "base")
+end)
+
+test("metamethods of the program are not called", function(p)
+  p:write("game.evil", [[
+    function evil()
+      local meta = { __mode = "k", __metatable = "locked" }
+      for _, event in ipairs { "eq", "index", "newindex", "len", "pairs", "tostring", "concat", "lt", "call" } do
+        meta["__" .. event] = function() error(event) end
+      end
+      return meta
+    end]])
+  p:load "game.evil"
+  local source = [[
+    local M = { v = %d }
+    M.data = reload.once("data", function()
+      local meta = evil()
+      return { setmetatable({}, meta), setmetatable({}, meta), [setmetatable({}, meta)] = setmetatable({ x = 1 }, meta), nan = 0 / 0 }
+    end)
+    M[setmetatable({}, evil())] = setmetatable({}, evil())
+    return setmetatable(M, evil())]]
+  p:write("game.a", source:format(1))
+  local a = p:load "game.a"
+  local first, second = a.data[1], a.data[2]
+  p:write("game.b", "return reload.module(...)")
+  p:load "game.b"
+  p:write("game.a", source:format(2))
+  p:write("game.b", "local M = reload.module(...) function M.on_reload() local d = require('game.a').data "
+    .. "rawset(d[1], 'y', 2) d.nan = 5 d[1], d[2] = d[2], d[1] error 'no' end return M")
+  equal({ p.reload.plan().outcome, p.reload.apply().outcome }, { "planned", "rolled_back" })
+  equal({ a.v, rawget(first, "y"), rawequal(a.data[1], first), rawequal(a.data[2], second) }, { 1, nil, true, true })
+  equal(a.data.nan ~= a.data.nan, true)
+  p:write("game.b", "return reload.module(...)")
+  local report = p:apply()
+  equal({ a.v, report.audit.done, report.audit.missed, report.audit.stale }, { 2, true, 0, {} })
+end, { audit_ms = 10000 })
+
+test("whatever is raised makes a report, and not a long one", function(p)
+  p:write("game.a", lua_module "M.v = 1")
+  local a = p:load "game.a"
+  for _, raising in ipairs {
+    "error({ code = 5 })",
+    "error(setmetatable({}, { __tostring = function() error 'again' end }))",
+    "error(setmetatable({}, { __tostring = function() return 5 end }))",
+    "error()",
+    "error(false)",
+    "error('')",
+    "error(('x'):rep(1000000))",
+  } do
+    for outcome, source in pairs {
+      refused = "%s",
+      ["refused "] = "function M.verify() %s end",
+      rolled_back = "function M.on_reload() %s end",
+      ["rolled_back "] = "reload.resource('r', function() %s end)",
+    } do
+      p:write("game.a", lua_module(source:format(raising)))
+      local report = p.reload.apply()
+      equal({ report.ok, report.outcome, type(report.error.message) }, { false, outcome:match "%S+", "string" }, raising)
+      equal(#tostring(report) < 12000, true, raising)
+    end
+  end
+  p:write("game.a", "local function f() return f() + 1 end f()")
+  program.matches(p.reload.apply().error.message, "stack overflow")
+  equal({ a.v, p.reload.status().generation }, { 1, 1 })
+end)
+
+test("a table that a unit only gives on is never emptied", function(p)
+  p:write("game.b", "return { v = 'b' }")
+  for _, given in ipairs { "require 'game.b'", "math", "_G", "reload.once('given', function() return { v = 'once' } end)" } do
+    for _, own in ipairs { "return { own = 1 }", "local M = reload.module(...) M.own = 1 return M" } do
+      p:write("game.a", "return " .. given)
+      local there = p:load "game.a"
+      local count = 0
+      for _ in pairs(there) do
+        count = count + 1
+      end
+      p:write("game.a", own)
+      p:apply()
+      local mine = require "game.a"
+      equal({ mine.own, rawget(there, "own") }, { 1, nil }, given)
+      p:write("game.a", "return " .. given)
+      p:apply()
+      for _ in pairs(there) do
+        count = count - 1
+      end
+      equal({ rawequal(require "game.a", there), count, rawget(mine, "own") }, { true, 0, nil }, given)
+      -- Whoever holds the unit's own table sees what the unit gives now.
+      equal(mine.v, there.v)
+      p:write("game.a", own)
+      p:apply()
+      equal({ rawequal(require "game.a", mine), mine.own, mine.v }, { true, 1, nil }, given)
+      package.loaded["game.a"] = nil
+      p:remove "game.a"
+      p:apply()
+    end
+  end
+end)
+
+test("a plain class becomes a declared one, and objects of both get new methods", function(p)
+  p:write("game.pl", "local P = {} P.__index = P function P.new() return setmetatable({}, P) end function P:hp() return 1 end return P")
+  local P = p:load "game.pl"
+  local old = P.new()
+  p:write("game.pl", "local P = reload.class 'Pl' function P:hp() return 2 end return P")
+  p:apply()
+  local new = require("game.pl").new()
+  equal({ old:hp(), new:hp(), P.new():hp() }, { 2, 2, 2 })
+  p:write("game.pl", "local P = reload.class 'Pl' function P:hp() return 3 end return P")
+  p:apply()
+  equal({ old:hp(), new:hp(), P.new():hp() }, { 3, 3, 3 })
+end)
+
+test("a table that a unit also puts under another name stays its own", function(p)
+  p:write("game.a", "local M = { v = 1 } package.loaded.alias = M return M")
+  local a = p:load "game.a"
+  p:write("game.a", "local M = { v = 2 } package.loaded.alias = M return M")
+  p:apply()
+  equal({ a.v, rawequal(require "game.a", a), rawequal(require "alias", a) }, { 2, true, true })
+end)
+
+test("reload.module by hand does not empty a unit; another loader refills it", function(p)
+  p:write("game.a", lua_module "M.v = 1")
+  local a = p:load "game.a"
+  program.raises("'game.a' is loaded already: require 'game.a' gives its table", p.reload.module, "game.a")
+  equal(a.v, 1)
+  p:write("game.a", lua_module "M.w = 2")
+  equal({ rawequal(assert(loadfile(p:path "game.a"))("game.a"), a), a.v, a.w }, { true, nil, 2 })
+end)
+
+test("what a failed chunk did to the libraries and to package is undone", function(p)
+  p:write("game.a", "return {}")
+  p:load "game.a"
+  local searchers, path = package.searchers or package.loaders, package.path
+  local count = #searchers
+  p:write("game.a", [[
+    table.insert(package.searchers or package.loaders, print)
+    package.path, string.shout, getmetatable("").__index = "x", print, print
+    setmetatable(_G, { __index = print })
+    error "no"]])
+  local report = p.reload.apply()
+  equal({ report.outcome, #searchers, package.path == path, rawget(string, "shout") }, { "refused", count, true, nil })
+  equal({ ("x"):rep(2), getmetatable(G) }, { "xx", nil })
+end)
+
 program.finish()

@@ -7,6 +7,7 @@
 -- Each test gets a store of its own: `stillpoint.memory()`, or, if STILLPOINT_SPEC_URL is set, a connection to that
 -- server with a namespace of its own. So the same specs hold both to the same behaviour.
 
+local compare = require "compare"
 local stillpoint = require "stillpoint"
 
 local spec = {}
@@ -78,52 +79,7 @@ function spec.finish()
   os.exit(failed == 0 and passed + skipped > 0 and 0 or 1)
 end
 
-local function show(value, depth)
-  depth = depth or 0
-  if type(value) == "string" then
-    return ("%q"):format(value)
-  elseif type(value) ~= "table" or depth > 6 or getmetatable(value) and getmetatable(value).__tostring then
-    return tostring(value)
-  end
-  local keys, parts = {}, {}
-  for key in pairs(value) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  for i, key in ipairs(keys) do
-    parts[i] = ("[%s]=%s"):format(show(key, depth + 1), show(value[key], depth + 1))
-  end
-  return "{" .. table.concat(parts, ", ") .. "}"
-end
-
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then
-    return a == b
-  end
-  for key, value in pairs(a) do
-    if not same(value, b[key]) then
-      return false
-    end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then
-      return false
-    end
-  end
-  return true
-end
-
----@param actual any
----@param expected any Tables are compared by content.
----@param what? string
-function spec.equal(actual, expected, what)
-  if not same(actual, expected) then
-    local message = ("%sexpected %s, got %s"):format(what and what .. ": " or "", show(expected), show(actual))
-    error(message, 2)
-  end
-end
+spec.equal = compare.equal
 
 ---Checks the results of a call that has to fail: `spec.fails("invalid", "the key is empty", players:get "")`.
 ---@param reason string
@@ -133,7 +89,7 @@ end
 ---@return stillpoint.Error
 function spec.fails(reason, pattern, result, err)
   if result ~= nil or type(err) ~= "table" then
-    error(("a failure '%s' expected, got %s, %s"):format(reason, show(result), show(err)), 2)
+    error(("a failure '%s' expected, got %s, %s"):format(reason, compare.show(result), compare.show(err)), 2)
   end
   if err.reason ~= reason or pattern and not err.message:find(pattern) then
     error(("a failure '%s' like %q expected, got %s"):format(reason, pattern or "", tostring(err)), 2)

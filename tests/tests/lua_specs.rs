@@ -39,7 +39,7 @@ value_spec watch_spec }
 // The reload kit needs neither the core nor a store.
 specs! { on_its_own:
 reload_audit_spec reload_class_spec reload_failure_spec reload_game_spec reload_once_spec reload_override_spec
-reload_points_spec reload_resource_spec reload_spec reload_table_spec reload_thousand_spec reload_watch_spec }
+reload_points_spec reload_resource_spec reload_spec reload_steps_spec reload_table_spec reload_thousand_spec reload_watch_spec }
 
 fn on_its_own(spec: &str, version: LuaVersion) {
     run(spec, version, None);

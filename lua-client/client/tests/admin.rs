@@ -15,6 +15,9 @@ use tokio::{net::UnixListener, runtime::Runtime};
 use tokio_stream::{Stream, StreamExt, wrappers::UnixListenerStream};
 use tonic::{Request, Response, Status};
 
+/// Processes of a fleet whose list is longer than a message may be by default, which is 4 MiB.
+const LARGE: usize = 500_000;
+
 struct Admin;
 
 #[tonic::async_trait]
@@ -35,11 +38,14 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
         let request = request.into_inner();
         Ok(Response::new(v1::ListSessionsResponse {
-            sessions: vec![v1::SessionStatus {
-                namespace: request.namespace,
-                service: request.service,
-                ..Default::default()
-            }],
+            sessions: vec![
+                v1::SessionStatus {
+                    namespace: request.namespace,
+                    service: request.service.clone(),
+                    ..Default::default()
+                };
+                if request.service == "large" { LARGE } else { 1 }
+            ],
             ..Default::default()
         }))
     }
@@ -90,6 +96,16 @@ impl ManagementService for Management {
                 let stream: Self::ManageStream = Box::pin(first.chain(tokio_stream::pending()));
                 return Ok(Response::new(stream));
             }
+            "large" => vec![message(Kind::Summary(v1::ActionSummary {
+                processes: vec![
+                    v1::ProcessUpdate {
+                        message: "it was so".into(),
+                        ..Default::default()
+                    };
+                    LARGE
+                ],
+                ..Default::default()
+            }))],
             "breaks" => vec![Err(Status::unavailable("broken on purpose"))],
             _ => vec![summary],
         });
@@ -218,4 +234,30 @@ fn who_drops_an_action_has_left_it_though_the_connection_stands() {
     let left = server.left.recv_timeout(Duration::from_secs(30));
     assert!(left.is_ok(), "the server does not know");
     assert_eq!(admin.status().unwrap().server_version, "test");
+}
+
+#[test]
+fn a_large_fleet_is_listed_and_summed_up_whole() {
+    let server = Server::start();
+    let mut admin = server.connect();
+    let sessions = admin.sessions("", "large").unwrap().sessions;
+    assert_eq!(sessions.len(), LARGE);
+    match admin.manage(actor("large")).unwrap().last() {
+        Some(Ok(v1::ManageResponse {
+            kind: Some(Kind::Summary(summary)),
+            ..
+        })) => assert_eq!(summary.processes.len(), LARGE),
+        other => panic!("it ended with {other:?}"),
+    }
+}
+
+#[test]
+fn a_request_that_is_too_large_for_the_server_is_refused_in_words() {
+    let server = Server::start();
+    let error = server
+        .connect()
+        .manage(actor(&"x".repeat(5 << 20)))
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::TooLarge);
+    assert!(error.message.contains("limits.message_bytes"), "{error}");
 }

@@ -166,6 +166,12 @@ function hear.fenced(events, ev)
   protect.reraise(raised)
 end
 
+function hear.reconnected(events, ev)
+  -- The server that had a reload prepared here may be another by now; if it is not, it counts this process as gone.
+  events.link.commands:drop()
+  events:emit("reconnected", ev)
+end
+
 function hear.timer(events, ev)
   events.timers:fire(ev)
 end

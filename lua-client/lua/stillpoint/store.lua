@@ -138,6 +138,10 @@ end
 ---Polls until every coroutine of `go` has ended and every callback has run; while a watch with a callback is open, or a
 ---session has commands or a handler for timers, notices or draining, until these are closed, the session is over, the
 ---store is closed, as by an operator who drains the process, or `stop`.
+---
+---A session alone does not keep it: in a program that has none of these, nor a coroutine, it returns at once. One that is
+---there only to be asked or drained by operators gives it something to wait for, such as
+---`store:on("notice", function() end)`.
 function Store:run()
   local link = open_link(self)
   if link.driver and not link.driver.run_ready then
@@ -186,7 +190,9 @@ end
 ---    shutting_down    the store stops, and will be back
 ---    notice           an operator tells something
 ---    drain            an operator wants this process to end; after the handler, unless it returns true (and sees to it),
----                     what is claimed is saved, the session left to a successor, and the store closed, as by `drain`
+---                     what is claimed is saved, the session left to a successor, and the store closed, as by `drain`.
+---                     `run` returns then, and another event loop if nothing else keeps it; to end one that goes on,
+---                     call `store:drain()` here, then stop the loop, and return true
 ---@param kind string
 ---@param fn nil|fun(ev: stillpoint.Event)
 function Store:on(kind, fn)

@@ -130,7 +130,7 @@ impl Failure {
                 let error = object([("error", self.to_value())]);
                 eprintln!("{}", crate::json::to_string(&error, false));
             } else {
-                eprint!("{self}");
+                eprint!("{}", crate::output::harmless(&self.to_string()));
             }
         }
         ExitCode::from(self.exit.code())

@@ -1,6 +1,9 @@
 //! What commands print on stdout.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal, Write},
+};
 
 use comfy_table::{Table, presets};
 use rmpv::Value;
@@ -20,15 +23,25 @@ pub fn print_json(value: &Value, pretty: bool) -> io::Result<()> {
 /// Prints a line.
 pub fn print_line(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
+    writeln!(out, "{}", harmless(line))?;
     out.flush()
 }
 
 /// Prints lines that have their line ends.
 pub fn print_text(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(harmless(text).as_bytes())?;
     out.flush()
+}
+
+/// A text without what a terminal would obey: it may have come from a process, and to that from anybody. (JSON has none of
+/// it.)
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return text.into();
+    }
+    text.replace(obeyed, "\u{fffd}").into()
 }
 
 /// A table without lines.
@@ -57,4 +70,18 @@ pub fn table_text(table: &Table) -> String {
     (table.lines())
         .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_not_given_orders() {
+        assert_eq!(harmless("a\n\tb é"), "a\n\tb é");
+        assert_eq!(
+            harmless("\u{1b}[2Jb\r\u{9b}"),
+            "\u{fffd}[2Jb\u{fffd}\u{fffd}"
+        );
+    }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     log::{Entry, reader::ReadError},
-    store::{CopySource, Store, state_hash::StateHash, wall_clock_ms},
+    store::{CopySource, Store, server_time_ms, state_hash::StateHash},
 };
 
 /// What kind of backup.
@@ -43,7 +43,7 @@ pub async fn create(
     let identity = source.identity().clone();
     let store_id = identity.store_id.to_string();
     target.claim(&store_id).await?;
-    let begun_ms = wall_clock_ms();
+    let begun_ms = server_time_ms();
     let (from, parent, applied) = match options.incremental {
         true => {
             let parent = find_parent(&source, target).await?;
@@ -98,7 +98,7 @@ pub async fn create(
         server_version: env!("CARGO_PKG_VERSION").into(),
         label: options.label.clone(),
         begun_ms,
-        ended_ms: wall_clock_ms(),
+        ended_ms: server_time_ms(),
         as_of_ms: end.as_of_ms,
         base_seq,
         last_seq: end.seq,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     log::{Entry, reader::ReadError},
-    store::{Applied, CopySource, Namespace, keys, state_hash::StateHash, wall_clock_ms},
+    store::{Applied, CopySource, Namespace, keys, server_time_ms, state_hash::StateHash},
 };
 
 /// How far a state is.
@@ -115,7 +115,7 @@ impl Reading {
     /// Reads the log from where the records are, to an end that is looked up only now: so it has everything that was among
     /// the records.
     fn read_log(&mut self) -> Result<(), BackupError> {
-        let as_of_ms = wall_clock_ms();
+        let as_of_ms = server_time_ms();
         let (after_seq, last_seq) = (self.from.seq, self.source.last_seq());
         let mut packer = Packer::new(FileKind::Log);
         let mut reached = self.from.clone();

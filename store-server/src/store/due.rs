@@ -2,19 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::shared::now_ms;
-
-/// Server time that never runs backwards.
-#[derive(Debug, Default)]
-pub struct Clock(u64);
-
-impl Clock {
-    /// The time, in milliseconds since 1970.
-    pub fn now_ms(&mut self) -> u64 {
-        self.0 = self.0.max(now_ms());
-        self.0
-    }
-}
+use super::clock::now_ms;
 
 /// What is to be done, and when.
 #[derive(Debug)]

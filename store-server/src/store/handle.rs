@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::{
     applier::Applier,
     checkpoint::Background,
+    clock::now_ms,
     datadir::DataDir,
     draft::Draft,
     evaluate::{Caller, Rules},
@@ -28,7 +29,7 @@ use super::{
     record::Record,
     request::{Answers, Job, WriteItem},
     session::{Session, SessionChange},
-    shared::{Counters, Gate, Queue, SessionJob, Shared, now_ms},
+    shared::{Counters, Gate, Queue, SessionJob, Shared},
     state_hash::StateHash,
     thread,
     validate::{self, Validator},

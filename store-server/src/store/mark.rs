@@ -13,12 +13,12 @@ use stillpoint_proto::{
 };
 
 use super::{
+    clock::now_ms,
     handle::Store,
     keys::{self, System},
     own_record::{Committed, OwnRecord},
     read,
     record::Record,
-    shared::now_ms,
 };
 
 /// Most bytes of what is said of a moment.

@@ -12,12 +12,12 @@ use thiserror::Error;
 
 use super::{
     checkpoint::{self, CheckpointError},
+    clock::now_ms,
     datadir::{DataDir, DataDirError, io_error},
     dedup::Dedup,
     index::Index,
     keys::{self, System},
     record::Record,
-    shared::now_ms,
     state_hash::StateHash,
     view::{Applied, Namespace, Snapshot, View},
 };

@@ -16,11 +16,11 @@ use thiserror::Error;
 
 use super::{
     checkpoint::{self, CheckpointError},
+    clock::now_ms,
     datadir::{DataDir, DataDirError, io_error},
     keys,
     open::{self, OldView, OpenError, Replay},
     record::Record,
-    shared::now_ms,
     view::{Applied, View},
 };
 use crate::{

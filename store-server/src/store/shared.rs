@@ -3,7 +3,6 @@
 use std::{
     sync::Arc,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_channel::Sender;
@@ -281,13 +280,6 @@ impl Gate {
             Ordering::Release,
         );
     }
-}
-
-/// Server time, in milliseconds since 1970.
-pub fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis() as u64)
 }
 
 #[cfg(test)]

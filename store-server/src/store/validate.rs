@@ -9,7 +9,7 @@ use stillpoint_proto::{
     },
 };
 
-use super::{feed::Position, shared::now_ms};
+use super::{clock::now_ms, feed::Position};
 use crate::{
     config::Config,
     value::{ValueLimits, check},

@@ -132,7 +132,7 @@ async fn a_time_is_the_state_before_the_first_commit_after_it() {
     let between = world.incremental().await;
     // The server's clock has milliseconds; what comes next is later.
     let at = between.as_of_ms;
-    while stillpoint_store_server::store::wall_clock_ms() <= at + 1 {
+    while stillpoint_store_server::store::server_time_ms() <= at + 1 {
         std::thread::yield_now();
     }
     live(&world, &mut model, &mut random, 5);

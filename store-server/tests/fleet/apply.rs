@@ -51,6 +51,29 @@ async fn one_that_cannot_prepare_keeps_all_where_they_are_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_last_word_is_told_once_however_it_ends() {
+    let world = World::start(&[vec![], but(AT_COMMIT, Act::Fail)]).await;
+    let mut running = world.begin(Step::Apply, LONG_MS).await;
+    let mut told = Vec::new();
+    let summary = loop {
+        match running.next().await {
+            Kind::Update(update) => {
+                let process = update.process.clone().expect("it names the process");
+                told.push((process.instance, update.phase(), update.state()));
+            }
+            Kind::Summary(summary) => break summary,
+            _ => {}
+        }
+    };
+    let failed = ("b".to_owned(), Phase::Commit, ProcessState::Error);
+    let times = told.iter().filter(|word| **word == failed).count();
+    assert_eq!(times, 1, "{told:?}");
+    // What comes after it is not what the operator has to read.
+    assert_ne!(told.last(), Some(&failed));
+    last_word(&summary, "b", Phase::Commit, ProcessState::Error);
+}
+
+#[tokio::test]
 async fn one_without_the_kit_keeps_all_where_they_are_and_is_named() {
     let world = World::start(&[vec![], but(AT_STATUS, Act::NotKnow)]).await;
     let summary = world.apply(LONG_MS).await;

@@ -133,7 +133,7 @@ impl Fake {
                 return self.leave(world, process, command, &script).await;
             }
             match script.get(asked).copied().unwrap_or(Act::Do) {
-                Act::Do => process.answer(&command, self.obey(&command)).await,
+                Act::Do => process.answer(&command, self.obey(&world, &command)).await,
                 Act::Fail => {
                     process
                         .answer(&command, failed("it was told to fail", false))
@@ -143,10 +143,10 @@ impl Fake {
                     let message = "this process does not use stillpoint.reload";
                     process.answer(&command, failed(message, true)).await;
                 }
-                Act::KeepSilent => drop(self.obey(&command)),
+                Act::KeepSilent => drop(self.obey(&world, &command)),
                 Act::Hang => {
                     self.woken.notified().await;
-                    process.answer(&command, self.obey(&command)).await;
+                    process.answer(&command, self.obey(&world, &command)).await;
                 }
                 Act::Die => return self.change(|state| state.alive = false),
                 Act::End => {
@@ -159,16 +159,16 @@ impl Fake {
                     Fake::start(&world, &self.instance, world.files, Vec::new()).await;
                     return;
                 }
-                Act::BeLost => return drop(self.obey(&command)),
+                Act::BeLost => return drop(self.obey(&world, &command)),
                 Act::BeBack => {
-                    self.obey(&command);
+                    self.obey(&world, &command);
                     process.reattach().await;
                 }
                 Act::MissIt => process.reattach().await,
                 Act::LetOneIn => {
                     let name = format!("{}-late-{asked}", self.instance);
                     Fake::start(&world, &name, self.first, Vec::new()).await;
-                    process.answer(&command, self.obey(&command)).await;
+                    process.answer(&command, self.obey(&world, &command)).await;
                 }
             }
         }
@@ -188,7 +188,7 @@ impl Fake {
     }
 
     /// Does what it is asked.
-    fn obey(&self, command: &Command) -> Answer {
+    fn obey(&self, world: &World, command: &Command) -> Answer {
         let arguments = rmpv::decode::read_value(&mut &command.arguments[..]).ok();
         let argument = |name: &str| {
             let fields = arguments.as_ref()?.as_map()?;
@@ -198,7 +198,10 @@ impl Fake {
         let mut answer = None;
         self.change(|state| answer = Some(state.obey(&command.name, argument("id"))));
         match answer.expect("it was given") {
-            Ok(report) => {
+            Ok(mut report) => {
+                if command.name == "reload.status" && world.units() > 0 {
+                    report.push(("sources", sources(self.state().program, world.units())));
+                }
                 let fields = report.into_iter().map(|(name, value)| (name.into(), value));
                 let mut bytes = Vec::new();
                 rmpv::encode::write_value(&mut bytes, &Value::Map(fields.collect()))
@@ -280,6 +283,21 @@ impl State {
         }
         Ok(report)
     }
+}
+
+/// Of so many units, of which one differs from program to program.
+fn sources(program: u32, units: usize) -> Value {
+    let unit = |number: usize| {
+        let source = match number {
+            0 => program as usize,
+            _ => number,
+        };
+        (
+            format!("game.quests.unit{number}").into(),
+            format!("{source:08x}").into(),
+        )
+    };
+    Value::Map((0..units).map(unit).collect())
 }
 
 fn failed(message: &str, unknown: bool) -> Answer {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use stillpoint_proto::v1::{
@@ -34,6 +37,8 @@ pub struct World {
     pub service: String,
     /// The program that the files are.
     pub files: u32,
+    /// Units whose sources processes name when they say which program they run.
+    units: AtomicUsize,
     operator: Operator,
     fakes: Mutex<Vec<Arc<Fake>>>,
 }
@@ -57,12 +62,23 @@ impl World {
             server: server.clone(),
             service: service.into(),
             files: FILES,
+            units: AtomicUsize::new(0),
             fakes: Mutex::new(Vec::new()),
         });
         for (name, (program, script)) in ('a'..='z').zip(scripts) {
             Fake::start(&world, &name.to_string(), *program, script.clone()).await;
         }
         world
+    }
+
+    /// Processes name the sources of so many units from now on.
+    pub fn name_units(&self, units: usize) {
+        self.units.store(units, Ordering::Relaxed);
+    }
+
+    /// How many they name.
+    pub fn units(&self) -> usize {
+        self.units.load(Ordering::Relaxed)
     }
 
     /// There is one more.

@@ -47,6 +47,19 @@ async fn the_status_of_different_programs_is_mixed_and_names_them() {
 }
 
 #[tokio::test]
+async fn programs_of_ten_thousand_modules_are_compared_by_each() {
+    let server = Arc::new(Server::start().await);
+    let world = World::start_on(&server, "battle", &[(OLD, vec![]), (FILES, vec![])]).await;
+    world.name_units(10_000);
+    let summary = world.begin(Step::Status, LONG_MS).await.end().await;
+    assert_eq!(summary.outcome(), ActionOutcome::Mixed, "{summary:?}");
+    let expected = "battle runs different programs: 1 in battle/a; 9 in battle/b (they differ in game.quests.unit0)";
+    assert_eq!(summary.message, expected);
+    let summary = world.apply(LONG_MS).await;
+    assert_eq!(summary.message, "2 processes of battle run program 9");
+}
+
+#[tokio::test]
 async fn a_rollback_takes_all_to_the_generation_before() {
     let world = World::start(&[vec![], vec![]]).await;
     world.apply(LONG_MS).await;

@@ -4,7 +4,7 @@ use stillpoint_proto::v1::{
     ActionOutcome, ActionRecord, DrainProcesses, ManageRequest, ProcessState, Reason,
     RestartProcesses, Selection, manage_request::Action,
 };
-use stillpoint_store_server::store::{Store, wall_clock_ms};
+use stillpoint_store_server::store::{Store, server_time_ms};
 
 use crate::{
     operator::{Operator, is, of_battle, run},
@@ -207,10 +207,10 @@ async fn an_action_is_forgotten_when_its_time_is_over() {
         action_id: uuid::Uuid::now_v7().to_string(),
         ..ActionRecord::default()
     };
-    write(&store, &action, wall_clock_ms() + 60_000);
+    write(&store, &action, server_time_ms() + 60_000);
     let listed = || store.actions(NAMESPACE, "", 10).expect("it is listed");
     assert_eq!(listed(), std::slice::from_ref(&action));
-    write(&store, &action, wall_clock_ms());
+    write(&store, &action, server_time_ms());
     let forgotten = async {
         while !listed().is_empty() {
             tokio::task::yield_now().await;

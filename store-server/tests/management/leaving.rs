@@ -7,7 +7,7 @@ use stillpoint_proto::v1::{
 
 use crate::{
     operator::{Operator, Running, ended, is, of_battle},
-    process::{Process, done, wish},
+    process::{Process, done, progress, wish},
     server::Server,
 };
 
@@ -142,4 +142,23 @@ async fn a_process_drains_while_another_command_of_it_is_open() {
     is(&draining.update().await, "a", ProcessState::Ok);
     let message = is(&asked.update().await, "a", ProcessState::Gone);
     assert!(message.contains("left its session"), "{message}");
+}
+
+#[tokio::test]
+async fn what_a_process_has_answered_before_it_closed_its_session_is_heard() {
+    let server = Server::start().await;
+    let operator = Operator::connect(&server).await;
+    for _ in 0..50 {
+        let mut process = Process::start(&server, "a").await;
+        let request = of_battle(crate::operator::run("quit"));
+        let mut asked = operator.manage(request).await.expect("it begins");
+        let command = process.command().await;
+        for _ in 0..10 {
+            process.answer(&command, progress("on it")).await;
+        }
+        process.answer(&command, done(b"\xc0")).await;
+        process.close(false).await;
+        let summary = asked.end().await;
+        ended(&summary, ActionOutcome::Ok, &[("a", ProcessState::Ok)]);
+    }
 }

@@ -1,5 +1,7 @@
 //! Who gets a record that another session owns.
 
+use std::collections::HashSet;
+
 use stillpoint_proto::v1::{
     OpenSessionRequest, OpenSessionResponse, Reason, ReleaseWanted, attach_response::Kind as Told,
 };
@@ -208,4 +210,48 @@ async fn a_session_that_gets_the_record_by_another_claim_waits_no_more() {
         .await
         .expect("it steals");
     token(b.pipe.answer().await);
+}
+
+/// More claims than messages may wait for a holder.
+const MANY: usize = 20_000;
+
+#[tokio::test]
+async fn an_owner_that_comes_back_is_told_of_all_who_wait_however_many_they_are() {
+    let server = Server::start().await;
+    let mut a = instance(&server, "a").await;
+    let b = instance(&server, "b").await;
+    let names: Vec<_> = (0..MANY).map(|n| format!("boss{n}")).collect();
+    for some in names.chunks(1000) {
+        a.pipe
+            .send(0, some.iter().map(|name| claim(name, 0, false)))
+            .await;
+        let mut answered = 0;
+        while answered < some.len() {
+            for (_, answer) in a.pipe.answers().await {
+                answer.expect("nobody owns it");
+                answered += 1;
+            }
+        }
+    }
+    let mut waiting = Vec::new();
+    for some in names.chunks(4000) {
+        let pipe = Peer::connect(&server).await.pipe(of(&b.session)).await;
+        for (lane, name) in (1..).zip(some) {
+            pipe.send(lane, [claim(name, 600_000, false)]).await;
+        }
+        waiting.push(pipe);
+    }
+    for _ in 0..MANY {
+        a.wanted().await;
+    }
+    a.attached = Peer::connect(&server)
+        .await
+        .attach(&a.session)
+        .await
+        .expect("it is ours");
+    let mut wanted = HashSet::new();
+    for _ in 0..MANY {
+        wanted.insert(a.wanted().await.key.expect("it names the record"));
+    }
+    assert_eq!(wanted.len(), MANY, "each once");
 }

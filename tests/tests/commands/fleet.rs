@@ -1,6 +1,7 @@
 //! Processes of every Lua, and what they say.
 
 use std::{
+    ffi::{OsStr, OsString},
     io::{BufRead, BufReader, Lines},
     path::Path,
     process::{Child, ChildStdout, Stdio},
@@ -44,12 +45,27 @@ impl Fleet {
 }
 
 impl Worker {
-    fn start(version: LuaVersion, server: &Server, roots: Option<&Path>) -> Option<Worker> {
+    /// Starts one with these further arguments, if there is the interpreter.
+    pub fn start(
+        version: LuaVersion,
+        server: &Server,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Option<Worker> {
         let mut command = version.command()?;
+        // The system's libraries, too: event loops.
+        let paths: Vec<(OsString, OsString)> = command
+            .get_envs()
+            .filter(|(name, _)| *name == "LUA_PATH" || *name == "LUA_CPATH")
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        for (name, mut value) in paths {
+            value.push(";;");
+            command.env(name, value);
+        }
         command
             .arg(root().join("tests/tests/commands/worker.lua"))
             .args([server.url(), version.feature().into()])
-            .args(roots)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut process = command.spawn().expect("the interpreter starts");
@@ -63,8 +79,12 @@ impl Worker {
 
     /// Reads its next line, which has to be this.
     pub fn hear(&mut self, expected: &str) {
-        let line = self.lines.next().transpose().expect("it can be read");
-        assert_eq!(line.as_deref(), Some(expected), "{}", self.name);
+        assert_eq!(self.line().as_deref(), Some(expected), "{}", self.name);
+    }
+
+    /// Its next line; `None` when it has ended.
+    pub fn line(&mut self) -> Option<String> {
+        self.lines.next().transpose().expect("it can be read")
     }
 
     /// Waits for its end, which has to be a good one.

@@ -6,14 +6,14 @@ mod operator;
 
 use std::fs;
 
-use fleet::Fleet;
+use fleet::{Fleet, Worker};
 use operator::{Told, command, follow, reload, request, run};
 use rmpv::Value;
 use stillpoint_client::v1::{
     self, ActionOutcome, ProcessState, manage_request::Action, manage_response::Kind,
     reload_fleet::Step,
 };
-use stillpoint_tests::server::Server;
+use stillpoint_tests::{lua_modules::LuaVersion, server::Server};
 
 #[test]
 fn every_lua_answers_its_own_commands_and_the_built_in_ones() {
@@ -83,6 +83,30 @@ fn a_notice_reaches_every_lua_and_a_drained_process_ends_by_itself() {
         worker.hear("ended");
         worker.ends();
     }
+}
+
+#[test]
+fn a_process_in_an_event_loop_of_another_library_is_drained_and_its_loop_ends() {
+    let server = Server::start();
+    let mut admin = server.admin();
+    let mut drained = 0;
+    for library in ["luv", "cqueues", "copas"] {
+        for version in LuaVersion::ALL {
+            let Some(mut worker) = Worker::start(version, &server, ["loop", library]) else {
+                continue;
+            };
+            if worker.line().as_deref() != Some("has loop") {
+                continue;
+            }
+            let drain = Action::Drain(v1::DrainProcesses {});
+            let told = run(&mut admin, request(worker.name, drain));
+            assert_eq!(told.summary.outcome(), ActionOutcome::Ok, "{told:?}");
+            worker.hear("stillpoint.Store (closed)");
+            worker.ends();
+            drained += 1;
+        }
+    }
+    assert!(drained > 0, "there is no event loop at all");
 }
 
 #[test]

@@ -9,13 +9,13 @@ use stillpoint_proto::v1::{
     self, Reason, StoreError, admin_service_client::AdminServiceClient,
     backup_service_client::BackupServiceClient, management_service_client::ManagementServiceClient,
 };
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Code, Response, Status, transport::Channel};
 
 use self::blocking::Blocking;
 pub use self::messages::Messages;
 use crate::{endpoint::Endpoint, error};
 
-/// Bytes of one message from the operator's port: a summary has the answers of all processes.
+/// Bytes of one message from the operator's port: a list of sessions, or a summary, has all processes of a large fleet.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A connection to the operator's port. Each call blocks for at most the deadline.
@@ -38,7 +38,8 @@ impl AdminClient {
             .run(endpoint.dial(deadline))
             .map_err(|cause| StoreError::new(Reason::Unavailable, cause))?;
         Ok(AdminClient {
-            service: AdminServiceClient::new(channel.clone()),
+            service: AdminServiceClient::new(channel.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
             management: ManagementServiceClient::new(channel.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
             backup: BackupServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
@@ -127,6 +128,18 @@ impl AdminClient {
     }
 }
 
+/// Why a call was refused. That a message is too large is the transport's word, which says nothing of a remedy.
+fn refusal(status: &Status) -> StoreError {
+    if status.code() == Code::OutOfRange {
+        let message = format!(
+            "the request, or its answer, is too large for one message (the server's is limits.message_bytes): {}",
+            status.message()
+        );
+        return StoreError::new(Reason::TooLarge, message);
+    }
+    StoreError::from_status(status)
+}
+
 /// Runs a call to its end, or to its deadline.
 fn finish<T: Send>(
     runtime: &Blocking,
@@ -137,7 +150,7 @@ fn finish<T: Send>(
     runtime.run(async {
         match tokio::time::timeout(deadline, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(StoreError::from_status(&status)),
+            Ok(Err(status)) => Err(refusal(&status)),
             Err(_) => {
                 let phase = format!("sent to {endpoint}, no answer");
                 Err(error::deadline_exceeded(deadline, &phase, false))

@@ -6,6 +6,7 @@
 --
 -- There is one program per process, however many stores it has: so this is kept per process.
 
+local array = require("stillpoint.value").array
 local core = require "stillpoint_core"
 
 local fleet = { commands = {} }
@@ -38,6 +39,9 @@ local STALE_MAX = 200
 ---Seconds per step of an audit, during which the program stands still.
 local AUDIT_MS = 5
 
+-- Fields of a report that are lists, also when they are empty.
+local LISTS = { "changed", "rerun", "added", "vanished", "changes", "loses", "notes" }
+
 -- The kit, if the program uses it. It is optional, and never loaded from here.
 local function kit_of()
   return package.loaded["stillpoint.reload"]
@@ -63,8 +67,8 @@ local function plain(value, depth)
   return copy
 end
 
--- A report as an answer: what failed is an error, with where it failed.
-local function answer(kit, report)
+-- A report as an answer: what failed is an error, with where it failed. `of` is the program that it is about.
+local function answer(report, of)
   if report.ok == false then
     local failure = report.error or {}
     local message = ("%s: %s"):format(report.phase or report.outcome, failure.message or "it failed")
@@ -72,8 +76,32 @@ local function answer(kit, report)
   end
   local value = plain(report)
   value.audit = nil
-  value.program = kit.status().program
+  for _, name in ipairs(LISTS) do
+    value[name] = value[name] and array(value[name])
+  end
+  value.program, value.sources = of.program, of.sources
   return value
+end
+
+-- The program that a commit will bring, as `status` will tell it.
+local function coming(kit, prepared)
+  local source = require "stillpoint.reload.source"
+  local running, changed = kit.status().sources, {}
+  for _, name in ipairs(prepared.report.changed) do
+    changed[name] = true
+  end
+  local names, sources, sum = {}, {}, 1
+  for name, file in pairs(prepared.sources) do
+    if file then
+      names[#names + 1] = name
+      sources[name] = not changed[name] and running[name] or ("%08x"):format(source.checksum(file.source))
+    end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    sum = source.checksum(name .. "\0" .. sources[name] .. "\0", sum)
+  end
+  return { program = ("%08x"):format(sum), sources = sources }
 end
 
 local function drop()
@@ -117,12 +145,13 @@ local function with_kit(fn)
 end
 
 commands["reload.plan"] = with_kit(function(kit, args)
-  return answer(kit, kit.plan(force_of(args)))
+  return answer(kit.plan(force_of(args)), { program = kit.status().program })
 end)
 
 commands["reload.apply"] = with_kit(function(kit, args)
   drop()
-  return answer(kit, kit.apply(force_of(args)))
+  local report = kit.apply(force_of(args))
+  return answer(report, kit.status())
 end)
 
 commands["reload.prepare"] = with_kit(function(kit, args, _, link)
@@ -136,18 +165,18 @@ commands["reload.prepare"] = with_kit(function(kit, args, _, link)
   drop()
   local prepared, report = kit.prepare(force_of(args))
   if not prepared and report.ok == false then
-    return answer(kit, report)
+    return answer(report, kit.status())
   end
   local hold = type(args.hold) == "number" and args.hold or HOLD
   held = setmetatable({ id = id, prepared = prepared, report = report, ends = core.now() + hold, link = link }, Held)
   link.on_poll[held] = true
-  return answer(kit, report)
+  return answer(report, prepared and coming(kit, prepared) or kit.status())
 end)
 
 commands["reload.commit"] = with_kit(function(kit, args)
   local id = id_of(args)
   if committed and id == committed.id then
-    return answer(kit, committed.report)
+    return answer(committed.report, kit.status())
   elseif not held or held.id ~= id or held.ends <= core.now() then
     local text = "nothing is prepared as '%s' here: it was dropped when its time was over, or its session lost"
     return nil, text:format(tostring(id))
@@ -156,13 +185,13 @@ commands["reload.commit"] = with_kit(function(kit, args)
   held.link.on_poll[held] = nil
   held = nil
   if not prepared then
-    return answer(kit, report)
+    return answer(report, kit.status())
   end
   report = kit.commit(prepared)
   if report.ok ~= false then
     committed = { id = id, generation = kit.status().generation, report = report }
   end
-  return answer(kit, report)
+  return answer(report, kit.status())
 end)
 
 commands["reload.abort"] = with_kit(function(kit, args)
@@ -184,7 +213,7 @@ commands["reload.rollback"] = with_kit(function(kit, args)
   if report.ok ~= false then
     committed = nil
   end
-  return answer(kit, report)
+  return answer(report, kit.status())
 end)
 
 commands["reload.status"] = with_kit(function(kit)
@@ -192,6 +221,7 @@ commands["reload.status"] = with_kit(function(kit)
   return {
     generation = status.generation,
     program = status.program,
+    sources = status.sources,
     units = status.units,
     stale = status.stale,
     last = status.last and status.last.outcome,
@@ -218,7 +248,7 @@ commands["reload.audit"] = with_kit(function(kit, _, ctx, link)
   return { done = true, visited = found.visited, stale_count = #found.stale, stale = stale }
 end)
 
----Drops what was prepared through a connection, whose session is over.
+---Drops what was prepared through a connection: it was lost, or its session is over.
 ---@param link stillpoint.Link
 function fleet.drop(link)
   if held and held.link == link then

@@ -98,24 +98,28 @@ local function clip(text, bytes_max)
   return #text > bytes_max and text:sub(1, bytes_max) .. " ..." or text
 end
 
--- What an error is to the operator. It may be a text, an error table, or any table with a message.
+-- What an error is to the operator: its text, and its traceback if it has one. It may be a text, an error table, or any
+-- table with a message.
 local function describe(err)
   if type(err) ~= "table" then
     return tostring(err)
   end
+  local traceback = type(err.traceback) == "string" and err.traceback or nil
   local mt = getmetatable(err)
   if type(mt) == "table" and mt.__tostring or type(err.message) ~= "string" then
-    return tostring(err)
+    return tostring(err), traceback
   end
-  return err.message
+  return err.message, traceback
 end
 
 local function fail(ctx, err, traceback, unknown)
   local link = ctx._link
-  if type(err) == "table" and type(err.traceback) == "string" then
-    traceback = err.traceback
+  -- Whatever is raised may have metamethods, and these may raise.
+  local ok, message, own_traceback = pcall(describe, err)
+  if not ok or type(message) ~= "string" then
+    message = ("a %s was raised that has no text"):format(type(err))
   end
-  local message = clip(describe(err), MESSAGE_BYTES_MAX)
+  message, traceback = clip(message, MESSAGE_BYTES_MAX), own_traceback or traceback
   link.core.answer(link.handle, ctx._id, "error", message, clip(traceback or "", TRACEBACK_BYTES_MAX), unknown or false)
 end
 
@@ -169,7 +173,7 @@ function Commands:hear(ev)
   end)
 end
 
----The session is lost, or the store closed: what was prepared for a fleet is dropped.
+---The session or the connection is lost, or the store closed: what was prepared for a fleet is dropped.
 function Commands:drop()
   fleet.drop(self.link)
 end

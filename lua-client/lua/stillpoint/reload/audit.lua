@@ -59,9 +59,7 @@ local function judge(source)
     return false
   end
   local unit = program.units[name]
-  -- A newer one is held by a reload that is prepared, or was left behind by one that was taken back.
-  local pending = program.transaction or program.prepared
-  if unit and (generation == unit.generation or pending and generation > unit.generation) then
+  if unit and generation == unit.generation then
     return false
   end
   return { unit = name, file = program.path_of(source), generation = generation, current = unit and unit.generation }
@@ -127,11 +125,8 @@ function audit.begin()
   if pass then
     pass.walk:stop()
   end
-  -- What the kit keeps on purpose: images of tables, to go back to, what a prepared reload would write, and the reports of
-  -- the past, which are nothing but data.
-  local skip = { past.reports }
-  skip[#skip + 1] = program.transaction
-  skip[#skip + 1] = program.prepared
+  -- What the kit keeps on purpose: images of tables, to go back to, and the reports of the past, which are only data.
+  local skip = { past.reports, program.transaction }
   local self = { verdicts = {} }
   self.walk = heap.new {
     found = getinfo and function(...)

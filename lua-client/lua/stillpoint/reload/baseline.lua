@@ -84,7 +84,7 @@ local function each_local(unit, kept, fn)
     if seen[value] then
       value = nil
     end
-    if type(value) == "table" and tables < TABLES_MAX and (value == unit.value or not is_kept(value, kept)) then
+    if type(value) == "table" and tables < TABLES_MAX and (rawequal(value, unit.value) or not is_kept(value, kept)) then
       seen[value] = true
       tables = tables + 1
       for _, field in next, value do
@@ -216,20 +216,13 @@ function baseline.losses(unit, affected, list)
   if not note or not note.copy then
     return
   end
-  local keys = {}
-  for key in next, t do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  for _, key in ipairs(keys) do
+  for _, key in ipairs(image.sorted_keys(t)) do
     local now = rawget(t, key)
     if differs(notes, note.copy[key], now, kept, affected, {}) then
       list[#list + 1] = {
         unit = unit.name,
         kind = "scalar",
-        name = tostring(key),
+        name = image.key_text(key),
         file = unit.path,
         detail = describe(now),
       }

@@ -217,8 +217,6 @@ function class.class(name, ...)
       fields = copy(entry.class),
       inherited = entry.inherited,
     }
-  elseif not tx then
-    declared.act()
   end
   entry.owner, entry.path, entry.run = owner, path, declared.run()
   registry[name] = entry

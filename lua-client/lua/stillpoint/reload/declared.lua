@@ -57,12 +57,6 @@ function declared.staging()
   return tx
 end
 
----To be called when something is declared, or taken back, at once: a reload that was prepared before knows nothing of it,
----and has to be prepared again.
-function declared.act()
-  program.loads = program.loads + 1
-end
-
 ---Adds changes to the list of a report, always in the same order.
 ---@param list stillpoint.reload.Change[]
 ---@param changes stillpoint.reload.Change[]

@@ -109,8 +109,8 @@ end
 function dev.run(script, ...)
   local text = read(script)
   local folder = script:match "^(.*)/" or "."
-  reload.setup { roots = { folder .. "/?.lua", folder .. "/?/init.lua" }, log = say }
-  local watch = reload.watch { every = EVERY, now = core.now }
+  reload.setup { roots = { folder .. "/?.lua", folder .. "/?/init.lua" } }
+  local watch = reload.watch { every = EVERY, now = core.now, log = say }
   local checked, again = core.now(), false
   local unhook = hook(function()
     if not again and core.now() >= checked + EVERY then

@@ -39,7 +39,7 @@ local getregistry = debug and debug.getregistry
 ---@field parents stillpoint.reload.Seen object -> who led to it; true: nobody.
 ---@field keys stillpoint.reload.Seen object -> its key, for members of large tables, which are not searched for it.
 ---@field roots table<any, string> Names of the roots.
----@field stack table Stands for the stack that began the walk.
+---@field stack function Stands for the stack that began the walk.
 ---@field queue stillpoint.reload.Queue
 ---@field place table In a table that is looked at in several slices, see `walk/tables.lua`.
 ---@field paused "all"|"ephemeron"|nil Whether there is such a table.
@@ -65,6 +65,10 @@ local ROUNDS_MAX = 16
 ---@param opts stillpoint.reload.WalkOptions
 ---@return stillpoint.reload.Walk
 function heap.new(opts)
+  -- A function, since comparing it to a table calls no metamethod of that.
+  local function stack()
+    return opts
+  end
   local self = setmetatable({
     found = opts.found,
     frame = opts.frame,
@@ -72,7 +76,7 @@ function heap.new(opts)
     parents = Seen.new(),
     keys = Seen.new(),
     roots = setmetatable({}, WEAK_KEYS),
-    stack = {},
+    stack = stack,
     queue = Queue.new(),
     place = setmetatable({}, WEAK_VALUES),
     restarts = 0,

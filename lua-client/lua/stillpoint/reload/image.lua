@@ -13,8 +13,8 @@ local getupvalue = debug and debug.getupvalue
 local setupvalue = debug and debug.setupvalue
 local next, rawequal, rawget, rawset = next, rawequal, rawget, rawset
 
--- Stands for nil in a list.
-local NIL = {}
+-- Stands for nil in a list. A function, since comparing it to a table calls no metamethod of that.
+local function NIL() end
 
 ---@class stillpoint.reload.Images
 ---@field at table<table, integer> Where in `log` the image of a table begins.
@@ -165,12 +165,20 @@ local function each_changed_upvalue(self, fn)
   end
 end
 
----Brings everything back to what it was when it was saved.
-function Images:restore()
+local function bring_back(self)
   each_changed(self, bring, setmeta)
   each_changed_upvalue(self, function(f, i, _, old)
     setupvalue(f, i, old)
   end)
+end
+
+---Brings everything back to what it was when it was saved.
+function Images:restore()
+  -- It takes some memory. If there was none, there is when what the reload made was collected.
+  if not pcall(bring_back, self) then
+    collectgarbage()
+    bring_back(self)
+  end
 end
 
 ---Calls `fn(t, key, old, new)` for each slot that is no longer what was saved.
@@ -192,9 +200,7 @@ end
 ---@field metas table[] Pairs, flat: table, { new metatable }.
 ---@field upvalues table[] Triples, flat: function, index, { new value }.
 
----Gives what was written since the tables were saved, and brings them back to what they were.
----@return stillpoint.reload.Differences
-function Images:take_down()
+local function take_down(self)
   local slots, metas, upvalues = {}, {}, {}
   each_changed(self, function(t, copy)
     each_slot(t, copy, function(_, key, _, new)
@@ -215,18 +221,16 @@ function Images:take_down()
   return { slots = slots, metas = metas, upvalues = upvalues }
 end
 
----Saves all that `write` will write to.
----@param differences stillpoint.reload.Differences
-function Images:save_targets(differences)
-  for n = 1, #differences.slots, 3 do
-    self:save(differences.slots[n])
+---Gives what was written since the tables were saved, and brings them back to what they were.
+---@return stillpoint.reload.Differences|nil # nil: there was no memory for them.
+---@return string|nil err
+function Images:take_down()
+  local ok, differences = pcall(take_down, self)
+  if not ok then
+    self:restore()
+    return nil, tostring(differences)
   end
-  for n = 1, #differences.metas, 2 do
-    self:save(differences.metas[n])
-  end
-  for n = 1, #differences.upvalues, 3 do
-    self:save_upvalues(differences.upvalues[n])
-  end
+  return differences
 end
 
 ---@param differences stillpoint.reload.Differences
@@ -241,6 +245,34 @@ function image.write(differences)
   for n = 1, #upvalues, 3 do
     setupvalue(upvalues[n], upvalues[n + 1], upvalues[n + 2][1])
   end
+end
+
+-- A text for each key, without calling anything of the program.
+local function key_text(key)
+  local kind = type(key)
+  return (kind == "string" or kind == "number" or kind == "boolean") and tostring(key) or "a " .. kind
+end
+
+image.key_text = key_text
+
+---The keys of a table, or of two, in the order of their texts.
+---@param t table
+---@param other? table
+---@return any[]
+function image.sorted_keys(t, other)
+  local keys = {}
+  for key in next, t do
+    keys[#keys + 1] = key
+  end
+  for key in next, other or {} do
+    if rawget(t, key) == nil then
+      keys[#keys + 1] = key
+    end
+  end
+  table.sort(keys, function(a, b)
+    return key_text(a) < key_text(b)
+  end)
+  return keys
 end
 
 ---Makes a table empty and plain. The caller has saved it.

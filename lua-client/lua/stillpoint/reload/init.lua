@@ -11,11 +11,12 @@
 --     print(reload.plan())                                                   -- what would change; changes nothing
 --     local report = reload.apply()                                          -- all of it, or nothing
 --
--- The way of a reload: `scan` finds what is to run, `stage` runs it in a private view by `loader`, `transaction` commits
--- it; `image` and `reach` see to it that everything can be taken back.
+-- The way of a reload, which `transaction` leads: `scan` finds what is to run, `stage` runs it in a private view by
+-- `loader`, `commit` writes it; `image` and `reach` see to it that everything can be taken back.
 
 local audit = require "stillpoint.reload.audit"
 local class = require "stillpoint.reload.class"
+local image = require "stillpoint.reload.image"
 local loader = require "stillpoint.reload.loader"
 local once = require "stillpoint.reload.once"
 local override = require "stillpoint.reload.override"
@@ -37,7 +38,7 @@ local reload = {}
 ---@field audit_ms? number Time of the audit after a reload. Default: 20.
 ---@field undo_tables? integer Tables and functions that are saved before a reload, at most; each 8 entries of a table count as one more. Default: 50,000, which takes about 50 ms, in which the program stands still. What chunks and hooks change in others is not taken back when the reload fails; the report says so, and `strict` refuses.
 ---@field keep? integer Generations whose sources are kept. Default: 2: the running one and the one before.
----@field verify? fun(ev: table): boolean|nil, string|nil Asked before a reload is committed.
+---@field verify? fun(ev: table): boolean|nil, string|nil Asked before a reload is committed. What it changes is committed, too.
 ---@field log? fun(line: string) Gets each report as text.
 
 local OPTIONS = {
@@ -100,7 +101,15 @@ function reload.module(name)
     error(("reload.module: '%s' is not the unit being loaded, '%s' is: call it as reload.module(...)"):format(name, unit.name), 2)
   end
   -- Loaded by another loader than the kit's.
-  unit = searcher.adopt(name, {})
+  unit = program.units[name]
+  local info = debug and debug.getinfo and debug.getinfo(2, "S")
+  if unit and info and program.path_of(info.source) ~= unit.path then
+    error(("reload.module: '%s' is loaded already: require '%s' gives its table"):format(name, name), 2)
+  end
+  local own = unit and unit.own or {}
+  program.save(own)
+  image.clear(own)
+  unit = searcher.adopt(name, own)
   if not unit then
     error(("reload.module: no file for '%s' in the roots; reload.setup { roots = ... } says where they are"):format(name), 2)
   end

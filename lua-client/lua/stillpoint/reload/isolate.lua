@@ -7,7 +7,9 @@
 
 local program = require "stillpoint.reload.program"
 
-local gsub = string.gsub
+-- A program may change what strings have as methods, and the chunk that does it may fail.
+local find, gmatch, gsub, match = string.find, string.gmatch, string.gsub, string.match
+local format, sub = string.format, string.sub
 local traceback = debug and debug.traceback
 local getinfo = debug and debug.getinfo
 
@@ -33,7 +35,7 @@ local function place_on_stack()
     end
     local path, generation = program.path_of(info.source)
     if generation and info.currentline > 0 then
-      return path, info.currentline
+      return path, info.currentline, generation
     end
   end
 end
@@ -41,8 +43,8 @@ end
 -- Lines of the kit and what it calls with say nothing to whoever looks for the error.
 local function trimmed(text)
   local lines = {}
-  for line in text:gmatch "[^\n]+" do
-    if not line:find("stillpoint/reload/", 1, true) and not line:find "in function '?<?[%w%.]*[xp]+call" then
+  for line in gmatch(text, "[^\n]+") do
+    if not find(line, "stillpoint/reload/", 1, true) and not find(line, "in function '?<?[%w%.]*[xp]+call") then
       lines[#lines + 1] = line
     end
   end
@@ -54,25 +56,45 @@ end
 ---@return string|nil file Without the generation.
 ---@return integer|nil line
 function isolate.place(message)
-  local file, line = message:match "^([^\n]-):(%d+):"
+  local file, line = match(message, "^([^\n]-):(%d+):")
   -- A long path is cut in messages, but not on the stack.
-  if file and file:sub(1, 3) ~= "..." then
-    return (file:gsub("#%d+$", "")), tonumber(line)
+  if file and sub(file, 1, 3) ~= "..." then
+    return (gsub(file, "#%d+$", "")), tonumber(line)
   end
   return nil
 end
 
+-- `require` blames whoever called it, and that is the kit, which stands in between: the program's own line is meant.
+local function blamed(message)
+  -- The end of a long path is what a message has of it.
+  local file = match(message, "^([^\n]-):%d+: ")
+  if file and find(file, "stillpoint/reload/", 1, true) then
+    local path, line, generation = place_on_stack()
+    if path then
+      return format("%s#%d:%d: %s", path, generation, line, match(message, "^[^\n]-:%d+: (.*)$"))
+    end
+  end
+  return message
+end
+
+---Bytes of a message that a failure has; what is raised on stays whole.
+local MESSAGE_MAX = 4000
+
 local function failure_of(raised)
   local message
   if type(raised) == "string" or type(raised) == "number" then
-    message = tostring(raised)
+    message = blamed(tostring(raised))
+    raised = message
   else
     local ok, text = pcall(tostring, raised)
-    message = ok and type(text) == "string" and text or ("a %s was raised"):format(type(raised))
+    message = ok and type(text) == "string" and text or format("a %s was raised", type(raised))
   end
-  if message:find "attempt to yield" then
+  if find(message, "attempt to yield") then
     message = message .. ": what runs in a reload, and a chunk that is loaded, must not yield"
     raised = message
+  end
+  if #message > MESSAGE_MAX then
+    message = format("%s... (%d bytes)", sub(message, 1, MESSAGE_MAX), #message)
   end
   local file, line = isolate.place(message)
   if not file then

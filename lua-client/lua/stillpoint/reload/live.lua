@@ -82,7 +82,7 @@ end
 
 -- Whether the unit that is to run again will itself put another function in that place.
 local function set_anew(parent, how)
-  return how == "value" and (parent == _G or parent == package.loaded) or owned(parent)
+  return how == "value" and (rawequal(parent, _G) or rawequal(parent, package.loaded)) or owned(parent)
 end
 
 local function look_at_function(self, f, parent, how, key, where)

@@ -11,6 +11,9 @@ local source = require "stillpoint.reload.source"
 
 local loader = {}
 
+-- Chunks that were begun.
+local begun = 0
+
 -- What `require` was when the outermost chunk began.
 local inner = require
 
@@ -74,9 +77,10 @@ local function failed(unit, phase, failure)
 end
 
 -- What `require` is to give. The table there was before keeps its identity.
-local function value_of(unit, was, value)
+local function value_of(unit, was, value, there)
   local declared = unit.declared
   if declared then
+    unit.own = declared
     return declared
   end
   if value == nil then
@@ -85,11 +89,7 @@ local function value_of(unit, was, value)
       value = package.loaded[unit.name]
     end
   end
-  if type(was) == "table" and type(value) == "table" then
-    plain.replace(unit, was, value)
-    return was
-  end
-  return value
+  return type(value) == "table" and plain.replace(unit, was, value, there) or value
 end
 
 -- Compiles and runs the text as the next generation of the unit. Gives a failure.
@@ -97,6 +97,8 @@ local function execute(unit, path, text)
   local was = unit.value
   unit.path, unit.source, unit.generation = path, text, program.generation_now()
   unit.deps, unit.declared, unit.adopted = {}, nil, nil
+  begun = begun + 1
+  unit.begun = begun
   program.know(unit)
   local chunk, err = source.compile(text, path, unit.generation)
   if not chunk then
@@ -104,6 +106,7 @@ local function execute(unit, path, text)
     local raised = ("error loading module '%s' from file '%s':\n\t%s"):format(unit.name, path, err)
     return failed(unit, "compile", { message = err, file = file or path, line = line, traceback = err, raised = raised })
   end
+  local there = plain.loaded_values()
   local ok, value = run_chunk(unit, chunk)
   if not ok then
     return failed(unit, phase_of(value.message), value)
@@ -112,7 +115,7 @@ local function execute(unit, path, text)
     local message = "%s: the unit called reload.module, but returned something else: return that table"
     return failed(unit, "run", { message = message:format(path), file = path })
   end
-  unit.value = value_of(unit, was, value)
+  unit.value = value_of(unit, was, value, there)
   unit.module = unit.declared ~= nil
   unit.declared = nil
 end
@@ -137,7 +140,6 @@ local function run_alone(unit, path, text)
     take_back(unit, images)
     return failure
   end
-  program.loads = program.loads + 1
   plain.baseline(unit)
 end
 
@@ -198,7 +200,12 @@ function loader.find(name)
   if path then
     return { path = path }, ""
   end
-  return nil, #tried > 0 and "\n\tno file '" .. table.concat(tried, "'\n\tno file '") .. "'" or ""
+  if #tried == 0 then
+    return nil, ""
+  end
+  -- From 5.4 on `require` puts the line end before what each searcher says.
+  local lead = _VERSION < "Lua 5.4" and "\n\t" or ""
+  return nil, lead .. "no file '" .. table.concat(tried, "'\n\tno file '") .. "'"
 end
 
 ---The table of the unit that is being loaded: the one it had before, emptied.
@@ -206,7 +213,7 @@ end
 ---@return table
 function loader.module(unit)
   if not unit.declared then
-    local t = type(unit.value) == "table" and unit.value or {}
+    local t = unit.own or {}
     program.save(t)
     image.clear(t)
     unit.declared = t

@@ -32,8 +32,6 @@ function once.once(name, init)
       if tx then
         local added = memory(tx)
         added[#added + 1] = { unit = owner, kind = "once", name = name, to = type(value) }
-      else
-        declared.act()
       end
     end
   end

@@ -74,9 +74,6 @@ function Handle:remove()
   self._slot:drop(function(link)
     return link == self._link
   end)
-  if not declared.staging() then
-    declared.act()
-  end
 end
 
 local function handle(slot, link)
@@ -116,8 +113,6 @@ function override.override(target, name, fn)
   end
   if tx then
     memory(tx)[link] = true
-  else
-    declared.act()
   end
   return handle(slot, link)
 end

@@ -44,12 +44,29 @@ function past.previous_sources()
   return earlier[#earlier]
 end
 
----After a commit. A rollback takes the sources it went back to off the list: the next one goes back further.
+local function are_same(a, b)
+  for name, file in pairs(a) do
+    if not b[name] or b[name].source ~= file.source then
+      return false
+    end
+  end
+  for name in pairs(b) do
+    if not a[name] then
+      return false
+    end
+  end
+  return true
+end
+
+---After a commit. One that ran the same sources again leaves nothing to go back to. A rollback takes the sources it went back to off the list: the next one goes back further.
 ---@param tx stillpoint.reload.Transaction
 ---@param sources table<string, stillpoint.reload.File> Of the generation that was.
 function past.keep_sources(tx, sources)
   if tx.rollback then
     table.remove(earlier)
+    return
+  end
+  if are_same(sources, past.current_sources()) then
     return
   end
   earlier[#earlier + 1] = sources

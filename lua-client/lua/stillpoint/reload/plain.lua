@@ -84,8 +84,13 @@ local function unify(map, queue, is_old)
   end
 end
 
+-- Objects that have the table for a metatable find their methods in the other.
 local function pass_on(from, to)
+  local is_class = rawget(from, "__index") ~= nil
   image.clear(from)
+  if is_class then
+    rawset(from, "__index", to)
+  end
   setmeta(from, { __index = to, __newindex = to })
 end
 
@@ -101,33 +106,96 @@ local function drop_older(unit, t)
   end
 end
 
----Has the old table take the place of the one that the chunk returned.
+---The values of package.loaded, as a set.
+---@return table<any, true>
+function plain.loaded_values()
+  local values = {}
+  for _, value in next, package.loaded do
+    values[value] = true
+  end
+  return values
+end
+
+-- Which kind of declaration a table is of.
+local function declared_as(t)
+  for _, kind in ipairs(program.kinds) do
+    if kind.owns and kind.owns(t) then
+      return kind.kind
+    end
+  end
+  return nil
+end
+
+---Whether a unit only gives a table on, that is not its to be emptied: it was loaded before its chunk ran (`there`), or is
+---what another one gives.
 ---@param unit stillpoint.reload.Unit
----@param was table
----@param value table
-function plain.replace(unit, was, value)
-  program.save(was)
-  if rawequal(was, value) then
-    return drop_older(unit, was)
+---@param t table
+---@param there table<any, true>
+---@return boolean
+function plain.is_given_on(unit, t, there)
+  if there[t] then
+    return true
   end
-  image.clear(was)
+  for name in next, unit.deps do
+    if rawequal(package.loaded[name], t) then
+      return true
+    end
+  end
+  for name, other in next, program.units do
+    if name ~= unit.name and rawequal(other.value, t) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Has the unit's own table take the place of the one that the chunk returned.
+local function refill(own, value)
+  image.clear(own)
   for key, field in next, value do
-    rawset(was, key, field)
+    rawset(own, key, field)
   end
-  setmeta(was, getmeta(value))
+  setmeta(own, getmeta(value))
   local tx = program.transaction
   local images = tx and tx.images.at
-  local loaded = {}
-  for _, t in pairs(package.loaded) do
-    loaded[t] = true
-  end
-  unify({ [value] = was }, { was }, function(t)
+  local loaded = plain.loaded_values()
+  unify({ [value] = own }, { own }, function(t)
     return loaded[t] or images and images[t]
   end)
-  pass_on(value, was)
+  pass_on(value, own)
   if tx then
-    tx.replaced[value] = was
+    tx.replaced[value] = own
   end
+end
+
+---What the unit's value is to be, now that its chunk has returned a table.
+---@param unit stillpoint.reload.Unit
+---@param was any The value it had before.
+---@param value table
+---@param there table<any, true> What was loaded before the chunk ran.
+---@return table
+function plain.replace(unit, was, value, there)
+  if rawequal(was, value) then
+    program.save(value)
+    drop_older(unit, value)
+    return value
+  end
+  local own = unit.own
+  if declared_as(value) or plain.is_given_on(unit, value, there) then
+    if own and not rawequal(own, value) then
+      program.save(own)
+      pass_on(own, value)
+    end
+    return value
+  end
+  -- A class that is one by hand again: its objects are to get the new methods.
+  own = own or declared_as(was) == "class" and was or value
+  unit.own = own
+  if not rawequal(own, value) then
+    program.save(own)
+    refill(own, value)
+  end
+  return own
 end
 
 ---What units put elsewhere, in a table of another unit or in a global, while the reload ran.

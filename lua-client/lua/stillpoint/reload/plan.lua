@@ -75,21 +75,7 @@ end
 -- What is different in a unit's table; what is the same in each generation, functions by new code, is not listed.
 local function add_changes(unit, before, list)
   local after = unit.value
-  local keys = {}
-  for key in next, before do
-    keys[key] = true
-  end
-  for key in next, after do
-    keys[key] = true
-  end
-  local sorted = {}
-  for key in next, keys do
-    sorted[#sorted + 1] = key
-  end
-  table.sort(sorted, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  for _, key in ipairs(sorted) do
+  for _, key in ipairs(image.sorted_keys(before, after)) do
     local was, is = before[key], rawget(after, key)
     local kind
     if type(is) == "function" and type(was) ~= "function" then
@@ -100,7 +86,7 @@ local function add_changes(unit, before, list)
       kind = "value"
     end
     if kind then
-      list[#list + 1] = { unit = unit.name, kind = kind, name = tostring(key), from = plain(was), to = plain(is) }
+      list[#list + 1] = { unit = unit.name, kind = kind, name = image.key_text(key), from = plain(was), to = plain(is) }
     end
   end
 end
@@ -116,23 +102,11 @@ function plan.changes(tx, list)
       add_changes(unit, before, list)
     end
   end
-  local names = {}
   local was = tx.images:copy(_G)
-  for key in next, was do
-    names[#names + 1] = key
-  end
-  for key in next, _G do
-    if was[key] == nil then
-      names[#names + 1] = key
-    end
-  end
-  table.sort(names, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  for _, key in ipairs(names) do
+  for _, key in ipairs(image.sorted_keys(was, _G)) do
     local from, to = was[key], rawget(_G, key)
     if (from == nil) ~= (to == nil) or type(to) ~= "function" and type(to) ~= "table" and not rawequal(from, to) then
-      list[#list + 1] = { unit = "_G", kind = "global", name = tostring(key), from = plain(from), to = plain(to) }
+      list[#list + 1] = { unit = "_G", kind = "global", name = image.key_text(key), from = plain(from), to = plain(to) }
     end
   end
   program.each("changes", tx, list)

@@ -15,7 +15,9 @@ local getinfo = debug and debug.getinfo
 ---@field source string As it was run last.
 ---@field generation integer In which it was run last.
 ---@field value any What `require` gives.
+---@field own table|nil The table that is its value in every generation. A table that it only gives on, a library's, say, or one that was declared, is none.
 ---@field deps table<string, true> Names that its chunk required.
+---@field begun integer|nil When it was begun, among all units; of one that was adopted nil.
 ---@field module boolean|nil Its value came from `reload.module`.
 ---@field baseline table|nil What its functions and its table held when it was loaded, see `plain`.
 ---@field adopted boolean|nil Loaded by somebody else, before the kit knew of it: its functions tell no generation.
@@ -62,7 +64,6 @@ local getinfo = debug and debug.getinfo
 ---@field prepared stillpoint.reload.Prepared|nil What `reload.prepare` gave, as long as it can be committed.
 ---@field kinds stillpoint.reload.Kind[] In the order they were declared.
 ---@field registries table<string, table>
----@field loads integer How many units were ever loaded outside a reload.
 ---@field searcher function|nil The one in `package.searchers`.
 ---@field options stillpoint.reload.Options With the defaults filled in.
 local program = {
@@ -70,7 +71,6 @@ local program = {
   units = {},
   kinds = {},
   registries = {},
-  loads = 0,
   options = {},
 }
 

@@ -52,6 +52,7 @@ local LARGE = 1024
 ---@class stillpoint.reload.Reach
 ---@field images stillpoint.reload.Images
 ---@field left number Tables and functions that may still be saved.
+---@field limit integer At first; never more are queued.
 ---@field whole boolean Nothing was left out.
 ---@field seen table<any, true>
 ---@field queue table<integer, table|function>
@@ -112,6 +113,10 @@ function Reach:enter_table(t, max)
     local value = log[n]
     local kind = type(value)
     if (kind == "table" or kind == "function") and not seen[value] then
+      if last >= self.limit then
+        self.whole = false
+        break
+      end
       seen[value] = true
       last = last + 1
       queue[last] = value
@@ -175,14 +180,22 @@ end
 ---@return boolean whole
 function reach.save(images, limit)
   local self = setmetatable(
-    { images = images, left = limit, whole = true, seen = {}, queue = {}, last = 0, later = {}, ours = {} },
+    { images = images, left = limit, limit = limit, whole = true, seen = {}, queue = {}, last = 0, later = {}, ours = {} },
     Reach
   )
   local seen = self.seen
   images:save(package.loaded)
   images:save(package.preload)
+  images:save(package.searchers or package.loaders)
   images:save(_G)
   images:save(program.units)
+  -- Of strings, say: their metatables belong to the whole program.
+  for _, value in ipairs { "", 0, true, print } do
+    local meta = image.getmeta(value)
+    if type(meta) == "table" then
+      images:save(meta)
+    end
+  end
   for _, t in ipairs { package.loaded, package.preload, _G, program.units, program.registries } do
     seen[t] = true
   end

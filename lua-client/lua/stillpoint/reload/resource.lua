@@ -229,7 +229,6 @@ function resource.resource(name, opener, closer, adopt, opts)
     replace(defer(committing, entry, old, functions), committing)
   else
     act(entry, old, functions)
-    declared.act()
   end
   entry.run, entry.functions = run, functions
   registry[key] = entry

@@ -38,6 +38,28 @@ local function adopt_loaded()
   end
 end
 
+-- Whether the table that a unit gives is somebody else's: another module, which it requires or nothing in which is of its
+-- file.
+local function is_given_on(unit)
+  local aliased = false
+  for name, value in next, package.loaded do
+    if name ~= unit.name and rawequal(value, unit.value) then
+      if unit.deps[name] then
+        return true
+      end
+      aliased = true
+    end
+  end
+  if aliased then
+    for _, value in next, unit.value do
+      if type(value) == "function" and program.chunk_of(value) == unit.name then
+        return false
+      end
+    end
+  end
+  return aliased
+end
+
 ---Takes a module that was loaded by somebody else for a unit, if there is a file for it.
 ---@param name string
 ---@param value any
@@ -60,6 +82,9 @@ function searcher.adopt(name, value)
   }
   program.units[name] = unit
   program.know(unit)
+  if type(value) == "table" and not is_given_on(unit) then
+    unit.own = value
+  end
   return unit
 end
 

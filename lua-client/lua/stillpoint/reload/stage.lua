@@ -177,11 +177,14 @@ function stage.run(tx)
   program.transaction = tx
   local stopped = stop_collector()
   local built, raised = pcall(build, tx)
-  local differences = tx.images:take_down()
+  local differences, err = tx.images:take_down()
   if stopped then
     collectgarbage "restart"
   end
   program.transaction = nil
+  if built and not differences then
+    built, raised = false, err
+  end
   if not built then
     if type(raised) ~= "table" then
       raised = { message = tostring(raised), traceback = tostring(raised) }

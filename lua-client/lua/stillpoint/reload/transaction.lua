@@ -1,15 +1,16 @@
--- A reload as a transaction: prepare builds the next generation in a private view, commit writes it.
+-- A reload as a transaction: the next generation is built in a private view, then written.
 --
 --     plan                      scan, stage, forget
---     prepare ... commit        scan, stage, keep the differences ... write them, open resources, run hooks, close
---     apply                     both at once
---     rollback                  the same, with the sources of the generation before
+--     apply                     scan, stage, write the differences, open resources, run hooks, close
+--     prepare ... commit        a plan whose sources are kept ... apply with them
+--     rollback                  apply with the sources of the generation before
 --
 -- A failure at any point brings back what was saved: the generation before runs on.
+--
+-- What was prepared is staged anew at commit. The program ran in between: it counted, registered, loaded, and what the
+-- view once saw of that is not to be written over what it is now.
 
-local baseline = require "stillpoint.reload.baseline"
-local image = require "stillpoint.reload.image"
-local isolate = require "stillpoint.reload.isolate"
+local commit = require "stillpoint.reload.commit"
 local past = require "stillpoint.reload.past"
 local plan = require "stillpoint.reload.plan"
 local program = require "stillpoint.reload.program"
@@ -23,10 +24,16 @@ end
 local transaction = {}
 
 ---@class stillpoint.reload.Prepared
----@field tx stillpoint.reload.Transaction|nil nil: used, aborted, or another one took its place.
----@field differences stillpoint.reload.Differences
----@field loads integer
 ---@field report stillpoint.reload.Report
+---@field force table<string, true>
+---@field sources table<string, stillpoint.reload.File|false>|nil Of all units; false: its file was gone. nil: used, aborted, or another one took its place.
+
+---What a reload is to be made of.
+---@class stillpoint.reload.Order
+---@field force table<string, true> Units that count as changed.
+---@field earlier table<string, stillpoint.reload.File>|nil Sources to go back to.
+---@field prepared table<string, stillpoint.reload.File|false>|nil Sources in the place of the files.
+---@field looks_around boolean|nil See the transaction.
 
 -- Misuse: raised where the surface was called. Gives the units to be forced, as a set.
 local function check(what, names)
@@ -50,7 +57,7 @@ end
 local function drop_prepared()
   local prepared = program.prepared
   if prepared then
-    prepared.tx, prepared.differences = nil, nil
+    prepared.sources = nil
     program.prepared = nil
   end
 end
@@ -109,20 +116,20 @@ local function note_set_aside(found, report)
   end
 end
 
-local function find_stage(report, force, sources, looks_around)
-  local found, failure = scan.run(force, sources)
+local function find_stage(report, order)
+  local found, failure = scan.run(order)
   if not found then
     return plan.fail(report, "refused", "read", failure)
   end
   report.changed, report.rerun = found.changed, found.dependents
   report.vanished = scan.sorted_names(found.vanished)
-  if not sources then
+  if not order.earlier then
     note_set_aside(found, report)
   end
   if #report.changed + #report.vanished == 0 then
     return report
   end
-  local tx = new_transaction(found, report, looks_around)
+  local tx = new_transaction(found, report, order.looks_around)
   local differences
   differences, failure = stage.run(tx)
   report.added = scan.sorted_names(tx.added)
@@ -130,98 +137,31 @@ local function find_stage(report, force, sources, looks_around)
     return plan.fail(report, "refused", failure.phase, failure)
   end
   report.outcome = "prepared"
-  return report, { tx = tx, differences = differences, loads = program.loads, report = report }
+  return report, { tx = tx, differences = differences }
 end
 
 -- Scans and stages. Nothing is different afterwards.
-local function build(force, sources, looks_around)
+---@param order stillpoint.reload.Order
+---@return stillpoint.reload.Report
+---@return stillpoint.reload.Staged|nil
+local function build(order)
   local started = clock()
   local report = plan.report()
-  report.rollback = sources ~= nil or nil
-  local _, prepared = find_stage(report, force, sources, looks_around)
+  report.rollback = order.earlier ~= nil or nil
+  local _, staged = find_stage(report, order)
   report.ms = (clock() - started) * 1000
-  return report, prepared
+  return report, staged
 end
 
-local function run_hooks(tx)
-  local event = { from = tx.from, to = tx.to, rollback = tx.rollback }
-  -- A hook may require units for the first time, which come at the end of the order: they have no generation before.
-  for i = 1, #tx.order do
-    local name = tx.order[i]
-    local unit = program.units[name]
-    local hook = unit.module and rawget(unit.value, "on_reload") or nil
-    if hook then
-      local ok, failure = isolate.call(hook, event)
-      if not ok then
-        failure.unit, failure.phase = name, "hook"
-        error(failure, 0)
-      end
-    end
+---@param order stillpoint.reload.Order
+---@return stillpoint.reload.Report
+local function apply(order)
+  local report, staged = build(order)
+  if not staged then
+    return past.remember(report)
   end
-end
-
-local function write(tx, differences)
-  tx.phase = "commit"
-  image.write(differences)
-  program.generation = tx.to
-  tx.phase = "resource"
-  tx.opened = true
-  local ok, failure = isolate.call(program.each, "open", tx)
-  if not ok then
-    error(failure, 0)
-  end
-  tx.phase = "hook"
-  run_hooks(tx)
-end
-
--- Takes a commit back that failed.
-local function take_back(tx)
-  if tx.opened then
-    local ok, failure = isolate.call(program.each, "undo", tx)
-    if not ok then
-      tx.notes[#tx.notes + 1] = "undo: " .. failure.message
-    end
-  end
-  tx.images:restore()
-  program.generation = tx.from
-end
-
-local function close(tx)
-  tx.phase = "close"
-  local ok, failure = isolate.call(program.each, "close", tx)
-  if not ok then
-    tx.notes[#tx.notes + 1] = "close: " .. failure.message
-  end
-  for _, name in ipairs(tx.order) do
-    baseline.take(program.units[name])
-  end
-end
-
-local function commit(prepared, together)
-  local tx, differences, report = prepared.tx, prepared.differences, prepared.report
-  local started = clock()
   drop_prepared()
-  local sources = past.current_sources()
-  program.transaction = tx
-  -- What was saved for the view is still what is there, if nobody ran in between.
-  if not together then
-    stage.save(tx)
-  end
-  tx.images:save_targets(differences)
-  local ok, raised = pcall(write, tx, differences)
-  if ok then
-    close(tx)
-    past.keep_sources(tx, sources)
-    past.set_aside = tx.rollback and scan.differing() or nil
-    report.outcome, report.generation = "applied", tx.to
-  else
-    take_back(tx)
-    local failure = type(raised) == "table" and raised or { message = tostring(raised) }
-    plan.fail(report, "rolled_back", failure.phase or tx.phase, failure)
-  end
-  program.transaction = nil
-  report.ms = report.ms + (clock() - started) * 1000
-  return past.remember(report)
+  return commit.run(staged, report)
 end
 
 ---What a reload would do. Changes nothing.
@@ -229,11 +169,26 @@ end
 ---@return stillpoint.reload.Report
 function transaction.plan(opts)
   local force = check("plan", opts and opts.force)
-  local report, prepared = build(force, nil, true)
-  if prepared then
+  local report, staged = build { force = force, looks_around = true }
+  if staged then
     report.outcome = "planned"
   end
   return report
+end
+
+-- The sources of the program as it was staged: what the scan read, and what was loaded for the first time.
+local function sources_of(tx)
+  local sources = {}
+  for name, file in pairs(tx.scan.texts) do
+    sources[name] = file
+  end
+  for name in pairs(tx.vanished) do
+    sources[name] = false
+  end
+  for name, unit in pairs(tx.added) do
+    sources[name] = { path = unit.path, source = unit.source }
+  end
+  return sources
 end
 
 ---@param opts? {force: string[]|nil}
@@ -242,41 +197,33 @@ end
 ---@return stillpoint.reload.Report
 function transaction.prepare(opts, looks_around)
   local force = check("prepare", opts and opts.force)
-  local report, prepared = build(force, nil, looks_around)
+  local report, staged = build { force = force, looks_around = looks_around }
   drop_prepared()
-  if not prepared then
+  if not staged then
     past.remember(report)
     return nil, report
   end
-  program.prepared = prepared
-  return prepared, report
+  program.prepared = { report = report, force = force, sources = sources_of(staged.tx) }
+  return program.prepared, report
 end
 
--- Why the prepared reload cannot be committed any more.
-local function spoilt(prepared)
-  if prepared ~= program.prepared then
-    return "this prepared reload was committed, aborted, or replaced by another: prepare again"
-  elseif prepared.loads ~= program.loads then
-    return "the program loaded units since this reload was prepared: prepare again"
-  end
-end
-
+---Applies what was prepared, whatever the files are by now.
 ---@param prepared stillpoint.reload.Prepared
 ---@return stillpoint.reload.Report
 function transaction.commit(prepared)
   check "commit"
   if type(prepared) ~= "table" or not plan.is_report(prepared.report) then
     error("reload.commit: what reload.prepare gave expected", 3)
+  elseif prepared ~= program.prepared then
+    local message = "this prepared reload was committed, aborted, or replaced by another: prepare again"
+    return past.remember(plan.fail(plan.report(), "refused", "commit", { message = message }))
   end
-  local why = spoilt(prepared)
-  if why then
-    if prepared == program.prepared then
-      drop_prepared()
-    end
-    local report = plan.report()
-    return past.remember(plan.fail(report, "refused", "commit", { message = why }))
+  local order = { force = {}, prepared = prepared.sources }
+  for name in pairs(prepared.force) do
+    order.force[name] = program.units[name] and true or nil
   end
-  return commit(prepared, false)
+  drop_prepared()
+  return apply(order)
 end
 
 ---Forgets a prepared reload.
@@ -295,19 +242,11 @@ function transaction.abort(prepared)
   return report
 end
 
-local function apply(force, sources)
-  local report, prepared = build(force, sources)
-  if not prepared then
-    return past.remember(report)
-  end
-  return commit(prepared, true)
-end
-
 ---@param opts? {force: string[]|nil}
 ---@return stillpoint.reload.Report
 function transaction.apply(opts)
   local force = check("apply", opts and opts.force)
-  return apply(force)
+  return apply { force = force }
 end
 
 ---Goes back to the sources of the generation before; the generation's number goes on growing.
@@ -319,7 +258,7 @@ function transaction.rollback()
     local message = "no earlier generation whose sources are kept (keep of reload.setup)"
     return past.remember(plan.fail(plan.report(), "refused", "read", { message = message }))
   end
-  return apply({}, sources)
+  return apply { force = {}, earlier = sources }
 end
 
 return transaction

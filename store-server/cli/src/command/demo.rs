@@ -5,7 +5,8 @@
 //!
 //! - [`directory`]: where it all lies. [`store`], [`workers`]: the processes. [`journals`]: what the workers say, and
 //!   [`successions`] what that means for who came after whom.
-//! - [`chaos`]: the busy minute, with its progress line. [`second_act`]: new rules while the game is played. [`verdict`]: what `check.lua` found. [`report`]: what is printed.
+//! - [`chaos`]: the busy minute, with its progress line. [`second_act`]: new rules while the game is played.
+//! - [`verdict`]: what `check.lua` found. [`report`]: what is printed.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -141,8 +142,9 @@ fn play(
     chaos.run(store, &mut workers)?;
     // It may have been killed a moment ago.
     store.wait_until_it_serves(interrupt)?;
-    workers.restart_ended()?;
-    let change = second_act::change_rules(plan, directory, interrupt)?;
+    // A process that leaves in the middle of a reload would make all go on by the old rules, which is right, and no act.
+    chaos.settle(&mut workers)?;
+    let change = second_act::change_rules(plan, directory, &mut workers, interrupt)?;
     let second_act = match change {
         Some(change) => Some(SecondAct {
             change,

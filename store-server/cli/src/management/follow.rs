@@ -133,7 +133,7 @@ impl Standing {
                 bar.set_message("");
             }
             Kind::Update(update) if is_last(update.state()) => bar.inc(1),
-            Kind::Update(update) => bar.set_message(said(update)),
+            Kind::Update(update) => bar.set_message(output::harmless(&said(update)).into_owned()),
             Kind::Summary(_) => {}
         }
     }

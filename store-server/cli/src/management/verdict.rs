@@ -80,7 +80,7 @@ pub fn conclude(asked: &ManageRequest, ended: &Ended, said: &str) -> Result<(), 
         _ if asked.dry_run => Ok(()),
         ActionOutcome::Ok => Ok(()),
         ActionOutcome::Mixed => Err(Failure::of_action(outcome, said).hint(
-            "`stillpoint reload status` shows who runs what; a reload that succeeds brings all to one program",
+            "a reload that succeeds brings all to one program: see `stillpoint reload plan`, `status` and `apply`",
         )),
         _ => Err(Failure::of_action(outcome, said)),
     }

@@ -18,7 +18,7 @@ use tonic::Status;
 use super::answer;
 use crate::{
     backup::{self, BackupError, CreateOptions, Manifest, Progress, Target},
-    store::{Store, wall_clock_ms},
+    store::{Store, server_time_ms},
 };
 
 /// The backups that are asked for: one at a time.
@@ -75,7 +75,7 @@ impl Backups {
         let target = Target::open(&request.target).map_err(|error| answer::error(&error))?;
         let turn = self.enter(UnderWay {
             target: request.target.clone(),
-            begun_ms: wall_clock_ms(),
+            begun_ms: server_time_ms(),
             actor: request.actor.clone(),
         })?;
         tracing::info!(
@@ -93,7 +93,7 @@ impl Backups {
     fn enter(self: &Arc<Self>, backup: UnderWay) -> Result<Turn, StoreError> {
         let mut under_way = self.under_way.lock();
         if let Some(other) = &*under_way {
-            let since = Duration::from_millis(wall_clock_ms().saturating_sub(other.begun_ms));
+            let since = Duration::from_millis(server_time_ms().saturating_sub(other.begun_ms));
             let message = format!(
                 "a backup to {}, asked for by {}, has been under way for {} s: there is one at a time, wait for its end",
                 other.target,

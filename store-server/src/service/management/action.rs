@@ -166,21 +166,6 @@ pub fn conclude(done: &str, words: &[(Process, Word)]) -> (ActionOutcome, String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::session::SessionKey;
-
-    fn process(instance: &str) -> Process {
-        Process {
-            key: SessionKey {
-                namespace: "world".into(),
-                id: "battle/x/1".into(),
-            },
-            service: "battle".into(),
-            instance: instance.into(),
-            fence: 7,
-            code_version: String::new(),
-            attached: true,
-        }
-    }
 
     #[test]
     fn a_conclusion_names_those_who_did_not_and_not_too_many_of_them() {
@@ -190,7 +175,7 @@ mod tests {
             _ => Word::TimedOut("silent".into()),
         };
         let words: Vec<_> = (0..12)
-            .map(|n| (process(&n.to_string()), word(n)))
+            .map(|n| (Process::example(&n.to_string()), word(n)))
             .collect();
         let (outcome, message) = conclude("have done it", &words);
         assert_eq!(outcome, ActionOutcome::Failed);

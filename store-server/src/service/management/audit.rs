@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     service::session::asked::shortened,
-    store::{Store, wall_clock_ms},
+    store::{Store, server_time_ms},
 };
 
 /// Where actions are written down.
@@ -77,6 +77,9 @@ const MESSAGE_BYTES_MAX: usize = 512;
 /// Most bytes of its traceback.
 const TRACEBACK_BYTES_MAX: usize = 1024;
 
+/// Most bytes of the messages and tracebacks of all of them: the more there are, the less is kept of each.
+const TEXTS_BYTES_MAX: usize = 256 << 10;
+
 /// Actions that are listed where the caller does not say how many.
 const LISTED: usize = 100;
 
@@ -96,7 +99,7 @@ impl Journal {
 
     /// Writes down that an action begins. It is durable when this returns.
     pub async fn begin(self: &Arc<Self>, begin: Begin) -> Result<Record, StoreError> {
-        let begun_ms = wall_clock_ms();
+        let begun_ms = server_time_ms();
         let begun = ActionRecord {
             action_id: Uuid::now_v7().to_string(),
             begun_ms,
@@ -229,7 +232,7 @@ impl Record {
         processes: &[ProcessUpdate],
     ) -> Result<(), StoreError> {
         self.write(&ActionRecord {
-            ended_ms: wall_clock_ms(),
+            ended_ms: server_time_ms(),
             outcome: outcome.into(),
             message: message.into(),
             processes: for_record(processes),
@@ -267,12 +270,51 @@ fn later(message: String) -> StoreError {
 
 /// What is written down of processes: no values, and no long texts.
 fn for_record(processes: &[ProcessUpdate]) -> Vec<ProcessUpdate> {
+    let count = processes.len().clamp(1, PROCESSES_MAX);
+    let bytes_max = TEXTS_BYTES_MAX / count;
     let first = processes.iter().take(PROCESSES_MAX);
-    let short = first.map(|update| ProcessUpdate {
-        value: Default::default(),
-        message: shortened(update.message.clone(), MESSAGE_BYTES_MAX),
-        traceback: shortened(update.traceback.clone(), TRACEBACK_BYTES_MAX),
-        ..update.clone()
+    let short = first.map(|update| {
+        let left = bytes_max.saturating_sub(update.message.len());
+        ProcessUpdate {
+            value: Default::default(),
+            message: shortened(update.message.clone(), bytes_max.min(MESSAGE_BYTES_MAX)),
+            // Its first lines say where.
+            traceback: match left {
+                0 => String::new(),
+                left => shortened(update.traceback.clone(), left.min(TRACEBACK_BYTES_MAX)),
+            },
+            ..update.clone()
+        }
     });
     short.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(processes: usize) -> Vec<ProcessUpdate> {
+        let update = ProcessUpdate {
+            message: "it broke".into(),
+            traceback: "at ".repeat(10_000),
+            value: vec![1; 1000].into(),
+            ..ProcessUpdate::default()
+        };
+        for_record(&vec![update; processes])
+    }
+
+    #[test]
+    fn a_record_has_a_bound_however_many_processes_there_are_and_whatever_they_say() {
+        let few = failed(2);
+        assert_eq!(few[1].message, "it broke");
+        assert!((1000..3000).contains(&few[1].traceback.len()));
+        let many = failed(5000);
+        assert_eq!(many.len(), PROCESSES_MAX);
+        assert!(many[999].traceback.starts_with("at at"));
+        let bytes: usize = (many.iter())
+            .map(|update| update.message.len() + update.traceback.len() + update.value.len())
+            .sum();
+        // Each text that was cut says so.
+        assert!(bytes < TEXTS_BYTES_MAX + 16 * PROCESSES_MAX, "{bytes}");
+    }
 }

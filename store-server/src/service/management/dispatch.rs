@@ -32,6 +32,24 @@ pub struct Process {
     pub attached: bool,
 }
 
+#[cfg(test)]
+impl Process {
+    /// One for unit tests.
+    pub fn example(instance: &str) -> Process {
+        Process {
+            key: SessionKey {
+                namespace: "world".into(),
+                id: "battle/x/1".into(),
+            },
+            service: "battle".into(),
+            instance: instance.into(),
+            fence: 7,
+            code_version: String::new(),
+            attached: true,
+        }
+    }
+}
+
 impl Process {
     /// The holder of a session.
     pub fn new(namespace: &Arc<str>, session: &Session, attached: bool) -> Process {
@@ -240,7 +258,7 @@ impl Conversation {
                 "nothing was heard of the command within {seconds} s: its client is stopped, hangs, or knows no commands"
             ),
             (Kind::Command, true, 0) => format!(
-                "it has the command and did not begin within {seconds} s: its program does not poll, or is busy"
+                "it has the command, and nothing was heard since within {seconds} s: its program does not poll, or is busy with it"
             ),
             (Kind::Command, true, _) => {
                 format!(

@@ -2,7 +2,8 @@
 //!
 //! - `course`: which phase comes next, and who is in it. `repair`: what is done with those that are not where the others are.
 //! - `verb`: what a process is asked. `answer`: what it says. `member`: what is known of it.
-//! - `compare`: which program they come to. `picture`: what each runs. `verdict`, `words`: what is told at the end.
+//! - `program`: who runs the same. `compare`: which program they come to. `picture`: what each runs. `verdict`, `words`: what
+//!   is told at the end.
 //! - `live`: the processes of this server, as the course sees them.
 
 mod answer;
@@ -14,7 +15,10 @@ mod live;
 mod member;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod partly;
 mod picture;
+mod program;
 mod repair;
 #[cfg(test)]
 mod tests;

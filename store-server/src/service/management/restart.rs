@@ -88,7 +88,7 @@ async fn successor(hub: &Hub, process: &Process) -> String {
 fn nobody_came(within: Duration) -> Word {
     Word::failed(format!(
         "its successor did not come within {} s: look at what starts it (a supervisor, a script), or give it longer \
-         (successor_ms)",
+         (`stillpoint restart --successor-timeout`, or the setting management.successor_ms)",
         within.as_secs_f64()
     ))
 }

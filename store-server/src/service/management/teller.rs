@@ -157,7 +157,8 @@ impl Teller {
         self.keep(process, update);
     }
 
-    fn keep(&mut self, process: &Process, update: ProcessUpdate) {
+    /// Lets this stand at the end as the last word on a process: one that was told, or the caller need not be told.
+    pub fn keep(&mut self, process: &Process, update: ProcessUpdate) {
         let name = (process.service.clone(), process.instance.clone());
         self.last.insert(name, update);
     }
@@ -167,9 +168,10 @@ impl Teller {
         !self.to.is_closed()
     }
 
-    /// The last word on each process so far, by service and instance.
-    pub fn last(&self) -> impl Iterator<Item = &ProcessUpdate> {
-        self.last.values()
+    /// The last word on a process so far, or on one before or after it.
+    pub fn last(&self, process: &Process) -> Option<&ProcessUpdate> {
+        let name = (process.service.clone(), process.instance.clone());
+        self.last.get(&name)
     }
 
     /// Writes the end down, then tells it.
@@ -214,21 +216,6 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::session::SessionKey;
-
-    fn process(instance: &str) -> Process {
-        Process {
-            key: SessionKey {
-                namespace: "world".into(),
-                id: "battle/x/1".into(),
-            },
-            service: "battle".into(),
-            instance: instance.into(),
-            fence: 7,
-            code_version: String::new(),
-            attached: true,
-        }
-    }
 
     fn teller() -> (Teller, Told) {
         Teller::begin(ResponseHeader::default(), "", &[], None)
@@ -245,7 +232,7 @@ mod tests {
     async fn a_caller_that_does_not_read_is_told_the_end_of_each_process_without_its_value() {
         let (mut teller, mut told) = teller();
         told.next().await.expect("it begins");
-        let (now, process) = (Instant::now(), process("a"));
+        let (now, process) = (Instant::now(), Process::example("a"));
         let large = Word::Ok(Bytes::from(vec![0; UNREAD_BYTES_MAX + 1]));
         teller.word(&process, Phase::Unspecified, &large, now);
         let progress = Word::Progress("half".into());
@@ -272,7 +259,7 @@ mod tests {
             ("a", Word::Ok(vec![0x01].into())),
             ("b", Word::Gone("lost".into())),
         ] {
-            teller.word(&process(instance), Phase::Unspecified, &word, now);
+            teller.word(&Process::example(instance), Phase::Unspecified, &word, now);
         }
         teller.finish(ActionOutcome::Failed, "so it ended").await;
         let mut summary = None;

@@ -12,6 +12,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
+    SessionKey,
     attach::Attach,
     hub::Hub,
     open::{change_session, open},
@@ -55,6 +56,11 @@ impl SessionApi {
         } else {
             SessionChange::End { id, fence }
         };
+        let key = SessionKey {
+            namespace: context.namespace.as_str().into(),
+            id: session.id.clone(),
+        };
+        self.hub.hear_out(&key, fence).await;
         change_session(store, &context.namespace, change).await?;
         Ok(CloseSessionResponse {
             header: Some(store.header()),

@@ -4,13 +4,16 @@
 //! ends with it, and who waits sees that at once. What somebody has to say is kept, not queued: of several words about
 //! how far it is only the newest counts, so that a holder that talks a lot costs no memory.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use stillpoint_proto::v1::{
     Command, CommandAnswer, CommandError, OperatorNotice, command_answer::Kind,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch},
+    time::timeout,
+};
 
 use super::{
     SessionKey,
@@ -78,6 +81,10 @@ pub struct Line {
     /// What was heard. Ends without an end when the holder's stream does.
     pub heard: watch::Receiver<Heard>,
 }
+
+/// A holder that closes its session is waited for so long, until what it has answered before is heard: one that does not
+/// read what it is told is not heard either.
+const HEAR_OUT: Duration = Duration::from_millis(500);
 
 /// Most bytes of a text that is kept of an answer: how far it is, what failed.
 const TEXT_BYTES_MAX: usize = 16 << 10;
@@ -171,6 +178,23 @@ impl Hub {
             id,
             heard,
         })
+    }
+
+    /// The holder of a session closes it: waits until the answers are heard that it has sent before.
+    pub(super) async fn hear_out(&self, key: &SessionKey, fence: u64) {
+        let (done, heard) = oneshot::channel();
+        {
+            let state = self.state.lock();
+            let presence = state.presences.get(key);
+            let held = presence.filter(|presence| presence.session.fence == fence);
+            let attached = held.and_then(|presence| presence.attached());
+            let asked = attached.filter(|attached| !attached.open.asked.is_empty());
+            if asked.is_none_or(|attached| attached.to.try_send(Message::HearOut(done)).is_err()) {
+                return;
+            }
+        }
+        // If it fails, the stream is over, or not read: then there is nothing to hear.
+        let _ = timeout(HEAR_OUT, heard).await;
     }
 
     /// Takes in what the holder at the other end of a stream says about something asked.

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use stillpoint_proto::v1::{
-    AttachRequest, AttachResponse, Attached, CommandAnswer, Reason, ResponseHeader, ShuttingDown,
-    StoreError, TimerFired, attach_response::Kind, command_answer,
+    AttachRequest, AttachResponse, Attached, CommandAnswer, Reason, ReleaseWanted, ResponseHeader,
+    ShuttingDown, StoreError, TimerFired, attach_response::Kind, command_answer,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::Instant,
 };
 use tonic::{Status, Streaming};
@@ -21,6 +22,7 @@ use super::{
     asked::{Asked, Open},
     hub::Hub,
     presence::{self, Link, Message, UNREAD_MAX, Unsaved},
+    wishes::Wishes,
 };
 
 /// A holder's place at the hub, from attaching until it is dropped.
@@ -32,6 +34,8 @@ struct Attachment {
     number: u64,
     /// What the holder is told. Ends when another stream of the holder has taken its place, or it has not been read.
     inbox: mpsc::Receiver<Message>,
+    /// Tells that there are wishes to tell it.
+    wishes: Arc<Notify>,
     /// Records the session owns.
     claims: u64,
 }
@@ -49,6 +53,7 @@ pub struct Attach {
 /// What an Attach stream waits for.
 enum Event {
     Told(Option<Message>),
+    Wanted(ReleaseWanted),
     Heard(Result<Option<AttachRequest>, Status>),
     Stopping,
 }
@@ -92,17 +97,12 @@ impl Attach {
         }
         while !self.over {
             match self.event().await {
-                Event::Heard(Ok(Some(request))) => {
-                    self.attachment.heard(unsaved(&request));
-                    if let Some(answer) = request.answer {
-                        self.attachment.answered(answer);
-                    }
-                }
-                // The holder is gone, or another stream of it has taken this one's place.
-                Event::Heard(_) | Event::Told(None) => self.over = true,
+                Event::Heard(heard) => self.hear(heard),
+                // Another stream of the holder has taken this one's place.
+                Event::Told(None) => self.over = true,
+                Event::Wanted(wish) => return self.message(Kind::ReleaseWanted(wish)),
                 Event::Told(Some(message)) => {
                     let kind = match message {
-                        Message::ReleaseWanted(wish) => Kind::ReleaseWanted(wish),
                         Message::ClaimLost(lost) => Kind::ClaimLost(lost),
                         Message::TimerDue { timer, due_ms } => {
                             match self.attachment.firing(&timer, due_ms) {
@@ -117,6 +117,16 @@ impl Attach {
                                 Kind::Notice(notice)
                             }
                         },
+                        Message::HearOut(done) => {
+                            while !self.over
+                                && let Some(heard) = self.inbound.message().now_or_never()
+                            {
+                                self.hear(heard);
+                            }
+                            // Whoever has waited too long does not any more.
+                            let _ = done.send(());
+                            continue;
+                        }
                         Message::Fenced(fenced) => {
                             self.over = true;
                             Kind::Fenced(fenced)
@@ -140,8 +150,26 @@ impl Attach {
             // What was told last is told before the end.
             biased;
             told = self.attachment.inbox.recv() => Event::Told(told),
+            wish = (self.attachment.hub).wish(
+                &self.attachment.key,
+                self.attachment.number,
+                &self.attachment.wishes,
+            ) => Event::Wanted(wish),
             heard = self.inbound.message() => Event::Heard(heard),
             _ = self.stopping.wait_for(|stopping| *stopping) => Event::Stopping,
+        }
+    }
+
+    /// Takes in what the holder says.
+    fn hear(&mut self, heard: Result<Option<AttachRequest>, Status>) {
+        let Ok(Some(request)) = heard else {
+            // It is gone.
+            self.over = true;
+            return;
+        };
+        self.attachment.heard(unsaved(&request));
+        if let Some(answer) = request.answer {
+            self.attachment.answered(answer);
         }
     }
 
@@ -184,12 +212,19 @@ impl Hub {
         let number = state.attachments;
         let (to, inbox) = mpsc::channel(UNREAD_MAX);
         let open = Open::new(self.store().config().limits.commands);
-        let link = Link::Attached(presence::Attached { number, to, open });
+        let wishes = Wishes::default();
+        let news = wishes.news.clone();
+        let link = Link::Attached(presence::Attached {
+            number,
+            to,
+            open,
+            wishes,
+        });
         state.presences.set_link(&key, link, now);
         if let Some(service) = state.presences.get(&key).map(|p| p.service_key(&key)) {
             state.timers.came(service, index.claims_of(id));
         }
-        state.tell_wishes(&index, &key, now);
+        state.tell_wishes(&index, &key);
         let claims = index.claim_count_of(id) as u64;
         drop(index);
         drop(state);
@@ -200,6 +235,7 @@ impl Hub {
             fence,
             number,
             inbox,
+            wishes: news,
             claims,
         })
     }

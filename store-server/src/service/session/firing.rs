@@ -21,8 +21,8 @@ use crate::store::{
     index::Due,
     keys,
     request::{Answers, Job, WriteItem},
+    server_time_ms,
     timer::{self, Timer},
-    wall_clock_ms,
 };
 
 /// The longest time until the wall clock is looked at again while a timer is set.
@@ -36,7 +36,7 @@ impl Hub {
     pub(super) fn fire_timers(&self) -> Option<Instant> {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let now_ms = wall_clock_ms();
+        let now_ms = server_time_ms();
         let index = self.store().index();
         for (timer, due) in index.timers_due_after(state.looked_ms, now_ms) {
             state.timer_due(timer, due);
@@ -119,7 +119,7 @@ impl Hub {
         if timer.due_ms != due_ms {
             return None;
         }
-        let now_ms = wall_clock_ms();
+        let now_ms = server_time_ms();
         if timer.is_skipped(now_ms) {
             let op = FinishTimerOp {
                 service: service.into(),

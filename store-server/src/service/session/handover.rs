@@ -33,7 +33,6 @@ impl Hub {
         until: Instant,
         steals: bool,
     ) -> Place {
-        let now = Instant::now();
         let key = keys::record(namespace, &name.collection, &name.key);
         let turn = Arc::new(Notify::new());
         let waiter = Waiter {
@@ -43,8 +42,8 @@ impl Hub {
             until,
             steals,
             turn: turn.clone(),
+            told: None,
         };
-        let wish = waiter.wish(now);
         let mut state = self.state.lock();
         let (number, is_first) = state.waiters.push(&key, waiter);
         let owner = (self.store().index().claim(&key)).map(|claim| claim.session.clone());
@@ -54,7 +53,7 @@ impl Hub {
                     namespace: namespace.into(),
                     id: owner,
                 };
-                state.tell(&owner, Message::ReleaseWanted(wish));
+                state.want(&owner, &key, number);
             }
             Some(_) => turn.notify_one(),
             // Who is before this one has been told to try.
@@ -73,13 +72,7 @@ impl Hub {
 
 impl State {
     /// A record has another owner, or none.
-    pub(super) fn claim_moved(
-        &mut self,
-        key: &Bytes,
-        before: Option<&str>,
-        after: Option<&str>,
-        now: Instant,
-    ) {
+    pub(super) fn claim_moved(&mut self, key: &Bytes, before: Option<&str>, after: Option<&str>) {
         let Some((namespace, collection, name)) = keys::split_record(key) else {
             return;
         };
@@ -103,31 +96,41 @@ impl State {
             };
             self.tell(&session(before), Message::ClaimLost(lost));
         }
-        let mut wishes = Vec::new();
+        let mut is_wanted = false;
         for waiter in self.waiters.of(key) {
             if *waiter.session == *owner {
                 // It owns the record by another way: to claim it again is fine.
                 waiter.turn.notify_one();
             } else {
-                wishes.push(waiter.wish(now));
+                is_wanted = true;
             }
         }
-        for wish in wishes {
-            self.tell(&session(owner), Message::ReleaseWanted(wish));
+        if is_wanted {
+            self.want(&session(owner), key, 0);
+        }
+    }
+
+    /// A holder, if it is there, is to be told who waits for a record of it, from this waiter on.
+    fn want(&mut self, owner: &SessionKey, record: &Bytes, waiter: u64) {
+        let presence = self.presences.get_mut(owner);
+        if let Some(attached) = presence.and_then(|presence| presence.attached_mut()) {
+            attached.wishes.add(record, waiter);
         }
     }
 
     /// Tells a holder that has come back who waits for its records.
-    pub(super) fn tell_wishes(&mut self, index: &Index, key: &SessionKey, now: Instant) {
+    pub(super) fn tell_wishes(&mut self, index: &Index, key: &SessionKey) {
         if self.waiters.is_empty() {
             return;
         }
-        let claims = index.claims_of(&key.id);
-        let waiters = claims.flat_map(|claim| self.waiters.of(claim));
-        let others = waiters.filter(|waiter| waiter.session != key.id);
-        let wishes: Vec<_> = others.map(|waiter| waiter.wish(now)).collect();
-        for wish in wishes {
-            self.tell(key, Message::ReleaseWanted(wish));
+        let presence = self.presences.get_mut(key);
+        let Some(attached) = presence.and_then(|presence| presence.attached_mut()) else {
+            return;
+        };
+        for claim in index.claims_of(&key.id) {
+            if self.waiters.of(claim).next().is_some() {
+                attached.wishes.add(claim, 0);
+            }
         }
     }
 }

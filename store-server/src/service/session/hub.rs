@@ -32,8 +32,8 @@ use super::{
 use crate::store::{
     Store,
     index::Notice,
+    server_time_ms,
     session::{Session, SessionChange},
-    wall_clock_ms,
 };
 
 /// Brings together those who hold sessions, those who want them or their records, and the store.
@@ -90,7 +90,7 @@ impl Hub {
             not_skipped: Vec::new(),
             skip_again_at: None,
             attachments: 0,
-            asked: wall_clock_ms() * ASKED_PER_MS,
+            asked: server_time_ms() * ASKED_PER_MS,
         };
         let now = Instant::now();
         for (namespace, session) in store.index().sessions() {
@@ -230,7 +230,7 @@ impl Hub {
                 (None, None) => {}
             },
             Notice::Claim { key, before, after } => {
-                state.claim_moved(&key, before.as_deref(), after.as_deref(), now);
+                state.claim_moved(&key, before.as_deref(), after.as_deref());
             }
             Notice::Timer { key } => self.timer_changed(state, &key),
         }

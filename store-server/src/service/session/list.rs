@@ -4,11 +4,11 @@ use stillpoint_proto::v1::{ListSessionsRequest, SessionState, SessionStatus};
 use tokio::time::Instant;
 
 use super::{SessionKey, hub::Hub, presence::Link};
-use crate::store::{Store, session::Session, wall_clock_ms};
+use crate::store::{Store, server_time_ms, session::Session};
 
 /// The sessions that a request asks for, by namespace, service and instance.
 pub fn list(store: &Store, hub: &Hub, request: &ListSessionsRequest) -> Vec<SessionStatus> {
-    let (now, now_ms) = (Instant::now(), wall_clock_ms());
+    let (now, now_ms) = (Instant::now(), server_time_ms());
     let wants = |asked: &str, found: &str| asked.is_empty() || asked == found;
     let index = store.index();
     let sessions = index.sessions().filter(|(namespace, session)| {

@@ -6,7 +6,7 @@
 //!
 //! - [`hub`]: brings the parts together; one task of it hears of what the store has changed.
 //! - [`presence`]: whether a session's holder is there. [`seat`]: how that stands for a successor.
-//! - `waiters`, [`handover`]: who waits for a record, and what its owner is told. [`claim`]: a claim that waits.
+//! - `waiters`, [`handover`]: who waits for a record. `wishes`: what its owner is told. [`claim`]: a claim that waits.
 //! - `timers`, [`firing`]: what fires where.
 //! - [`asked`]: what operators ask of holders.
 //! - [`open`], [`attach`]: the two calls that wait. [`api`]: the service.
@@ -27,6 +27,7 @@ pub mod presence;
 pub mod seat;
 mod timers;
 mod waiters;
+mod wishes;
 
 pub use list::list;
 

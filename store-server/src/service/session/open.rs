@@ -18,9 +18,8 @@ use super::{
 use crate::{
     config::SessionConfig,
     store::{
-        Store,
+        Store, server_time_ms,
         session::{Open, Session, SessionChange, identity},
-        wall_clock_ms,
     },
 };
 
@@ -168,7 +167,7 @@ fn stopped() -> StoreError {
 }
 
 fn refused(session: &Session) -> StoreError {
-    let held_ms = wall_clock_ms().saturating_sub(session.held_since_ms);
+    let held_ms = server_time_ms().saturating_sub(session.held_since_ms);
     let message = format!(
         "{} is held by a living process{}, for {:.1} s: stop that one, open with its resume token, or with takeover = \
          true",

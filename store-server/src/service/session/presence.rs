@@ -11,23 +11,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use stillpoint_proto::v1::{ClaimLost, Fenced, ReleaseWanted};
+use stillpoint_proto::v1::{ClaimLost, Fenced};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
 use super::{
     ServiceKey, SessionKey,
     asked::{Asked, Open, Room},
+    wishes::Wishes,
 };
 use crate::store::session::Session;
 
 /// What a holder is told.
 #[derive(Debug)]
 pub enum Message {
-    /// Another session waits for a record of this one.
-    ReleaseWanted(ReleaseWanted),
     /// A record was taken from this session.
     ClaimLost(ClaimLost),
     /// A timer fires.
@@ -46,6 +45,8 @@ pub enum Message {
         /// Given back when the message was handed over.
         room: Room,
     },
+    /// Not told: what the holder has sent so far is to be heard, and then who waits for that to go on.
+    HearOut(oneshot::Sender<()>),
     /// The session is not the receiver's any more. The last message.
     Fenced(Fenced),
 }
@@ -92,6 +93,8 @@ pub struct Attached {
     pub to: mpsc::Sender<Message>,
     /// What is asked of it.
     pub open: Open,
+    /// Who waits for its records, as far as it has not been told.
+    pub wishes: Wishes,
 }
 
 /// Changes that a holder has not saved.

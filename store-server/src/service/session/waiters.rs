@@ -24,6 +24,17 @@ pub struct Waiter {
     pub steals: bool,
     /// Tells it to try.
     pub turn: Arc<Notify>,
+    /// Where the record's owner was told of it last, if it was.
+    pub told: Option<Told>,
+}
+
+/// Where an owner was told of a claim that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The number of the owner's Attach stream.
+    pub stream: u64,
+    /// The revision that made it the owner.
+    pub since: u64,
 }
 
 impl Waiter {
@@ -70,6 +81,14 @@ impl Waiters {
     /// Those who wait for a record, in order.
     pub fn of(&self, key: &[u8]) -> impl Iterator<Item = &Waiter> {
         self.queues.get(key).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// The same from a number on, with their numbers, to change them.
+    pub fn from(&mut self, key: &[u8], number: u64) -> impl Iterator<Item = (u64, &mut Waiter)> {
+        let queue = self.queues.get_mut(key);
+        let rest = queue.into_iter();
+        rest.flat_map(move |queue| queue.range_mut(number..))
+            .map(|(number, waiter)| (*number, waiter))
     }
 
     /// Tells the first who waits for a record to try.

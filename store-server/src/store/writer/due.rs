@@ -9,9 +9,10 @@ use super::{Batch, FREEZE_AFTER, Writer, commit::CommitOrigin};
 use crate::{
     log::{self, Origin},
     store::{
+        clock::now_ms,
         draft::{Accepted, Draft},
         expiry,
-        shared::{Counters, Shared, now_ms},
+        shared::{Counters, Shared},
     },
 };
 
@@ -87,7 +88,7 @@ impl Writer {
 
     /// Deletes what has expired, as ordinary commits, one per namespace.
     fn expire(&mut self) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = now_ms();
         if self.shared.gate.check().is_err() {
             self.due.expiry_ms = Some(now_ms + 1000);
             return;
@@ -140,7 +141,7 @@ impl Writer {
     }
 
     fn housekeeping(&mut self) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = now_ms();
         self.dedup.forget_silent();
         self.shared.gate.set_disk(disk_is_full(&self.shared));
         let checkpoint = &self.shared.checkpoint;

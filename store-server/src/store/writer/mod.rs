@@ -30,9 +30,10 @@ use stillpoint_proto::v1::{OpResult, Reason, StoreError, op_result::Kind};
 use self::waiting::{Waiting, refuse};
 use super::{
     applier::Applier,
+    clock::now_ms,
     dedup::Dedup,
     draft::Pending,
-    due::{Clock, Due},
+    due::Due,
     feed,
     index::{Index, Notice},
     record::Record,
@@ -57,7 +58,6 @@ pub struct Writer {
     /// Commits that watches have not been told yet.
     untold: Vec<Arc<feed::Commit>>,
     frame: FrameBuilder,
-    clock: Clock,
     due: Due,
     checkpoint_at_bytes: u64,
     appended_bytes: u64,
@@ -111,7 +111,6 @@ impl Writer {
             state_hash,
             untold: Vec::new(),
             frame: FrameBuilder::default(),
-            clock: Clock::default(),
             due: Due::at_start(),
             checkpoint_at_bytes,
             // A store that is restarted often needs checkpoints too.
@@ -147,7 +146,7 @@ impl Writer {
         let mut waiting = Vec::new();
         let mut ops = 0;
         let mut stop = false;
-        let now_ms = self.clock.now_ms();
+        let now_ms = now_ms();
         let mut next = Some(first);
         let first_seq = self.appender.next_seq();
         self.frame.begin(first_seq);

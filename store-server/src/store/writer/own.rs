@@ -8,6 +8,7 @@ use super::{Batch, Writer, commit::CommitOrigin, waiting::Waiting};
 use crate::{
     log::Origin,
     store::{
+        clock::now_ms,
         draft::{Accepted, Draft},
         own_record::{self, Committed, OwnRecord},
         session::{self, Session, SessionChange},
@@ -107,7 +108,7 @@ impl Writer {
 
     /// A store that was restored or repaired may give a revision again, and so a fence: no session outlives that.
     pub(super) fn end_sessions_of_other_incarnations(&mut self) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = now_ms();
         let incarnation = self.shared.dir.identity().incarnation;
         let others = self.index.sessions();
         let others = others.filter(|(_, session)| session.incarnation != incarnation);

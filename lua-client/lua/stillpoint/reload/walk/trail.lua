@@ -81,7 +81,7 @@ function trail.in_frame(how, key, where)
 end
 
 local function in_table(t, object)
-  if metatable_of(t) == object then
+  if rawequal(metatable_of(t), object) then
     return "metatable"
   end
   local count = 0
@@ -140,7 +140,7 @@ local SEARCH = {
   ["function"] = in_upvalues,
   ["thread"] = in_coroutine,
   ["userdata"] = function(object, held)
-    return metatable_of(object) == held and "metatable" or "user value"
+    return rawequal(metatable_of(object), held) and "metatable" or "user value"
   end,
 }
 

@@ -99,6 +99,12 @@ impl<'a> Chaos<'a> {
         self.watch(store, workers, self.plan.time, true).map(drop)
     }
 
+    /// Sees that all workers are there to stay.
+    pub fn settle(&mut self, workers: &mut Workers<'_>) -> Result<(), Failure> {
+        self.toll.worker_kills += workers.settle()?;
+        Ok(())
+    }
+
     /// Lets the game be played for a while, and kills nobody; gives the longest pause in it.
     pub fn rest(
         &mut self,

@@ -112,9 +112,9 @@ impl Directory {
         self.root.join("game").join(name).display().to_string()
     }
 
-    /// Whether the user has written other rules than the demo's.
-    pub fn has_own_rules(&self) -> bool {
-        (self.changed_scripts.iter()).any(|name| matches!(*name, RULES | NEW_RULES))
+    /// Whether the game is another than ours: the user has changed it, or an older program made it.
+    pub fn has_another_game(&self) -> bool {
+        self.changed_scripts.iter().any(|name| *name != "try.lua")
     }
 
     /// The store's operator's port.

@@ -132,7 +132,7 @@ items     {} before, {} after
 
     fn rules(&self) -> String {
         let Some(act) = &self.second_act else {
-            return "yours, so the demo did not change them".into();
+            return "as they were: the second act is for the scripts as they are shipped".into();
         };
         format!(
             "changed {}; {} trades went by the new ones, longest pause {:.2} s",

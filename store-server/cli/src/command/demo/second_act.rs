@@ -14,7 +14,7 @@ use stillpoint_proto::v1::{
     manage_request::Action, manage_response::Kind, reload_fleet::Step,
 };
 
-use super::{NAMESPACE, SERVICE, chaos::Plan, directory::Directory};
+use super::{NAMESPACE, SERVICE, chaos::Plan, directory::Directory, workers::Workers};
 use crate::{failure::Failure, interrupt::Interrupt, record::object};
 
 /// Longest time the workers may take to be there, and an answer of theirs.
@@ -29,17 +29,19 @@ pub struct Change {
     time: Duration,
 }
 
-/// Changes the rules, once all workers are there; none: the user has rules of his own.
+/// Changes the rules, once all workers are there; none: it is another game, which may know nothing of it.
 pub fn change_rules(
     plan: &Plan,
     directory: &Directory,
+    workers: &mut Workers<'_>,
     interrupt: &Interrupt,
 ) -> Result<Option<Change>, Failure> {
-    if directory.has_own_rules() {
+    if directory.has_another_game() {
         return Ok(None);
     }
     let mut port = AdminClient::connect(&directory.admin_url(), WORKERS_MAX)?;
     let all = interrupt.wait_for(WORKERS_MAX, || {
+        workers.restart_ended()?;
         let sessions = port.sessions(NAMESPACE, SERVICE)?.sessions;
         let attached = (sessions.iter())
             .filter(|session| session.state() == SessionState::Attached)

@@ -21,6 +21,10 @@ pub struct Workers<'d> {
     seed: u64,
     random: StdRng,
     processes: Vec<OwnProcess>,
+    /// Whether each makes way for a successor by itself.
+    leaves: Vec<bool>,
+    /// Whether those started from now on may.
+    may_leave: bool,
     /// How often one ended with an error.
     pub failures: u64,
 }
@@ -38,6 +42,8 @@ impl<'d> Workers<'d> {
             seed: plan.seed,
             random: StdRng::seed_from_u64(!plan.seed),
             processes: Vec::new(),
+            leaves: vec![false; plan.workers as usize],
+            may_leave: true,
             failures: 0,
         };
         for number in 0..plan.workers as usize {
@@ -55,6 +61,18 @@ impl<'d> Workers<'d> {
         }
         self.processes[number] = self.start_one(number)?;
         Ok(was_killed)
+    }
+
+    /// From now on nobody leaves by himself: kills those who would, and starts their successors. Gives how many it killed.
+    pub fn settle(&mut self) -> Result<u64, Failure> {
+        self.may_leave = false;
+        let mut kills = 0;
+        for number in 0..self.processes.len() {
+            if self.leaves[number] {
+                kills += u64::from(self.kill_and_restart(number)?);
+            }
+        }
+        Ok(kills)
     }
 
     /// Starts the successors of those that have ended by themselves.
@@ -104,7 +122,8 @@ impl<'d> Workers<'d> {
             .arg((self.seed + number as u64).to_string())
             .stdout(Stdio::null())
             .stderr(log);
-        if self.random.random() {
+        self.leaves[number] = self.may_leave && self.random.random();
+        if self.leaves[number] {
             command.arg(self.random.random_range(TRADES).to_string());
         }
         Ok(OwnProcess::start(&mut command)?)

@@ -3,8 +3,11 @@
 //! Processes answer with the reports of the reload kit: maps with many fields, which are the operator's. Few of them count
 //! here, and each may be missing: an older or a foreign kit says less.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::program::{Program, Sources};
 use crate::{
     service::management::dispatch::Word,
     value::walk::{Cursor, Malformed, Token},
@@ -28,8 +31,8 @@ pub enum Answer {
 /// What counts of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Fingerprint of the program: two processes with the same run the same.
-    pub program: Option<String>,
+    /// The program that it runs, or would run.
+    pub program: Option<Program>,
     /// There was nothing to do.
     pub nothing: bool,
 }
@@ -61,8 +64,8 @@ impl Answer {
     }
 
     /// The program that it says it runs.
-    pub fn program(&self) -> Option<&str> {
-        self.report()?.program.as_deref()
+    pub fn program(&self) -> Option<&Program> {
+        self.report()?.program.as_ref()
     }
 
     /// Why it has not done what was asked. Empty if it has.
@@ -82,16 +85,23 @@ impl Report {
         let mut report = Report::default();
         let mut outcome = None;
         let mut changed = None;
+        let mut name = None;
+        let mut sources = None;
         let mut cursor = Cursor::new(value);
         let Ok(Token::Map(fields)) = cursor.read() else {
             return report;
         };
         for _ in 0..fields {
-            let Ok((name, said)) = field(&mut cursor) else {
+            let begin = cursor.position();
+            let Ok((field, said)) = field(&mut cursor) else {
                 break;
             };
-            match (name, said) {
-                (b"program", Token::Str(text)) => report.program = text_of(text),
+            match (field, said) {
+                (b"program", Token::Str(text)) => name = text_of(text),
+                // An empty table of Lua may come as a list.
+                (b"sources", Token::Map(_) | Token::Array(0)) => {
+                    sources = sources_of(Cursor::new(&value[begin..])).ok();
+                }
                 (b"outcome", Token::Str(text)) => outcome = Some(text),
                 (b"changed", list @ (Token::Array(_) | Token::Map(_))) => {
                     changed = Some(list.children());
@@ -100,6 +110,10 @@ impl Report {
                 _ => {}
             }
         }
+        report.program = name.map(|name| Program {
+            name,
+            sources: sources.map(Arc::new),
+        });
         report.nothing |= match outcome {
             Some(outcome) => outcome == b"nothing",
             None => changed == Some(0),
@@ -120,9 +134,26 @@ fn field<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Token<'a>), Malformed
     }
 }
 
-fn text_of(text: &[u8]) -> Option<String> {
+/// The field that the cursor is at, whose value is a map of texts. What else it has is left out.
+fn sources_of(mut cursor: Cursor<'_>) -> Result<Sources, Malformed> {
+    cursor.skip()?;
+    let mut sources = Sources::new();
+    if let Token::Map(units) = cursor.read()? {
+        for _ in 0..units {
+            let (unit, said) = field(&mut cursor)?;
+            if let (Some(unit), Token::Str(source)) = (text_of(unit), said)
+                && let Some(source) = text_of(source)
+            {
+                sources.insert(unit, source);
+            }
+        }
+    }
+    Ok(sources)
+}
+
+fn text_of(text: &[u8]) -> Option<Arc<str>> {
     let text = std::str::from_utf8(text).ok()?;
-    (!text.is_empty()).then(|| text.to_owned())
+    (!text.is_empty()).then(|| text.into())
 }
 
 #[cfg(test)]
@@ -148,8 +179,42 @@ mod tests {
             ("outcome", "prepared".into()),
             ("changed", Value::Array(Vec::new())),
         ]);
-        assert_eq!(report.program.as_deref(), Some("0badcafe"));
+        assert_eq!(report.program, Some(Program::named("0badcafe")));
         assert!(!report.nothing, "the outcome says more than an empty list");
+    }
+
+    #[test]
+    fn a_program_of_ten_thousand_units_is_read_with_the_source_of_each() {
+        let unit = |n: usize| {
+            (
+                Value::from(format!("game.unit{n}")),
+                Value::from(format!("{n:08x}")),
+            )
+        };
+        let mut units: Vec<_> = (0..10_000).map(unit).collect();
+        units.extend([("odd".into(), 7.into()), (8.into(), "00000008".into())]);
+        let report = read(&[
+            ("sources", Value::Map(units)),
+            ("program", "0badcafe".into()),
+            ("outcome", "nothing".into()),
+        ]);
+        let sources = report
+            .program
+            .and_then(|program| program.sources)
+            .expect("they are told");
+        assert_eq!(sources.len(), 10_000);
+        assert_eq!(
+            sources.get("game.unit9999").map(|source| &**source),
+            Some("0000270f")
+        );
+        assert!(report.nothing, "what comes after them is read");
+
+        let none = [
+            ("program", "0badcafe".into()),
+            ("sources", Value::Array(Vec::new())),
+        ];
+        let program = read(&none).program.expect("it is named");
+        assert_eq!(program.sources, Some(Arc::default()));
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Which program processes come to, and who is not there yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     answer::Answer,
     member::{Member, find},
-    words::who_runs,
+    program::{Group, Program, groups, who_runs},
 };
 use crate::service::management::dispatch::Process;
 
-/// The programs that a service runs, and those it would run after the commit.
-type Service<'a> = (BTreeSet<&'a str>, BTreeMap<&'a str, Vec<String>>);
+/// The programs that a service runs, and those that it would run after the commit, each with a process that does.
+type Service<'a> = (Vec<(&'a Program, String)>, Vec<(&'a Program, String)>);
 
 /// Why a commit would make several programs of one. `None`: nothing is known of that.
 pub fn would_part(members: &[Member]) -> Option<String> {
@@ -19,8 +19,9 @@ pub fn would_part(members: &[Member]) -> Option<String> {
     // changes comes to another program than one that has none and was the same before.
     let mut changing = members.iter().filter(|member| member.has_changes());
     let all_named = changing.all(|member| member.target().is_some());
+    let unnamed = Program::named("a new one");
     parting(members, why, |member| match member.has_changes() {
-        true if !all_named => Some("a new one"),
+        true if !all_named => Some(&unnamed),
         _ => member.target(),
     })
 }
@@ -34,60 +35,54 @@ pub fn has_parted(members: &[Member]) -> Option<String> {
 fn parting<'m>(
     members: &'m [Member],
     why: &str,
-    after: impl Fn(&'m Member) -> Option<&'m str>,
+    after: impl Fn(&'m Member) -> Option<&'m Program>,
 ) -> Option<String> {
     let mut services: BTreeMap<&str, Service<'_>> = BTreeMap::new();
     for member in members {
         let (before, programs) = services.entry(&member.process.service).or_default();
-        before.extend(member.before.program());
-        if let Some(program) = after(member) {
-            programs
-                .entry(program)
-                .or_default()
-                .push(member.process.identity());
-        }
+        let identity = member.process.identity();
+        before.extend(member.before.program().map(|p| (p, identity.clone())));
+        programs.extend(after(member).map(|program| (program, identity)));
     }
-    // Processes that differ already are not kept from coming closer.
-    let parted = services
-        .values()
-        .filter(|(before, after)| before.len() == 1 && after.len() > 1);
-    let parted: Vec<_> = parted.map(|(_, after)| who_runs(after.iter())).collect();
+    let parted = services.into_values().filter_map(|(before, after)| {
+        let after = groups(after.into_iter());
+        // Processes that differ already are not kept from coming closer.
+        let parted = after.len() > 1 && groups(before.into_iter()).len() == 1;
+        parted.then(|| who_runs(&after))
+    });
+    let parted: Vec<_> = parted.collect();
     (!parted.is_empty()).then(|| format!("{why}: {}", parted.join("; ")))
 }
 
-/// The program of those of each service that have committed, where it is one.
-pub fn goals(members: &[Member], found: &[(Process, Answer)]) -> BTreeMap<String, String> {
-    let mut programs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+/// What those of each service run that have committed, where it is one program.
+pub fn goals(members: &[Member], found: &[(Process, Answer)]) -> BTreeMap<String, Group> {
+    let mut programs: BTreeMap<&str, Vec<(&Program, String)>> = BTreeMap::new();
     for (process, answer) in found {
         if let Some(program) = answer.program()
             && find(members, process).is_some_and(Member::has_committed)
         {
-            programs
-                .entry(&process.service)
-                .or_default()
-                .insert(program);
+            let of_service = programs.entry(&process.service).or_default();
+            of_service.push((program, process.identity()));
         }
     }
-    let goals = programs
-        .into_iter()
-        .filter(|(_, programs)| programs.len() == 1);
-    let goals = goals.flat_map(|(service, programs)| {
-        programs
-            .into_iter()
-            .map(move |program| (service.to_owned(), program.to_owned()))
+    let goals = programs.into_iter().filter_map(|(service, programs)| {
+        let [goal] = <[Group; 1]>::try_from(groups(programs.into_iter())).ok()?;
+        Some((service.to_owned(), goal))
     });
     goals.collect()
 }
 
 /// Those that run another program than those that have committed, and have not committed themselves.
 pub fn behind(
-    goals: &BTreeMap<String, String>,
+    goals: &BTreeMap<String, Group>,
     members: &[Member],
     found: &[(Process, Answer)],
 ) -> Vec<(Process, Answer)> {
     let behind = found.iter().filter(|(process, answer)| {
-        let goal = goals.get(&process.service).map(String::as_str);
-        let differs = goal.is_some() && answer.program().is_some_and(|p| Some(p) != goal);
+        let differs = match (goals.get(&process.service), answer.program()) {
+            (Some(goal), Some(program)) => !goal.runs(program),
+            _ => false,
+        };
         differs && !find(members, process).is_some_and(Member::has_committed)
     });
     behind.cloned().collect()

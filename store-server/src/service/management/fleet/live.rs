@@ -5,19 +5,16 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use stillpoint_proto::v1::{ActionOutcome, Phase, ProcessUpdate, Selection};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{answer::Answer, course::Fleet, verb::Verb, verdict::Verdict};
-use crate::{
-    service::{
-        management::{
-            action::{AskOptions, Teller, ask_all},
-            dispatch::{Process, Word},
-            selection::select,
-        },
-        session::hub::Hub,
+use crate::service::{
+    management::{
+        action::{AskOptions, Teller, ask_all},
+        dispatch::{Process, Word},
+        selection::select,
     },
-    store::session::identity,
+    session::hub::Hub,
 };
 
 /// What the course has to do with: this server's sessions, and the operator.
@@ -30,17 +27,8 @@ pub struct Live {
     selection: Selection,
     options: AskOptions,
     teller: Teller,
-    /// The first word of each identity that was not the one hoped for.
-    failed: BTreeMap<String, Failed>,
-}
-
-/// A word that may be the reason of how it ended.
-struct Failed {
-    process: Process,
-    phase: Phase,
-    word: Word,
-    /// How long it took.
-    elapsed: Duration,
+    /// The first last word of each identity that was not the one hoped for: it may be the reason of how it ends.
+    failed: BTreeMap<String, (Process, ProcessUpdate)>,
 }
 
 /// Added to the time for which something is kept ready: the server's own work between the phases.
@@ -67,20 +55,17 @@ impl Live {
         }
     }
 
-    /// Tells the end. After a reload that did not go well, the last word on each process is the one that says why, and not
-    /// that it has been taken back.
+    /// Tells the end. After a reload that did not go well, the last word that is kept of each process is the one that says
+    /// why, and not that it has been taken back.
     pub async fn finish(mut self, verdict: Verdict) {
         let failed = match verdict.outcome {
             ActionOutcome::Ok => BTreeMap::new(),
             _ => std::mem::take(&mut self.failed),
         };
-        for (identity, failed) in failed {
+        for (identity, (process, update)) in failed {
             // What stands of a successor is its own.
-            if !self.has_successor(&identity, &failed.process) {
-                let now = Instant::now();
-                let since = now.checked_sub(failed.elapsed).unwrap_or(now);
-                self.teller
-                    .word(&failed.process, failed.phase, &failed.word, since);
+            if !self.has_successor(&identity, &process) {
+                self.teller.keep(&process, update);
             }
         }
         self.teller.finish(verdict.outcome, &verdict.message).await;
@@ -130,18 +115,15 @@ impl Fleet for Live {
             &options,
         )
         .await;
-        let elapsed: BTreeMap<_, _> = self.teller.last().map(elapsed).collect();
         let answers = words.into_iter().map(|(process, word)| {
             let answer = Answer::of(&word);
-            if !word.is_ok() && !matches!(word, Word::Skipped(_)) {
-                let identity = process.identity();
-                let elapsed = elapsed.get(&identity).copied().unwrap_or_default();
-                self.failed.entry(identity).or_insert(Failed {
-                    process,
-                    phase,
-                    word,
-                    elapsed,
-                });
+            if !word.is_ok()
+                && !matches!(word, Word::Skipped(_))
+                && let Some(update) = self.teller.last(&process)
+            {
+                let update = update.clone();
+                let entry = self.failed.entry(process.identity());
+                entry.or_insert((process, update));
             }
             answer
         });
@@ -166,11 +148,4 @@ impl Fleet for Live {
         // Who has not come by then is not there.
         let _ = timeout(self.options.timeout, join_all(settled)).await;
     }
-}
-
-/// How long the last word on a process took, by its identity.
-fn elapsed(update: &ProcessUpdate) -> (String, Duration) {
-    let process = update.process.clone().unwrap_or_default();
-    let elapsed = Duration::from_millis(update.elapsed_ms);
-    (identity(&process.service, &process.instance), elapsed)
 }

@@ -1,6 +1,6 @@
 //! What is known of one process in a reload.
 
-use super::answer::Answer;
+use super::{answer::Answer, program::Program};
 use crate::service::management::dispatch::Process;
 
 /// A process that a reload has to do with, and what it has said so far.
@@ -61,16 +61,14 @@ impl Member {
 
     /// The program that it would run after the commit. Not every kit tells that: one that still names the program of before
     /// says nothing about the one after.
-    pub fn target(&self) -> Option<&str> {
+    pub fn target(&self) -> Option<&Program> {
         let report = self.prepare.as_ref()?.report()?;
         let before = self.before.program();
         if report.nothing {
             return before;
         }
-        report
-            .program
-            .as_deref()
-            .filter(|after| Some(*after) != before)
+        let is_old = |after: &Program| before.is_some_and(|before| before.name == after.name);
+        report.program.as_ref().filter(|after| !is_old(after))
     }
 }
 

@@ -8,7 +8,7 @@ use stillpoint_proto::v1::{ActionOutcome, Phase};
 use super::{
     answer::Answer,
     course::{self, Fleet},
-    fake::{Act, Fake, NEW},
+    fake::{Act, Fake, Kit, NEW},
     verb::Verb,
     verdict::Verdict,
 };
@@ -21,8 +21,8 @@ pub struct Model {
     pub fakes: Vec<Fake>,
     /// Each phase that there was.
     pub phases: Vec<Phase>,
-    /// Whether a preparation names the program that comes of it.
-    pub names_target: bool,
+    /// What the kit of all processes tells.
+    pub kit: Kit,
     /// A commit is asked of one after another, until one has not done it.
     pub one_by_one: bool,
     /// The operator leaves after so many phases.
@@ -36,7 +36,7 @@ impl Model {
         let mut model = Model {
             fakes: Vec::new(),
             phases: Vec::new(),
-            names_target: false,
+            kit: Kit::default(),
             one_by_one: false,
             heard_for: usize::MAX,
             fences: 0,
@@ -63,7 +63,7 @@ impl Model {
 
     fn begin(&mut self) -> Vec<Process> {
         for fake in &mut self.fakes {
-            (fake.first, fake.told) = (fake.program, false);
+            (fake.first, fake.first_more, fake.told) = (fake.program, fake.more, false);
         }
         self.now()
     }
@@ -84,7 +84,9 @@ impl Model {
             },
             files: NEW,
             program,
+            more: None,
             first: program,
+            first_more: None,
             past: Vec::new(),
             prepared: None,
             committed: false,
@@ -106,7 +108,7 @@ impl Model {
         let Some(at) = found.filter(|at| self.fakes[*at].process.attached) else {
             return lost();
         };
-        let names_target = self.names_target;
+        let kit = self.kit;
         let fake = &mut self.fakes[at];
         let act = fake.script.get(fake.asked).copied().unwrap_or(Act::Do);
         fake.asked += 1;
@@ -115,14 +117,18 @@ impl Model {
             return Answer::Late("it hangs".into());
         }
         match act {
-            Act::Do => fake.obey(verb, names_target),
+            Act::Do => fake.obey(verb, kit),
+            Act::LoadMore => {
+                fake.load_more();
+                fake.obey(verb, kit)
+            }
             Act::Fail => Answer::Failed("it was told to fail".into()),
             Act::DoAndFail => {
-                fake.obey(verb, names_target);
+                fake.obey(verb, kit);
                 Answer::Failed("its answer cannot be written".into())
             }
             Act::BeLate => {
-                fake.obey(verb, names_target);
+                fake.obey(verb, kit);
                 Answer::Late("it was busy".into())
             }
             Act::Hang => {
@@ -149,14 +155,14 @@ impl Model {
             }
             Act::BeLost | Act::BeBack | Act::MissIt => {
                 if act != Act::MissIt {
-                    fake.obey(verb, names_target);
+                    fake.obey(verb, kit);
                 }
                 fake.process.attached = false;
                 fake.returns = act != Act::BeLost;
                 lost()
             }
             Act::LetOneIn => {
-                let (answer, first) = (fake.obey(verb, names_target), fake.first);
+                let (answer, first) = (fake.obey(verb, kit), fake.first);
                 let name = format!("late-{}", self.fences);
                 self.let_in(&name, first, Vec::new());
                 answer
@@ -168,7 +174,7 @@ impl Model {
     pub fn wake(&mut self) {
         for fake in &mut self.fakes {
             for verb in fake.hangs.take().into_iter().flatten() {
-                fake.obey(verb, false);
+                fake.obey(verb, Kit::default());
             }
         }
     }
@@ -182,12 +188,9 @@ impl Model {
                 .iter()
                 .filter(|fake| fake.alive && fake.asked > 0)
         };
-        let programs: BTreeSet<u32> = alive().map(|fake| fake.program).collect();
-        let told: BTreeSet<u32> = alive()
-            .filter(|fake| fake.told)
-            .map(|fake| fake.program)
-            .collect();
-        let as_before = alive().all(|fake| fake.program == fake.first);
+        let programs = self.programs(alive());
+        let told = self.programs(alive().filter(|fake| fake.told));
+        let as_before = alive().all(Fake::is_as_before);
         let doubtful = self.fakes.iter().any(|fake| {
             let silent = !fake.alive || !fake.process.attached || fake.hangs.is_some();
             silent
@@ -198,15 +201,30 @@ impl Model {
                     .is_some_and(|act| *act != Act::Do)
         });
         let holds = match verdict.outcome {
-            ActionOutcome::Ok => programs.len() <= 1,
-            ActionOutcome::RolledBack => as_before && told.len() <= 1,
-            ActionOutcome::Failed => told.len() <= 1,
-            ActionOutcome::Mixed => programs.len() > 1 || doubtful,
+            ActionOutcome::Ok => programs <= 1,
+            ActionOutcome::RolledBack => as_before && told <= 1,
+            ActionOutcome::Failed => told <= 1,
+            ActionOutcome::Mixed => programs > 1 || doubtful,
             _ => false,
         };
         assert!(holds, "{verdict:?} is not true of {:#?}", self.fakes);
         // Each that is named runs a program, or says why it is not known.
         assert!(!verdict.message.is_empty());
+    }
+
+    /// How many programs these run: of each module, only those count that have loaded it. Where sources are not told, one
+    /// that has loaded it cannot be known from another program.
+    fn programs<'f>(&self, fakes: impl Iterator<Item = &'f Fake>) -> usize {
+        let (mut main, mut more, mut whole) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for fake in fakes {
+            main.insert(fake.program);
+            more.extend(fake.more);
+            whole.insert((fake.program, fake.more));
+        }
+        match self.kit.names_sources {
+            true => main.len().max(more.len()),
+            false => whole.len(),
+        }
     }
 
     /// What each that is alive runs, by instance.
@@ -226,7 +244,7 @@ impl Model {
     pub fn is_as_before(&self) -> bool {
         self.fakes
             .iter()
-            .all(|fake| fake.program == fake.first || !fake.alive)
+            .all(|fake| fake.is_as_before() || !fake.alive)
     }
 }
 

@@ -3,18 +3,18 @@
 //! The processes of one service are one program, of several services several. What a process does not say itself is known
 //! only of one that was asked for no commit, and runs what it ran before, and of one that has committed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     answer::Answer,
     member::{Member, find},
+    program::{Group, Program, groups, who_runs},
     verdict::Course,
-    words::who_runs,
 };
 use crate::service::management::dispatch::Process;
 
 /// The programs of each service, and who runs them.
-pub type Programs = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+pub type Programs = BTreeMap<String, Vec<Group>>;
 
 /// What is known of all processes.
 #[derive(Debug, Default)]
@@ -25,7 +25,8 @@ pub struct Picture {
     pub unknown: Vec<String>,
     /// They answer, and have no program that could be reloaded.
     pub untold: Vec<String>,
-    /// They were not there when nothing had been done yet, or are there no more.
+    /// They were not there when nothing had been done yet, or are there no more; or they did not answer, and nothing was
+    /// done.
     pub absent: Vec<String>,
     /// They run another program than before.
     pub changed: Vec<String>,
@@ -35,7 +36,8 @@ impl Picture {
     /// What is known after `found` was found.
     pub fn of(course: &Course, members: &[Member], found: &[(Process, Answer)]) -> Picture {
         let mut picture = Picture::default();
-        let mut before: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut before: BTreeMap<&str, Vec<&Program>> = BTreeMap::new();
+        let mut running: BTreeMap<String, Vec<(&Program, String)>> = BTreeMap::new();
         for member in members {
             before
                 .entry(&member.process.service)
@@ -50,6 +52,12 @@ impl Picture {
                     (Answer::Gone(_), Some(member)) if !may_run_either(course, member) => {
                         &mut picture.absent
                     }
+                    // Whatever it runs, it was not asked for another one.
+                    (Answer::Late(_), Some(member))
+                        if matches!(course, Course::Back(_)) && !member.is_touched() =>
+                    {
+                        &mut picture.absent
+                    }
                     (Answer::Done(_) | Answer::Failed(_), _) if takes_untold(course, member) => {
                         &mut picture.untold
                     }
@@ -61,19 +69,20 @@ impl Picture {
                 });
                 continue;
             };
-            let was: BTreeSet<&str> = match member {
+            let was: Vec<&Program> = match member {
                 Some(member) => member.before.program().into_iter().collect(),
                 None => before.get(&*process.service).cloned().unwrap_or_default(),
             };
-            if !was.is_empty() && !was.contains(program) {
+            if !was.is_empty() && !was.iter().any(|was| was.is_same(program)) {
                 picture.changed.push(identity.clone());
             }
-            let programs = picture.programs.entry(process.service.clone()).or_default();
-            programs
-                .entry(program.to_owned())
-                .or_default()
-                .push(identity);
+            let of_service = running.entry(process.service.clone()).or_default();
+            of_service.push((program, identity));
         }
+        let running = running.into_iter();
+        picture.programs = running
+            .map(|(service, programs)| (service, groups(programs.into_iter())))
+            .collect();
         picture
     }
 
@@ -84,19 +93,16 @@ impl Picture {
             .iter()
             .filter(|(_, programs)| programs.len() > 1);
         parted.map(|(service, programs)| {
-            format!(
-                "{service} runs different programs: {}",
-                who_runs(programs.iter())
-            )
+            format!("{service} runs different programs: {}", who_runs(programs))
         })
     }
 
     /// How many run what.
     pub fn counted(&self) -> String {
         let services = self.programs.iter().flat_map(|(service, programs)| {
-            programs.iter().map(move |(program, who)| match who.len() {
-                1 => format!("1 process of {service} runs program {program}"),
-                n => format!("{n} processes of {service} run program {program}"),
+            programs.iter().map(move |group| match group.who.len() {
+                1 => format!("1 process of {service} runs program {}", group.label()),
+                n => format!("{n} processes of {service} run program {}", group.label()),
             })
         });
         services.collect::<Vec<_>>().join(", ")
@@ -108,7 +114,7 @@ fn program_of<'a>(
     course: &Course,
     member: Option<&'a Member>,
     answer: &'a Answer,
-) -> Option<&'a str> {
+) -> Option<&'a Program> {
     if let Some(program) = answer.program() {
         return Some(program);
     }
@@ -120,7 +126,7 @@ fn program_of<'a>(
         .commit
         .as_ref()
         .filter(|_| *course == Course::Through)?;
-    commit.report()?.program.as_deref().or(member.target())
+    commit.report()?.program.as_ref().or(member.target())
 }
 
 /// Whether a process that says nothing may run the one program or the other.

@@ -8,6 +8,7 @@ use super::{
     answer::Answer,
     course::Fleet,
     member::{Member, find, note, those},
+    program::Group,
     verb::Verb,
 };
 use crate::service::management::dispatch::Process;
@@ -30,7 +31,7 @@ pub async fn abort(fleet: &mut impl Fleet, members: &[Member], why: &str) {
 pub async fn release(fleet: &mut impl Fleet, members: &[Member]) {
     let idle = those(members, Member::is_idle);
     if !idle.is_empty() {
-        let reason = "they have nothing to reload";
+        let reason = "nothing to reload there: they are free for the next";
         fleet.ask(Phase::Abort, Verb::Abort, &idle, reason).await;
     }
 }
@@ -83,7 +84,7 @@ pub async fn go_back(fleet: &mut impl Fleet, members: &[Member], why: &str) {
 pub async fn catch_up(
     fleet: &mut impl Fleet,
     members: &mut Vec<Member>,
-    goals: &BTreeMap<String, String>,
+    goals: &BTreeMap<String, Group>,
     behind: Vec<(Process, Answer)>,
 ) {
     let known = behind
@@ -111,8 +112,12 @@ pub async fn catch_up(
         let mut member = Member::new(process.clone(), before);
         let may_be_ready = matches!(prepare, Answer::Done(_) | Answer::Late(_));
         member.prepare = Some(prepare);
-        let goal = goals.get(&process.service).map(String::as_str);
-        if member.has_changes() && (member.target().is_none() || member.target() == goal) {
+        let goal = goals.get(&process.service);
+        let would_fit = match (member.target(), goal) {
+            (Some(target), Some(goal)) => goal.runs(target),
+            (target, _) => target.is_none(),
+        };
+        if member.has_changes() && would_fit {
             prepared.push(process.clone());
         } else if may_be_ready {
             useless.push(process.clone());

@@ -4,23 +4,24 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use stillpoint_proto::v1::{ActionOutcome as Outcome, Phase};
 
 use super::{
-    fake::{ACTS, Act, NEW},
+    fake::{ACTS, Act, Kit, NEW},
     model::Model,
 };
 
-const OLD: u32 = 1;
+/// The program that processes begin with.
+pub const OLD: u32 = 1;
 
 /// Commands that a process gets at most in a reload without another one's failure: STATUS, PREPARE, COMMIT, STATUS.
 const STEPS: usize = 4;
 
 /// The place of a command among those that a process gets.
-const AT_PREPARE: usize = 1;
-const AT_COMMIT: usize = 2;
+pub const AT_PREPARE: usize = 1;
+pub const AT_COMMIT: usize = 2;
 /// After a commit that failed elsewhere.
 const AT_UNDO: usize = 3;
 
 /// Does what it is asked, but for one time.
-fn but(at: usize, act: Act) -> Vec<Act> {
+pub fn but(at: usize, act: Act) -> Vec<Act> {
     let mut script = vec![Act::Do; at];
     script.push(act);
     script
@@ -200,7 +201,7 @@ fn those_that_were_not_asked_to_commit_drop_what_they_have_ready() {
 fn where_the_files_are_not_the_same_for_all_nothing_is_committed() {
     for (names_target, files) in [(false, OLD), (true, OLD), (true, 5)] {
         let mut model = fleet(&[vec![], vec![]]);
-        model.names_target = names_target;
+        model.kit.names_target = names_target;
         model.fakes[1].files = files;
         let verdict = model.apply();
         assert_eq!(verdict.outcome, Outcome::RolledBack, "{verdict:?}");
@@ -241,13 +242,22 @@ fn each_service_has_a_program_of_its_own() {
 /// Every way to fail, at every step of two of three processes.
 #[test]
 fn what_is_told_is_true_whatever_two_processes_do() {
-    for (names_target, one_by_one) in [(false, false), (true, false), (false, true)] {
+    for (names_target, names_sources, one_by_one) in [
+        (false, false, false),
+        (true, false, false),
+        (false, true, true),
+        (true, true, false),
+    ] {
+        let kit = Kit {
+            names_target,
+            names_sources,
+        };
         for (first_at, second_at) in
             (0..STEPS + 2).flat_map(|a| (0..STEPS + 2).map(move |b| (a, b)))
         {
             for (first, second) in ACTS.iter().flat_map(|a| ACTS.iter().map(move |b| (*a, *b))) {
                 let mut model = fleet(&[but(first_at, first), but(second_at, second), vec![]]);
-                (model.names_target, model.one_by_one) = (names_target, one_by_one);
+                (model.kit, model.one_by_one) = (kit, one_by_one);
                 let verdict = model.apply();
                 model.check(&verdict);
                 model.wake();
@@ -272,12 +282,18 @@ proptest! {
         scripts in vec((select(vec![OLD, OLD, OLD, NEW, 3]), script()), 1..6),
         heard_for in prop_oneof![4 => Just(usize::MAX), 1 => 0_usize..6],
         names_target: bool,
+        names_sources: bool,
+        loaded in vec(select(vec![None, None, Some(OLD), Some(NEW)]), 5),
         one_by_one: bool,
         then_back: bool,
     ) {
         let mut model = Model::new(&scripts);
         model.heard_for = heard_for;
-        (model.names_target, model.one_by_one) = (names_target, one_by_one);
+        model.one_by_one = one_by_one;
+        model.kit = Kit { names_target, names_sources };
+        for (fake, more) in model.fakes.iter_mut().zip(loaded) {
+            fake.more = more;
+        }
         let verdict = model.apply();
         model.check(&verdict);
         if then_back && matches!(verdict.outcome, Outcome::Ok) {

@@ -6,7 +6,8 @@ use super::{
     answer::Answer,
     member::Member,
     picture::Picture,
-    words::{named, reason, sentence},
+    program::{Group, Program},
+    words::{named, sentence, why},
 };
 use crate::service::management::dispatch::Process;
 
@@ -76,7 +77,7 @@ pub fn of_plan(processes: &[Process], answers: &[Answer]) -> Verdict {
     };
     let mut parts = vec![match (count(false), count(true)) {
         (0, _) => "nothing to reload".to_owned(),
-        (some, none) => format!("{some} of {} processes would change", some + none),
+        (some, _) => format!("{some} of {} processes would change", processes.len()),
     }];
     let failed = reasons(asked.filter(|(_, answer)| !answer.is_done()));
     let outcome = match failed {
@@ -99,11 +100,7 @@ pub fn reasons<'a>(failed: impl Iterator<Item = (&'a Process, &'a Answer)>) -> O
         failed.partition(|(_, answer)| matches!(answer, Answer::Skipped(_)));
     // Who was not asked is no reason, unless nobody was.
     let shown = if failed.is_empty() { skipped } else { failed };
-    let said: Vec<_> = shown
-        .iter()
-        .map(|(process, answer)| reason(process, answer))
-        .collect();
-    (!said.is_empty()).then(|| named(&said))
+    (!shown.is_empty()).then(|| why(&shown))
 }
 
 fn back(picture: &Picture, members: &[Member], why: &str) -> (ActionOutcome, Vec<String>) {
@@ -184,13 +181,13 @@ fn through(
                 .filter(|member| member.process.service == **service)
         };
         let asked = of_it().any(Member::has_changes);
-        let runs = picture.programs[*service].keys();
-        let new = |program: &String| {
+        let new = |group: &Group| {
+            let runs = |program: Option<&Program>| program.is_some_and(|p| group.runs(p));
             let mut targets = of_it().filter(|member| member.has_changes());
-            targets.any(|member| member.target() == Some(program))
-                || of_it().all(|member| member.before.program() != Some(program))
+            targets.any(|member| runs(member.target()))
+                || !of_it().any(|member| runs(member.before.program()))
         };
-        asked && !of_it().any(Member::has_committed) && !runs.into_iter().all(new)
+        asked && !of_it().any(Member::has_committed) && !picture.programs[*service].iter().all(new)
     });
     let left_behind: Vec<_> = left_behind.cloned().collect();
     if !left_behind.is_empty() {
