@@ -34,7 +34,7 @@ use crate::{
     service::{
         Gauges,
         admin::AdminApi,
-        backup::api::BackupApi,
+        backup::{Backups, api::BackupApi},
         connection::{Listeners, admit},
         management::api::ManagementApi,
         session::{api::SessionApi, hub::Hub},
@@ -120,7 +120,8 @@ async fn serve(
         gauges: gauges.clone(),
     };
     let data = serve_data(config, store, listeners, &gauges, &hub, stopping.clone());
-    let admin = serve_admin(store, admin, &gauges, &hub, stopping);
+    let backups = Backups::new(store.clone(), hub.clone(), stopping.clone());
+    let admin = serve_admin(store, admin, &gauges, &hub, &backups, stopping);
     tracing::info!(
         data_dir = %config.data_dir.display(),
         socket = %socket.display(),
@@ -231,6 +232,7 @@ async fn serve_admin(
     listener: UnixListener,
     gauges: &Arc<Gauges>,
     hub: &Arc<Hub>,
+    backups: &Arc<Backups>,
     stopping: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     let (health_reporter, health) = tonic_health::server::health_reporter();
@@ -238,6 +240,7 @@ async fn serve_admin(
         store: store.clone(),
         gauges: gauges.clone(),
         hub: hub.clone(),
+        backups: backups.clone(),
         since: Instant::now(),
     };
     health_reporter
@@ -249,7 +252,7 @@ async fn serve_admin(
     let management = ManagementServiceServer::new(ManagementApi::new(hub.clone()))
         .max_decoding_message_size(store.config().limits.message_bytes);
     // A message of a history has one record.
-    let backups = BackupServiceServer::new(BackupApi::new(store.clone(), stopping.clone()))
+    let backups = BackupServiceServer::new(BackupApi::new(backups.clone()))
         .max_encoding_message_size(2 * store.config().limits.message_bytes);
     health_reporter
         .set_serving::<BackupServiceServer<BackupApi>>()

@@ -68,6 +68,7 @@ pub async fn create(
             records: 0,
             records_total: source.records_total(),
             bytes: 0,
+            bytes_total: 0,
             stored_bytes: 0,
         },
     };

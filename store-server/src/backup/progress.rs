@@ -24,6 +24,8 @@ pub struct Progress {
     pub records_total: u64,
     /// Bytes of records and log entries so far, before compression.
     pub bytes: u64,
+    /// Bytes of records and log entries that there are in all, before compression: about; 0: not known.
+    pub bytes_total: u64,
     /// Bytes of files in the target so far.
     pub stored_bytes: u64,
 }

@@ -142,6 +142,7 @@ async fn build(
         records: 0,
         records_total: plan.base.records,
         bytes: 0,
+        bytes_total: 0,
         stored_bytes: 0,
     };
     let (files, fetched) = mpsc::channel(FETCHED_AHEAD);

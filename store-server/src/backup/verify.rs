@@ -74,6 +74,7 @@ async fn checksums(
         records: 0,
         records_total: 0,
         bytes: 0,
+        bytes_total: 0,
         stored_bytes: 0,
     };
     let mut problems = Vec::new();

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Gauges,
+    backup::{Backups, schedule},
     session::{self, hub::Hub},
 };
 use crate::store::Store;
@@ -24,6 +25,8 @@ pub struct AdminApi {
     pub gauges: Arc<Gauges>,
     /// Who is there.
     pub hub: Arc<Hub>,
+    /// What becomes of backups.
+    pub backups: Arc<Backups>,
     /// When the server began to serve.
     pub since: Instant,
 }
@@ -54,6 +57,7 @@ impl AdminService for AdminApi {
             claims: status.claims,
             timers: status.timers,
             watches: Gauges::load(&self.gauges.watches),
+            backup: Some(schedule::status(&self.backups)),
         }))
     }
 

@@ -75,7 +75,7 @@ fn a_label_is_a_commit_that_is_listed_and_outlives_a_restart() {
         marks.map(|mark| (mark.label, mark.revision)).collect()
     };
     let (before, after) = (("before-import".to_owned(), 2), ("after".to_owned(), 2));
-    assert_eq!(labels(NAMESPACE), [before.clone()]);
+    assert_eq!(labels(NAMESPACE), std::slice::from_ref(&before));
     let mut all = labels("");
     // Both may be of the same millisecond.
     all.sort();

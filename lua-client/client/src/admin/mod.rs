@@ -99,6 +99,60 @@ impl AdminClient {
         Ok(Messages::new(&self.runtime, &self.endpoint, messages))
     }
 
+    /// The files of a backup, part by part, for a caller who stores them.
+    pub fn pull_backup(
+        &mut self,
+        request: v1::PullBackupRequest,
+    ) -> Result<Messages<'_, v1::PullBackupResponse>, StoreError> {
+        let call = self.backup.pull_backup(request);
+        let messages = finish(&self.runtime, &self.endpoint, self.deadline, call)?;
+        Ok(Messages::new(&self.runtime, &self.endpoint, messages))
+    }
+
+    /// Does now what is scheduled for later, and tells how it goes.
+    pub fn run_scheduled(
+        &mut self,
+        request: v1::RunScheduledRequest,
+    ) -> Result<Messages<'_, v1::RunScheduledResponse>, StoreError> {
+        let call = self.backup.run_scheduled(request);
+        let messages = finish(&self.runtime, &self.endpoint, self.deadline, call)?;
+        Ok(Messages::new(&self.runtime, &self.endpoint, messages))
+    }
+
+    /// Brings the whole store back to a moment, and tells how it goes.
+    pub fn restore_store(
+        &mut self,
+        request: v1::RestoreStoreRequest,
+    ) -> Result<Messages<'_, v1::RestoreStoreResponse>, StoreError> {
+        let call = self.backup.restore_store(request);
+        let messages = finish(&self.runtime, &self.endpoint, self.deadline, call)?;
+        Ok(Messages::new(&self.runtime, &self.endpoint, messages))
+    }
+
+    /// Brings some records back to a moment, and tells how it goes.
+    pub fn restore_records(
+        &mut self,
+        request: v1::RestoreRecordsRequest,
+    ) -> Result<Messages<'_, v1::RestoreRecordsResponse>, StoreError> {
+        let call = self.backup.restore_records(request);
+        let messages = finish(&self.runtime, &self.endpoint, self.deadline, call)?;
+        Ok(Messages::new(&self.runtime, &self.endpoint, messages))
+    }
+
+    /// What the server does by itself for backups, and what is wrong with it.
+    pub fn backup_schedule(&mut self) -> Result<v1::GetBackupScheduleResponse, StoreError> {
+        let call = self
+            .backup
+            .get_backup_schedule(v1::GetBackupScheduleRequest {});
+        finish(&self.runtime, &self.endpoint, self.deadline, call)
+    }
+
+    /// The state hash of the live store after a commit.
+    pub fn state_hash(&mut self, seq: u64) -> Result<v1::GetStateHashResponse, StoreError> {
+        let call = self.backup.get_state_hash(v1::GetStateHashRequest { seq });
+        finish(&self.runtime, &self.endpoint, self.deadline, call)
+    }
+
     /// Labels this moment.
     pub fn mark_label(
         &mut self,

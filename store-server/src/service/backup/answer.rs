@@ -20,6 +20,7 @@ pub fn progress(progress: &Progress) -> Kind {
         records_total: progress.records_total,
         bytes: progress.bytes,
         stored_bytes: progress.stored_bytes,
+        bytes_total: progress.bytes_total,
     })
 }
 

@@ -3,15 +3,18 @@
 use std::{pin::Pin, sync::Arc};
 
 use stillpoint_proto::v1::{
-    CreateBackupRequest, CreateBackupResponse, GetHistoryRequest, GetHistoryResponse,
-    ListMarksRequest, ListMarksResponse, Mark, MarkLabelRequest, MarkLabelResponse, Reason,
-    RequestContext, ResponseHeader, StoreError, backup_service_server::BackupService,
+    CreateBackupRequest, CreateBackupResponse, GetBackupScheduleRequest, GetBackupScheduleResponse,
+    GetHistoryRequest, GetHistoryResponse, GetStateHashRequest, GetStateHashResponse,
+    ListMarksRequest, ListMarksResponse, Mark, MarkLabelRequest, MarkLabelResponse,
+    PullBackupRequest, PullBackupResponse, Reason, RequestContext, ResponseHeader,
+    RestoreRecordsRequest, RestoreRecordsResponse, RestoreStoreRequest, RestoreStoreResponse,
+    RunScheduledRequest, RunScheduledResponse, StoreError, backup_service_server::BackupService,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
-use super::{create::Backups, history};
+use super::{create::Backups, history, pull, restore_records, restore_store, schedule};
 use crate::{service::peer, store::Store};
 
 /// `BackupService` on a store.
@@ -22,9 +25,9 @@ pub struct BackupApi {
 }
 
 impl BackupApi {
-    /// The service of a store; `stopping` ends what is under way.
-    pub fn new(store: Store, stopping: watch::Receiver<bool>) -> BackupApi {
-        let backups = Backups::new(store.clone(), stopping);
+    /// The service.
+    pub fn new(backups: Arc<Backups>) -> BackupApi {
+        let store = backups.store.clone();
         BackupApi { store, backups }
     }
 
@@ -74,11 +77,17 @@ impl BackupApi {
     }
 }
 
+/// What is told of something that takes its time.
+type Told<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
+
 #[tonic::async_trait]
 impl BackupService for BackupApi {
-    type CreateBackupStream =
-        Pin<Box<dyn Stream<Item = Result<CreateBackupResponse, Status>> + Send>>;
-    type GetHistoryStream = Pin<Box<dyn Stream<Item = Result<GetHistoryResponse, Status>> + Send>>;
+    type CreateBackupStream = Told<CreateBackupResponse>;
+    type GetHistoryStream = Told<GetHistoryResponse>;
+    type PullBackupStream = Told<PullBackupResponse>;
+    type RestoreRecordsStream = Told<RestoreRecordsResponse>;
+    type RestoreStoreStream = Told<RestoreStoreResponse>;
+    type RunScheduledStream = Told<RunScheduledResponse>;
 
     async fn create_backup(
         &self,
@@ -120,6 +129,67 @@ impl BackupService for BackupApi {
         request: Request<GetHistoryRequest>,
     ) -> Result<Response<Self::GetHistoryStream>, Status> {
         let told = history::begin(&self.store, request.into_inner());
+        let told = told.map_err(|error| error.to_status())?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(told))))
+    }
+
+    async fn pull_backup(
+        &self,
+        request: Request<PullBackupRequest>,
+    ) -> Result<Response<Self::PullBackupStream>, Status> {
+        let peer = peer(&request);
+        let told = pull::begin(&self.backups, request.into_inner(), peer);
+        let told = told.map_err(|error| error.to_status())?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(told))))
+    }
+
+    async fn get_backup_schedule(
+        &self,
+        _: Request<GetBackupScheduleRequest>,
+    ) -> Result<Response<GetBackupScheduleResponse>, Status> {
+        Ok(Response::new(GetBackupScheduleResponse {
+            header: Some(self.store.header()),
+            status: Some(schedule::status(&self.backups)),
+        }))
+    }
+
+    async fn run_scheduled(
+        &self,
+        request: Request<RunScheduledRequest>,
+    ) -> Result<Response<Self::RunScheduledStream>, Status> {
+        let peer = peer(&request);
+        let told = schedule::begin(&self.backups, request.into_inner(), peer);
+        let told = told.map_err(|error| error.to_status())?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(told))))
+    }
+
+    async fn get_state_hash(
+        &self,
+        request: Request<GetStateHashRequest>,
+    ) -> Result<Response<GetStateHashResponse>, Status> {
+        let state_hash = schedule::state_hash(&self.store, request.into_inner().seq).await;
+        Ok(Response::new(GetStateHashResponse {
+            header: Some(self.store.header()),
+            state_hash: state_hash.map_err(|error| error.to_status())?,
+        }))
+    }
+
+    async fn restore_store(
+        &self,
+        request: Request<RestoreStoreRequest>,
+    ) -> Result<Response<Self::RestoreStoreStream>, Status> {
+        let peer = peer(&request);
+        let told = restore_store::begin(&self.backups, request.into_inner(), peer);
+        let told = told.map_err(|error| error.to_status())?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(told))))
+    }
+
+    async fn restore_records(
+        &self,
+        request: Request<RestoreRecordsRequest>,
+    ) -> Result<Response<Self::RestoreRecordsStream>, Status> {
+        let peer = peer(&request);
+        let told = restore_records::begin(&self.backups, request.into_inner(), peer);
         let told = told.map_err(|error| error.to_status())?;
         Ok(Response::new(Box::pin(ReceiverStream::new(told))))
     }

@@ -18,14 +18,19 @@ use tonic::Status;
 use super::answer;
 use crate::{
     backup::{self, BackupError, CreateOptions, Manifest, Progress, Target},
+    service::session::hub::Hub,
     store::{Store, server_time_ms},
 };
 
 /// The backups that are asked for: one at a time.
 #[derive(Debug)]
 pub struct Backups {
-    store: Store,
-    stopping: watch::Receiver<bool>,
+    /// The store.
+    pub(super) store: Store,
+    /// Who is there.
+    pub(super) hub: Arc<Hub>,
+    /// Whether the server stops.
+    pub(super) stopping: watch::Receiver<bool>,
     under_way: Mutex<Option<UnderWay>>,
 }
 
@@ -54,9 +59,10 @@ const RETRY_AFTER_MS: u64 = 10_000;
 
 impl Backups {
     /// None yet.
-    pub fn new(store: Store, stopping: watch::Receiver<bool>) -> Arc<Backups> {
+    pub fn new(store: Store, hub: Arc<Hub>, stopping: watch::Receiver<bool>) -> Arc<Backups> {
         Arc::new(Backups {
             store,
+            hub,
             stopping,
             under_way: Mutex::default(),
         })

@@ -73,6 +73,7 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
         label: options.label.unwrap_or_default(),
         bytes_per_second: options.rate.unwrap_or_default(),
         actor: options.actor.unwrap_or_else(user),
+        key_file: String::new(),
     };
     let mut port = options.port.connect()?;
     let meter = Meter::new("backing up");

@@ -1,0 +1,20 @@
+//! Bringing the whole running store back to a moment.
+
+use std::sync::Arc;
+
+use stillpoint_proto::v1::{Reason, RestoreStoreRequest, RestoreStoreResponse, StoreError};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::create::Backups;
+
+type Answer = Result<RestoreStoreResponse, Status>;
+
+/// Begins it; gives what is told of it.
+pub fn begin(
+    _backups: &Arc<Backups>,
+    _request: RestoreStoreRequest,
+    _peer: String,
+) -> Result<mpsc::Receiver<Answer>, StoreError> {
+    Err(StoreError::new(Reason::Internal, "not yet"))
+}
