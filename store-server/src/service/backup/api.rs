@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
-use super::{create::Backups, history, pull, restore_records, restore_store, schedule};
+use super::{create, history, pull, restore_records, restore_store, schedule, turn::Backups};
 use crate::{service::peer, store::Store};
 
 /// `BackupService` on a store.
@@ -94,7 +94,7 @@ impl BackupService for BackupApi {
         request: Request<CreateBackupRequest>,
     ) -> Result<Response<Self::CreateBackupStream>, Status> {
         let peer = peer(&request);
-        let told = self.backups.begin(request.into_inner(), peer);
+        let told = create::begin(&self.backups, request.into_inner(), peer);
         let told = told.map_err(|error| error.to_status())?;
         Ok(Response::new(Box::pin(ReceiverStream::new(told))))
     }

@@ -6,7 +6,7 @@ use stillpoint_proto::v1::{PullBackupRequest, PullBackupResponse, Reason, StoreE
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::create::Backups;
+use super::turn::Backups;
 
 type Answer = Result<PullBackupResponse, Status>;
 

@@ -8,7 +8,7 @@ use stillpoint_proto::v1::{
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::create::Backups;
+use super::turn::Backups;
 use crate::store::Store;
 
 type Answer = Result<RunScheduledResponse, Status>;

@@ -1,0 +1,119 @@
+//! The one job with backups that may be under way: a backup, a pull, a verification, the removal of old ones, a restore.
+//!
+//! They would take the disk from each other, and a removal the files from a backup; so each takes its turn or is told who has it.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use stillpoint_proto::v1::{Reason, StoreError};
+use tokio::sync::watch;
+
+use crate::{
+    service::session::hub::Hub,
+    store::{Store, server_time_ms},
+};
+
+/// The jobs with backups: one at a time.
+#[derive(Debug)]
+pub struct Backups {
+    /// The store.
+    pub(super) store: Store,
+    /// Who is there.
+    pub(super) hub: Arc<Hub>,
+    /// Whether the server stops.
+    pub(super) stopping: watch::Receiver<bool>,
+    under_way: Mutex<Option<UnderWay>>,
+}
+
+/// A job that has not ended.
+#[derive(Debug)]
+struct UnderWay {
+    /// For people, with the article: `a backup`.
+    what: String,
+    /// Empty: there is none.
+    target: String,
+    begun_ms: u64,
+    /// Empty: not known.
+    actor: String,
+}
+
+/// The right to do the one job; gives it back when dropped.
+#[derive(Debug)]
+pub struct Turn(Arc<Backups>);
+
+/// How long a caller should wait before it tries again.
+const RETRY_AFTER_MS: u64 = 10_000;
+
+impl Backups {
+    /// None yet.
+    pub fn new(store: Store, hub: Arc<Hub>, stopping: watch::Receiver<bool>) -> Arc<Backups> {
+        Arc::new(Backups {
+            store,
+            hub,
+            stopping,
+            under_way: Mutex::default(),
+        })
+    }
+
+    /// Takes the turn of a job, or tells who has it. `what` is for people, with its article (`a backup`); `target` is where the
+    /// backups are, empty if there is none; `actor` asks for it, empty if that is not known.
+    pub fn enter(
+        self: &Arc<Self>,
+        what: &str,
+        target: &str,
+        actor: &str,
+    ) -> Result<Turn, StoreError> {
+        let mut under_way = self.under_way.lock();
+        if let Some(other) = &*under_way {
+            let message = format!("{other}: there is one at a time, wait for its end");
+            let mut error = StoreError::new(Reason::RateLimited, message);
+            error.retry_after_ms = RETRY_AFTER_MS;
+            return Err(error);
+        }
+        *under_way = Some(UnderWay {
+            what: what.into(),
+            target: target.into(),
+            begun_ms: server_time_ms(),
+            actor: actor.into(),
+        });
+        Ok(Turn(self.clone()))
+    }
+
+    /// What is under way, for people.
+    pub fn under_way(&self) -> Option<String> {
+        self.under_way.lock().as_ref().map(UnderWay::to_string)
+    }
+}
+
+impl std::fmt::Display for UnderWay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let UnderWay { what, target, .. } = self;
+        let since = Duration::from_millis(server_time_ms().saturating_sub(self.begun_ms));
+        let actor = match self.actor.as_str() {
+            "" => "somebody",
+            actor => actor,
+        };
+        match target.as_str() {
+            "" => write!(f, "{what}")?,
+            target => write!(f, "{what} ({target})")?,
+        }
+        write!(
+            f,
+            ", asked for by {actor}, has been under way for {} s",
+            since.as_secs()
+        )
+    }
+}
+
+impl Turn {
+    /// Whose turn it is.
+    pub fn backups(&self) -> &Arc<Backups> {
+        &self.0
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *self.0.under_way.lock() = None;
+    }
+}
