@@ -1,9 +1,12 @@
 //! What the core keeps per Lua universe: the marks' metatables, the shared buffer.
 //!
 //! Every function of the module has the same upvalues, so each of them is reached without a lookup and without
-//! allocating.
+//! allocating: those here, and between them the [`Marks`].
 
 use std::os::raw::{c_int, c_void};
+
+use stillpoint_value::marks::OWN;
+pub(crate) use stillpoint_value::marks::{ARRAY_MT, CDATA_MAKE, EXT_MT, INT64_MT, MAP_MT, Marks};
 
 use crate::{
     entry::Push,
@@ -11,24 +14,11 @@ use crate::{
 };
 
 /// Upvalue of every function: the [`Context`], as a userdata.
-pub(crate) const CONTEXT: c_int = 1;
-/// Upvalue of every function: metatable of tables marked as arrays.
-pub(crate) const ARRAY_MT: c_int = 2;
-/// Upvalue of every function: metatable of tables marked as maps.
-pub(crate) const MAP_MT: c_int = 3;
-/// Upvalue of every function: metatable of MessagePack extension values.
-pub(crate) const EXT_MT: c_int = 4;
-/// Upvalue of every function: metatable of 64-bit integers that no Lua number can hold.
-pub(crate) const INT64_MT: c_int = 5;
+pub(crate) const CONTEXT: c_int = OWN;
 /// Upvalue of every function: metatable of error tables.
 pub(crate) const ERROR_MT: c_int = 6;
 /// Upvalue of every function: metatable of connection handles.
 pub(crate) const HANDLE_MT: c_int = 7;
-/// Upvalue of every function: on LuaJIT with its ffi, tells what a cdata is (1: `int64_t`, 2: `uint64_t`); else nil.
-#[cfg(feature = "luajit")]
-pub(crate) const CDATA_KIND: c_int = 8;
-/// Upvalue of every function: on LuaJIT with its ffi, makes a 64-bit cdata; else nil.
-pub(crate) const CDATA_MAKE: c_int = 9;
 /// Upvalue of every function but the pusher itself: the function that pushes results, to be called protected.
 pub(crate) const PUSHER: c_int = 10;
 
@@ -40,38 +30,12 @@ const BUFFER_KEPT_BYTES_MAX: usize = 256 * 1024;
 pub(crate) struct Context {
     /// Identities of the marks' metatables.
     pub(crate) marks: Marks,
+    /// Identity of the metatable of connection handles.
+    pub(crate) handle: *const c_void,
     /// What the pusher is to push; set and taken within one call.
     pub(crate) job: Option<*const dyn Push>,
     /// Memory for the next encoding.
     buffer: Vec<u8>,
-}
-
-/// Identities of the metatables that mark values and connections. Lua does not move tables, and the module's functions hold them.
-#[derive(Clone, Copy)]
-pub(crate) struct Marks {
-    /// Of [`ARRAY_MT`].
-    pub(crate) array: *const c_void,
-    /// Of [`MAP_MT`].
-    pub(crate) map: *const c_void,
-    /// Of [`EXT_MT`].
-    pub(crate) ext: *const c_void,
-    /// Of [`INT64_MT`].
-    pub(crate) int64: *const c_void,
-    /// Of [`HANDLE_MT`].
-    pub(crate) handle: *const c_void,
-}
-
-impl Default for Marks {
-    fn default() -> Self {
-        let none = std::ptr::null();
-        Marks {
-            array: none,
-            map: none,
-            ext: none,
-            int64: none,
-            handle: none,
-        }
-    }
 }
 
 impl Context {

@@ -10,8 +10,8 @@
 //! - `context`: what is kept per Lua universe.
 //! - `connection`: the verbs of a connection, on top of stillpoint-client.
 //! - `op`: the operations: arguments from the Lua stack, results onto it.
-//! - `codec`: Lua values straight to MessagePack and back.
-//! - `lua`: the C API under one set of names for all versions.
+//! - `codec`: Lua values straight to MessagePack and back, by `stillpoint-value`, which also has the C API under one set of
+//!   names for all versions, as `lua`.
 //! - [`host`]: runs a script in the built-in Lua with the client preloaded, for `stillpoint lua`.
 //!
 //! # Building
@@ -36,10 +36,11 @@ mod context;
 mod entry;
 #[cfg(feature = "vendored")]
 pub mod host;
-mod lua;
 mod op;
 mod open;
 mod version;
+
+use stillpoint_value::lua;
 
 pub use open::luaopen_stillpoint_core;
 pub use version::LUA_VERSION;

@@ -132,18 +132,13 @@ unsafe fn push_upvalues(lua: *mut lua_State) {
         debug_assert_eq!(lua::lua_gettop(lua), base + upvalue);
     }
     #[cfg(feature = "luajit")]
-    int64::cdata::push_shim(lua);
+    stillpoint_value::int64::cdata::push_shim(lua);
     #[cfg(not(feature = "luajit"))]
     for _ in 0..2 {
         lua::lua_pushnil(lua);
     }
-    (*context).marks = Marks {
-        array: lua::lua_topointer(lua, base + ARRAY_MT),
-        map: lua::lua_topointer(lua, base + MAP_MT),
-        ext: lua::lua_topointer(lua, base + EXT_MT),
-        int64: lua::lua_topointer(lua, base + INT64_MT),
-        handle: lua::lua_topointer(lua, base + HANDLE_MT),
-    };
+    (*context).marks = Marks::at(lua, base);
+    (*context).handle = lua::lua_topointer(lua, base + HANDLE_MT);
     for upvalue in CONTEXT..=CDATA_MAKE {
         lua::lua_pushvalue(lua, base + upvalue);
     }

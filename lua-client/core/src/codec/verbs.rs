@@ -70,6 +70,7 @@ pub(crate) fn encode_at(
         buffer,
         limits,
         stack_last,
+        canonical: None,
     }
     .encode(index)
     .map_err(|refusal| match refusal.kind {

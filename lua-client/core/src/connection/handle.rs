@@ -98,7 +98,7 @@ pub(crate) fn argument(call: &Call, at: c_int) -> Result<&Handle, Reject> {
         }
         let metatable = lua::lua_topointer(call.lua, -1);
         lua::pop(call.lua, 1);
-        if metatable != call.context().marks.handle {
+        if metatable != call.context().handle {
             return Err(misuse("argument 1", "a connection"));
         }
         &*lua::lua_touserdata(call.lua, at).cast::<Option<Handle>>()

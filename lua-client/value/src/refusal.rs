@@ -12,8 +12,9 @@ const PATH_STEPS_SHOWN: usize = 8;
 
 /// Why a value is refused.
 #[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) kind: Kind,
+pub struct Refusal {
+    /// What it means for the caller.
+    pub kind: Kind,
     message: String,
     /// From the refused place outwards.
     path: Vec<Step>,
@@ -23,7 +24,7 @@ pub(crate) struct Refusal {
 
 /// What a refusal means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Not the value's fault: more stack slots are needed.
     Stack,
     /// The value is over a limit.
@@ -42,7 +43,7 @@ enum Step {
 impl Refusal {
     /// A refusal at the place just looked at.
     #[cold]
-    pub(crate) fn new(message: impl Into<String>) -> Box<Self> {
+    pub fn new(message: impl Into<String>) -> Box<Self> {
         Box::new(Refusal {
             kind: Kind::Unfit,
             message: message.into(),
@@ -53,7 +54,7 @@ impl Refusal {
 
     /// The encoder has to be run again with more stack slots.
     #[cold]
-    pub(crate) fn stack() -> Box<Self> {
+    pub fn stack() -> Box<Self> {
         let mut refusal = Refusal::new("");
         refusal.kind = Kind::Stack;
         refusal
@@ -61,7 +62,7 @@ impl Refusal {
 
     /// The value is over a limit.
     #[cold]
-    pub(crate) fn over_limit(message: impl Into<String>) -> Box<Self> {
+    pub fn over_limit(message: impl Into<String>) -> Box<Self> {
         let mut refusal = Refusal::new(message);
         refusal.kind = Kind::OverLimit;
         refusal
@@ -69,14 +70,14 @@ impl Refusal {
 
     /// Shows the path only to this depth.
     #[cold]
-    pub(crate) fn shown_to(mut self: Box<Self>, depth: usize) -> Box<Self> {
+    pub fn shown_to(mut self: Box<Self>, depth: usize) -> Box<Self> {
         self.depth_shown = depth;
         self
     }
 
     /// Adds the step by a string key, seen from a table `depth` levels deep (the outermost: 1).
     #[cold]
-    pub(crate) fn in_field(mut self: Box<Self>, key: &[u8], depth: usize) -> Box<Self> {
+    pub fn in_field(mut self: Box<Self>, key: &[u8], depth: usize) -> Box<Self> {
         if depth <= self.depth_shown {
             self.path.push(match std::str::from_utf8(key) {
                 Ok(name) if is_identifier(name) => Step::Field(name.to_owned()),
@@ -88,7 +89,7 @@ impl Refusal {
 
     /// Adds the step by another key, already written out.
     #[cold]
-    pub(crate) fn in_index(mut self: Box<Self>, key: String, depth: usize) -> Box<Self> {
+    pub fn in_index(mut self: Box<Self>, key: String, depth: usize) -> Box<Self> {
         if depth <= self.depth_shown {
             self.path.push(Step::Index(key));
         }
@@ -120,7 +121,7 @@ impl fmt::Display for Refusal {
 }
 
 /// A string as Lua would write it, cut to a length for people.
-pub(crate) fn quoted(bytes: &[u8]) -> String {
+pub fn quoted(bytes: &[u8]) -> String {
     const SHOWN_BYTES_MAX: usize = 64;
     let mut text = String::from("\"");
     for chunk in bytes[..bytes.len().min(SHOWN_BYTES_MAX)].utf8_chunks() {

@@ -1,24 +1,24 @@
 //! MessagePack to Lua.
 //!
-//! Everything here may raise (see [`lua`](crate::lua)), so it holds nothing that needs dropping; and it does not panic:
+//! It is called by a C function that has the [`marks`](crate::marks) as upvalues. Everything here may raise (see [`lua`](crate::lua)), so it holds nothing that needs dropping; and it does not panic:
 //! bytes are only ever split off with a check.
 
 use std::os::raw::c_int;
 
 use rmp::Marker;
 
-use super::{NESTING_MAX, int64};
 use crate::{
-    context::{ARRAY_MT, EXT_MT, MAP_MT},
+    NESTING_MAX, int64,
     lua::{self, lua_State},
+    marks::{ARRAY_MT, EXT_MT, MAP_MT},
 };
 
 /// Stack slots that one level of nesting uses: table, key, value, and what pushing a value takes.
 const SLOTS_PER_LEVEL: c_int = 8;
 
 /// Why bytes are not a value.
-#[derive(Clone, Copy)]
-pub(crate) struct Malformed {
+#[derive(Clone, Copy, Debug)]
+pub struct Malformed {
     /// Ends with a NUL, so that Lua can format it.
     what: &'static std::ffi::CStr,
     /// Where, in bytes from the beginning.
@@ -27,7 +27,7 @@ pub(crate) struct Malformed {
 
 impl Malformed {
     /// Pushes what is wrong. Raising.
-    pub(crate) unsafe fn push(self, lua: *mut lua_State) {
+    pub unsafe fn push(self, lua: *mut lua_State) {
         mlua::ffi::lua_pushfstring(
             lua,
             c"not a MessagePack value: %s at byte %d".as_ptr(),
@@ -38,7 +38,7 @@ impl Malformed {
 }
 
 /// Pushes the value that `bytes` are, all of them. Raising; on failure the stack may have more on it.
-pub(crate) unsafe fn decode(lua: *mut lua_State, bytes: &[u8]) -> Result<(), Malformed> {
+pub unsafe fn decode(lua: *mut lua_State, bytes: &[u8]) -> Result<(), Malformed> {
     let mut decoder = Decoder {
         lua,
         rest: bytes,

@@ -2,8 +2,8 @@
 //!
 //! If the shared object named them as undefined symbols, the dynamic linker would refuse it under another Lua with
 //! "undefined symbol", before it could say what is wrong. So a module build looks them up by name, after
-//! [`version`](crate::version) has found that this is the right Lua. Everything else that this crate calls exists in
-//! all of them. With Lua built in there is nothing to look up.
+//! the core's `version` has found that this is the right Lua. Everything else that is called exists in all of them.
+//! With Lua built in there is nothing to look up.
 
 #[cfg(feature = "luajit")]
 use std::os::raw::c_char;
@@ -26,7 +26,7 @@ macro_rules! late_functions {
             #[doc = $doc]
             $(#[cfg($($versions)*)])?
             #[inline(always)]
-            pub(crate) unsafe fn $name($($arg: $type),*) $(-> $result)? {
+            pub unsafe fn $name($($arg: $type),*) $(-> $result)? {
                 #[cfg(feature = "module")]
                 {
                     type Function = unsafe extern "C-unwind" fn($($type),*) $(-> $result)?;
@@ -60,7 +60,7 @@ macro_rules! late_functions {
 
         /// Looks up all of them; names the first that is missing.
         #[cfg(feature = "module")]
-        pub(crate) fn resolve() -> Result<(), &'static str> {
+        pub fn resolve() -> Result<(), &'static str> {
             $(
                 $(#[cfg($($versions)*)])?
                 {
@@ -130,7 +130,7 @@ late_functions! {
 
 /// The address of a symbol (its name ends with a NUL) in the running program.
 #[cfg(feature = "module")]
-pub(crate) fn symbol(name: &'static str) -> Option<*mut c_void> {
+pub fn symbol(name: &'static str) -> Option<*mut c_void> {
     debug_assert!(name.ends_with('\0'));
     // SAFETY: the name is NUL-terminated; RTLD_DEFAULT needs no handle.
     let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr().cast()) };

@@ -1,4 +1,4 @@
-//! The Lua C API as this crate uses it: one set of names for every Lua version.
+//! The Lua C API as Stillpoint uses it: one set of names for every Lua version.
 //!
 //! Two kinds of function are told apart, because a Lua error leaves a function without running its destructors (by
 //! `longjmp`, or on LuaJIT by an exception that Rust must not catch):
@@ -7,17 +7,17 @@
 //!   string, `lua_next`, raw gets of integer keys, `lua_pushvalue` ...).
 //! - *Raising* functions allocate, so they may fail and may run a finalizer: every push of a string, table or closure,
 //!   `lua_rawset`, `lua_checkstack`. They are called only where nothing on the Rust stack needs dropping, and outside
-//!   of any `catch_unwind`; see [`entry`](crate::entry).
+//!   of any `catch_unwind`.
 //!
 //! Nothing here triggers a metamethod.
 
-pub(crate) mod late;
+pub mod late;
 
 use std::os::raw::{c_char, c_int, c_void};
 
 #[cfg(feature = "luajit")]
-pub(crate) use mlua::ffi::LUA_TCDATA;
-pub(crate) use mlua::ffi::{
+pub use mlua::ffi::LUA_TCDATA;
+pub use mlua::ffi::{
     LUA_MULTRET, LUA_OK, LUA_TBOOLEAN, LUA_TFUNCTION, LUA_TLIGHTUSERDATA, LUA_TNIL, LUA_TNONE,
     LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE, LUA_TTHREAD, LUA_TUSERDATA, lua_CFunction, lua_State,
     lua_checkstack, lua_createtable, lua_error, lua_getmetatable, lua_gettop, lua_next,
@@ -27,15 +27,15 @@ pub(crate) use mlua::ffi::{
 };
 
 /// Stack slots above its arguments that every C function has without asking.
-pub(crate) const MIN_STACK: c_int = 20;
+pub const MIN_STACK: c_int = 20;
 
 /// Largest magnitude up to which an `f64` holds every integer: 2^53.
 #[cfg(not(any(feature = "lua53", feature = "lua54", feature = "lua55")))]
-pub(crate) const EXACT_FLOAT_MAX: f64 = 9_007_199_254_740_992.0;
+pub const EXACT_FLOAT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A number as this Lua has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Number {
+pub enum Number {
     /// An integer; where Lua has only floats, a whole float up to 2^53 that is not `-0.0`.
     Integer(i64),
     /// Any other number.
@@ -43,14 +43,14 @@ pub(crate) enum Number {
 }
 
 /// Pops `count` values. Quiet.
-pub(crate) unsafe fn pop(lua: *mut lua_State, count: c_int) {
+pub unsafe fn pop(lua: *mut lua_State, count: c_int) {
     lua_settop(lua, -count - 1)
 }
 
 /// The bytes of the string at `index`, which must be a string (a number would be converted in place). Quiet.
 ///
 /// They live as long as the string stays on the stack or in a table: the caller sees to that.
-pub(crate) unsafe fn string_at<'a>(lua: *mut lua_State, index: c_int) -> &'a [u8] {
+pub unsafe fn string_at<'a>(lua: *mut lua_State, index: c_int) -> &'a [u8] {
     let mut len = 0;
 
     let data = mlua::ffi::lua_tolstring(lua, index, &mut len);
@@ -59,7 +59,7 @@ pub(crate) unsafe fn string_at<'a>(lua: *mut lua_State, index: c_int) -> &'a [u8
 
 /// The number at `index`, which must be a number. Quiet.
 #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
-pub(crate) unsafe fn number_at(lua: *mut lua_State, index: c_int) -> Number {
+pub unsafe fn number_at(lua: *mut lua_State, index: c_int) -> Number {
     if late::isinteger(lua, index) != 0 {
         Number::Integer(late::tointeger(lua, index, std::ptr::null_mut()))
     } else {
@@ -69,7 +69,7 @@ pub(crate) unsafe fn number_at(lua: *mut lua_State, index: c_int) -> Number {
 
 /// The number at `index`, which must be a number. Quiet.
 #[cfg(not(any(feature = "lua53", feature = "lua54", feature = "lua55")))]
-pub(crate) unsafe fn number_at(lua: *mut lua_State, index: c_int) -> Number {
+pub unsafe fn number_at(lua: *mut lua_State, index: c_int) -> Number {
     #[cfg(any(feature = "lua51", feature = "luajit"))]
     let float = late::tonumber(lua, index);
     #[cfg(feature = "lua52")]
@@ -84,12 +84,12 @@ pub(crate) unsafe fn number_at(lua: *mut lua_State, index: c_int) -> Number {
 }
 
 /// Pushes an integer that every Lua number can hold (up to 2^53). Quiet.
-pub(crate) unsafe fn push_integer(lua: *mut lua_State, integer: i64) {
+pub unsafe fn push_integer(lua: *mut lua_State, integer: i64) {
     mlua::ffi::lua_pushinteger(lua, integer as mlua::ffi::lua_Integer)
 }
 
 /// Pushes bytes as a string. Raising.
-pub(crate) unsafe fn push_bytes(lua: *mut lua_State, bytes: &[u8]) {
+pub unsafe fn push_bytes(lua: *mut lua_State, bytes: &[u8]) {
     let (data, len) = (bytes.as_ptr().cast::<c_char>(), bytes.len());
     #[cfg(any(feature = "lua51", feature = "luajit", feature = "lua52"))]
     mlua::ffi::lua_pushlstring_(lua, data, len);
@@ -98,24 +98,24 @@ pub(crate) unsafe fn push_bytes(lua: *mut lua_State, bytes: &[u8]) {
 }
 
 /// Sets a field of the table on top to a string. Raising.
-pub(crate) unsafe fn set_text(lua: *mut lua_State, name: &std::ffi::CStr, text: &[u8]) {
+pub unsafe fn set_text(lua: *mut lua_State, name: &std::ffi::CStr, text: &[u8]) {
     push_bytes(lua, text);
     lua_setfield(lua, -2, name.as_ptr());
 }
 
 /// Pushes milliseconds as a number of seconds, with fractions. Quiet.
-pub(crate) unsafe fn push_seconds(lua: *mut lua_State, milliseconds: u64) {
+pub unsafe fn push_seconds(lua: *mut lua_State, milliseconds: u64) {
     lua_pushnumber(lua, milliseconds as f64 / 1000.0)
 }
 
 /// Length of the string, or a border of the table, at `index`. Quiet.
 #[allow(clippy::unnecessary_cast)] // Lua 5.4 and 5.5 return a `u64`.
-pub(crate) unsafe fn raw_len(lua: *mut lua_State, index: c_int) -> usize {
+pub unsafe fn raw_len(lua: *mut lua_State, index: c_int) -> usize {
     late::rawlen(lua, index) as usize
 }
 
 /// Pushes `table[n]`. Quiet.
-pub(crate) unsafe fn raw_get_index(lua: *mut lua_State, table: c_int, n: i64) {
+pub unsafe fn raw_get_index(lua: *mut lua_State, table: c_int, n: i64) {
     #[cfg(any(feature = "lua51", feature = "luajit", feature = "lua52"))]
     mlua::ffi::lua_rawgeti_(lua, table, n as c_int);
     #[cfg(not(any(feature = "lua51", feature = "luajit", feature = "lua52")))]
@@ -123,7 +123,7 @@ pub(crate) unsafe fn raw_get_index(lua: *mut lua_State, table: c_int, n: i64) {
 }
 
 /// Pops a value into `table[n]`. Raising.
-pub(crate) unsafe fn raw_set_index(lua: *mut lua_State, table: c_int, n: i64) {
+pub unsafe fn raw_set_index(lua: *mut lua_State, table: c_int, n: i64) {
     #[cfg(any(feature = "lua51", feature = "luajit", feature = "lua52"))]
     mlua::ffi::lua_rawseti_(lua, table, n as c_int);
     #[cfg(not(any(feature = "lua51", feature = "luajit", feature = "lua52")))]
@@ -132,7 +132,7 @@ pub(crate) unsafe fn raw_set_index(lua: *mut lua_State, table: c_int, n: i64) {
 
 /// Calls the function under its `args` in protected mode; all errors are caught, so this is quiet, but it runs the
 /// function. Returns `LUA_OK`, or leaves the error object.
-pub(crate) unsafe fn protected_call(lua: *mut lua_State, args: c_int, results: c_int) -> c_int {
+pub unsafe fn protected_call(lua: *mut lua_State, args: c_int, results: c_int) -> c_int {
     #[cfg(any(feature = "lua51", feature = "luajit"))]
     return late::pcall(lua, args, results, 0);
     #[cfg(not(any(feature = "lua51", feature = "luajit")))]
@@ -140,7 +140,7 @@ pub(crate) unsafe fn protected_call(lua: *mut lua_State, args: c_int, results: c
 }
 
 /// Pushes a new userdata of `bytes` bytes and returns its block. Raising.
-pub(crate) unsafe fn new_userdata(lua: *mut lua_State, bytes: usize) -> *mut c_void {
+pub unsafe fn new_userdata(lua: *mut lua_State, bytes: usize) -> *mut c_void {
     #[cfg(any(feature = "lua54", feature = "lua55"))]
     return late::newuserdata(lua, bytes, 0);
     #[cfg(not(any(feature = "lua54", feature = "lua55")))]
@@ -148,6 +148,6 @@ pub(crate) unsafe fn new_userdata(lua: *mut lua_State, bytes: usize) -> *mut c_v
 }
 
 /// Pushes a C function with the top `upvalues` values as its upvalues, which it pops. Raising.
-pub(crate) unsafe fn push_function(lua: *mut lua_State, function: lua_CFunction, upvalues: c_int) {
+pub unsafe fn push_function(lua: *mut lua_State, function: lua_CFunction, upvalues: c_int) {
     lua_pushcclosure(lua, function, upvalues)
 }

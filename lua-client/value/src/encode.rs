@@ -8,17 +8,17 @@
 
 use std::os::raw::{c_int, c_void};
 
-use super::{
-    Limits, int64,
-    refusal::{Refusal, quoted},
-};
 use crate::{
-    context::Marks,
+    Limits, blame,
+    canonical::Canonical,
+    int64,
     lua::{self, Number, lua_State},
+    marks::Marks,
+    refusal::Refusal,
 };
 
 /// Stack slots that one level of nesting uses: key, value, and what looking at them takes.
-const SLOTS_PER_LEVEL: c_int = 2;
+pub(crate) const SLOTS_PER_LEVEL: c_int = 2;
 
 /// Stack slots that are used beyond the deepest level.
 const SLOTS_BEYOND: c_int = 6;
@@ -36,23 +36,30 @@ const FIXSTR_LEN_END: u32 = 32;
 type Written = Result<(), Box<Refusal>>;
 
 /// Writes Lua values into a buffer.
-pub(crate) struct Encoder<'a> {
-    pub(crate) lua: *mut lua_State,
-    pub(crate) marks: Marks,
-    pub(crate) buffer: &'a mut Vec<u8>,
-    pub(crate) limits: Limits,
+#[derive(Debug)]
+pub struct Encoder<'a> {
+    /// The state they are in.
+    pub lua: *mut lua_State,
+    /// What marks tables there.
+    pub marks: Marks,
+    /// Is appended to.
+    pub buffer: &'a mut Vec<u8>,
+    /// Bounds on the value.
+    pub limits: Limits,
     /// Highest stack index that may be used.
-    pub(crate) stack_last: c_int,
+    pub stack_last: c_int,
+    /// Writes maps in the order of their keys, and notes what a copy of the value would not share with it.
+    pub canonical: Option<&'a mut Canonical>,
 }
 
 /// Stack slots needed for a value of the deepest allowed nesting that begins `used` slots above the arguments.
-pub(crate) fn slots_needed(used: c_int, limits: Limits) -> c_int {
+pub fn slots_needed(used: c_int, limits: Limits) -> c_int {
     used + SLOTS_PER_LEVEL * limits.nesting as c_int + SLOTS_BEYOND + SLOTS_PER_LEVEL
 }
 
 impl Encoder<'_> {
     /// Appends the value at `index`. Leaves the stack as it was if the value was written.
-    pub(crate) fn encode(&mut self, index: c_int) -> Written {
+    pub fn encode(&mut self, index: c_int) -> Written {
         let start = self.buffer.len();
         // SAFETY: the caller's stack has room for a few more values; tables check for theirs.
         unsafe {
@@ -164,6 +171,9 @@ impl Encoder<'_> {
             return Err(Refusal::stack());
         }
         let mark = self.mark(at)?;
+        if let Some(canonical) = &mut self.canonical {
+            canonical.note(lua::lua_topointer(self.lua, at), !mark.is_null());
+        }
         if mark == self.marks.ext && !mark.is_null() {
             return self.ext(at);
         }
@@ -207,8 +217,10 @@ impl Encoder<'_> {
     unsafe fn map(&mut self, at: c_int, depth: usize, marked: bool) -> Written {
         let header = self.buffer.len();
         self.buffer.push(0x80);
+        let outer = self.canonical.as_ref().map_or(0, |form| form.open());
         let mut count: usize = 0;
         loop {
+            let start = self.buffer.len();
             if lua::lua_type(self.lua, at + 1) == lua::LUA_TSTRING {
                 self.string(lua::string_at(self.lua, at + 1))?;
             } else if marked {
@@ -216,13 +228,20 @@ impl Encoder<'_> {
             } else {
                 return Err(self.mixed_keys(at));
             }
+            let key_end = self.buffer.len();
             self.value(at + 2, depth + 1)
                 .map_err(|refusal| self.within(refusal, at + 1, depth))?;
+            if let Some(canonical) = &mut self.canonical {
+                canonical.entry(start, key_end, self.buffer.len());
+            }
             count += 1;
             lua::pop(self.lua, 1);
             if lua::lua_next(self.lua, at) == 0 {
                 break;
             }
+        }
+        if let Some(canonical) = &mut self.canonical {
+            canonical.close(outer, self.buffer);
         }
         self.finish_map(header, count);
         self.check_size(0)
@@ -345,15 +364,15 @@ impl Encoder<'_> {
                     }
                 }
                 (Some(b"data"), lua::LUA_TSTRING) => data = Some(lua::string_at(self.lua, at + 2)),
-                _ => return Err(bad_ext()),
+                _ => return Err(blame::bad_ext()),
             }
             lua::pop(self.lua, 1);
         }
         let (Some(kind), Some(data)) = (kind, data) else {
-            return Err(bad_ext());
+            return Err(blame::bad_ext());
         };
         let Ok(len) = u32::try_from(data.len()) else {
-            return Err(bad_ext());
+            return Err(blame::bad_ext());
         };
         self.check_size(data.len())?;
         _ = rmp::encode::write_ext_meta(self.buffer, len, kind);
@@ -378,158 +397,4 @@ impl Encoder<'_> {
         }
         Ok(())
     }
-}
-
-/// What refusals say.
-impl Encoder<'_> {
-    /// Adds the step by the key at `key` to the path.
-    #[cold]
-    fn within(&self, refusal: Box<Refusal>, key: c_int, depth: usize) -> Box<Refusal> {
-        // SAFETY: a refusal leaves the stack as it is, so the key is still there.
-        unsafe {
-            if lua::lua_type(self.lua, key) == lua::LUA_TSTRING {
-                refusal.in_field(lua::string_at(self.lua, key), depth)
-            } else {
-                refusal.in_index(self.shown(key), depth)
-            }
-        }
-    }
-
-    #[cold]
-    fn too_large(&self, bytes: &str) -> Box<Refusal> {
-        // Not the place but the whole is too large, so no path is shown.
-        Refusal::over_limit(format!(
-            "value has {bytes} bytes, the limit is {}",
-            self.limits.bytes
-        ))
-        .shown_to(0)
-    }
-
-    /// The table at `at` is one level too deep: because it contains itself, or just so.
-    #[cold]
-    unsafe fn too_deep(&self, at: c_int, depth: usize) -> Box<Refusal> {
-        let outermost = at - SLOTS_PER_LEVEL * (depth as c_int - 1);
-        let tables: Vec<_> = (0..depth as c_int)
-            .map(|level| lua::lua_topointer(self.lua, outermost + SLOTS_PER_LEVEL * level))
-            .collect();
-        match tables
-            .iter()
-            .enumerate()
-            .find(|(i, table)| tables[..*i].contains(table))
-        {
-            Some((steps, _)) => {
-                Refusal::new("cannot store a table that contains itself").shown_to(steps)
-            }
-            None => {
-                Refusal::over_limit(format!("nested deeper than {} levels", self.limits.nesting))
-            }
-        }
-    }
-
-    #[cold]
-    unsafe fn mixed_keys(&self, at: c_int) -> Box<Refusal> {
-        let (mut string, mut other) = (None, None);
-        lua::lua_settop(self.lua, at);
-        lua::lua_pushnil(self.lua);
-        while lua::lua_next(self.lua, at) != 0 && (string.is_none() || other.is_none()) {
-            lua::pop(self.lua, 1);
-            match lua::lua_type(self.lua, at + 1) {
-                lua::LUA_TSTRING => string = string.or_else(|| Some(self.shown(at + 1))),
-                lua::LUA_TNUMBER => other = other.or_else(|| Some(self.shown(at + 1))),
-                _ => return self.odd_key(at + 1),
-            }
-        }
-        Refusal::new(format!(
-            "cannot store a table with mixed keys, [{}] and [{}]: mark it with stillpoint.map{{}}",
-            other.unwrap_or_default(),
-            string.unwrap_or_default()
-        ))
-    }
-
-    /// A key that neither an array nor an unmarked map can have.
-    #[cold]
-    unsafe fn odd_key(&self, key: c_int) -> Box<Refusal> {
-        Refusal::new(match lua::lua_type(self.lua, key) {
-            lua::LUA_TNUMBER | lua::LUA_TBOOLEAN => format!(
-                "cannot store a table with the key [{}]: mark it with stillpoint.map{{}}",
-                self.shown(key)
-            ),
-            _ => format!("cannot store a table with {} as a key", self.kind(key)),
-        })
-    }
-
-    #[cold]
-    unsafe fn not_an_index(&self, key: c_int) -> Box<Refusal> {
-        Refusal::new(format!(
-            "cannot store an array with the key [{}]: its keys are 1..n",
-            self.shown(key)
-        ))
-    }
-
-    #[cold]
-    unsafe fn hole(&self, at: c_int) -> Box<Refusal> {
-        let mut missing = 0;
-        loop {
-            missing += 1;
-            lua::lua_settop(self.lua, at);
-            lua::raw_get_index(self.lua, at, missing);
-            if lua::lua_type(self.lua, -1) == lua::LUA_TNIL {
-                break;
-            }
-        }
-        Refusal::new(format!(
-            "cannot store an array with a hole at [{missing}]: fill it with stillpoint.null or mark it with \
-             stillpoint.map{{}}"
-        ))
-    }
-
-    /// The metatable on top of the stack is none of ours.
-    #[cold]
-    unsafe fn foreign_metatable(&self) -> Box<Refusal> {
-        // The metatable is walked, since looking for "__name" would mean to make that string.
-        let metatable = lua::lua_gettop(self.lua);
-        let mut name = String::new();
-        lua::lua_pushnil(self.lua);
-        while lua::lua_next(self.lua, metatable) != 0 {
-            let is_text = |at| lua::lua_type(self.lua, at) == lua::LUA_TSTRING;
-            if is_text(metatable + 1)
-                && is_text(metatable + 2)
-                && lua::string_at(self.lua, metatable + 1) == b"__name"
-            {
-                name = format!(" {}", quoted(lua::string_at(self.lua, metatable + 2)));
-            }
-            lua::pop(self.lua, 1);
-        }
-        Refusal::new(format!(
-            "cannot store a table with the metatable{name}: store its plain data"
-        ))
-    }
-
-    /// A key as Lua would write it between brackets.
-    unsafe fn shown(&self, at: c_int) -> String {
-        match lua::lua_type(self.lua, at) {
-            lua::LUA_TSTRING => quoted(lua::string_at(self.lua, at)),
-            lua::LUA_TNUMBER => match lua::number_at(self.lua, at) {
-                Number::Integer(integer) => integer.to_string(),
-                Number::Float(float) => format!("{float:?}"),
-            },
-            lua::LUA_TBOOLEAN => (lua::lua_toboolean(self.lua, at) != 0).to_string(),
-            _ => self.kind(at).to_owned(),
-        }
-    }
-
-    /// What a key is that cannot be one.
-    unsafe fn kind(&self, at: c_int) -> &'static str {
-        match lua::lua_type(self.lua, at) {
-            lua::LUA_TFUNCTION => "a function",
-            lua::LUA_TTHREAD => "a coroutine",
-            lua::LUA_TTABLE => "a table",
-            _ => "a userdata",
-        }
-    }
-}
-
-#[cold]
-fn bad_ext() -> Box<Refusal> {
-    Refusal::new("an extension value is { type = -128..127, data = string }")
 }
