@@ -25,6 +25,13 @@ pub struct Malformed {
     offset: usize,
 }
 
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = self.what.to_string_lossy();
+        write!(f, "not a MessagePack value: {what} at byte {}", self.offset)
+    }
+}
+
 impl Malformed {
     /// Pushes what is wrong. Raising.
     pub unsafe fn push(self, lua: *mut lua_State) {

@@ -1,0 +1,362 @@
+//! The scripts of one collection, as steps from version to version.
+
+use bytes::Bytes;
+
+use crate::{
+    Fault, Limits, Part, Source, StepError,
+    sandbox::{Function, Sandbox, Script},
+    source::ANY_NAMESPACE,
+};
+
+/// Takes documents of one collection from one version of their schema to another.
+///
+/// It has a Lua state of its own, in which all its scripts are loaded, and works on one document at a time. Making it takes
+/// some hundred microseconds, a step some microseconds: keep it, one per thread.
+pub struct Chain {
+    name: String,
+    steps: Vec<Step>,
+    limits: Limits,
+    /// `None`: the last script spoilt it.
+    sandbox: Option<Sandbox>,
+}
+
+/// One script of a chain.
+#[derive(Clone, Debug)]
+pub struct Step {
+    source: Source,
+    script: Script,
+}
+
+/// A script as it was when it was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Its number.
+    pub number: u32,
+    /// The hash of its text.
+    pub hash: blake3::Hash,
+}
+
+impl Step {
+    /// Its text, and what it is called.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Whether there is a way back.
+    pub fn has_down(&self) -> bool {
+        self.script.has_down
+    }
+
+    /// Whether `down(up(x))` need not be `x`.
+    pub fn is_lossy(&self) -> bool {
+        self.script.lossy
+    }
+
+    /// Documents that it can be tried with, and their keys.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = (&Bytes, &[u8])> {
+        let keys = self.script.keys.iter().map(|key| &key[..]);
+        self.script
+            .samples
+            .iter()
+            .zip(keys.chain(std::iter::repeat(&b"sample"[..])))
+    }
+
+    pub(crate) fn has_samples(&self) -> bool {
+        !self.script.samples.is_empty()
+    }
+
+    fn error(&self, function: Function, fault: Fault) -> StepError {
+        let part = match function {
+            Function::Up => Part::Up,
+            Function::Down => Part::Down,
+            Function::Check => Part::Check,
+        };
+        fault.at(self.source.path(), part)
+    }
+}
+
+impl Chain {
+    /// The chain of a collection: those of the scripts that serve it. Without any, it is empty, and every version stays as it
+    /// is.
+    ///
+    /// # Errors
+    ///
+    /// The first script that cannot be loaded, or that does not fit to the one before.
+    pub fn new(
+        namespace: &str,
+        collection: &str,
+        sources: &[Source],
+        limits: Limits,
+    ) -> Result<Chain, StepError> {
+        let sources =
+            arrange(namespace, collection, sources).map_err(|mut all| all.swap_remove(0))?;
+        let mut chain = Chain {
+            name: format!("{namespace}/{collection}"),
+            steps: Vec::new(),
+            limits,
+            sandbox: None,
+        };
+        chain.steps = sources
+            .into_iter()
+            .map(|source| Step {
+                source: source.clone(),
+                script: Script::default(),
+            })
+            .collect();
+        chain.sandbox = Some(chain.load()?);
+        Ok(chain)
+    }
+
+    /// Makes the Lua state, with all scripts in it.
+    fn load(&mut self) -> Result<Sandbox, StepError> {
+        let mut sandbox = Sandbox::new(self.steps.len(), &self.limits)
+            .map_err(|fault| fault.at(&self.name, Part::Script))?;
+        for (place, step) in self.steps.iter_mut().enumerate() {
+            let Source { number, text, .. } = &step.source;
+            let fail = |fault: Fault| fault.at(step.source.path(), Part::Script);
+            let script = sandbox
+                .load(place, &step.source.file_name(), text)
+                .map_err(fail)?;
+            if script.to != *number || script.from != number.saturating_sub(1) {
+                return Err(fail(Fault::WrongVersions {
+                    from: script.from,
+                    to: script.to,
+                    number: *number,
+                }));
+            }
+            step.script = script;
+        }
+        Ok(sandbox)
+    }
+
+    /// The oldest version that a document can have.
+    pub fn first(&self) -> u32 {
+        self.steps.first().map_or(0, |step| step.script.from)
+    }
+
+    /// The newest version.
+    pub fn last(&self) -> u32 {
+        self.steps.last().map_or(0, |step| step.script.to)
+    }
+
+    /// The scripts, from the oldest.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The newest step between these versions that has no way back.
+    pub fn without_down(&self, from: u32, to: u32) -> Option<&Step> {
+        let between = |step: &&Step| step.script.from >= from && step.script.to <= to;
+        self.steps
+            .iter()
+            .rev()
+            .filter(between)
+            .find(|step| !step.has_down())
+    }
+
+    /// Checks that what was applied is still there as it was.
+    ///
+    /// # Errors
+    ///
+    /// The first script that was changed or is gone. Those older than the first that is still there do not count.
+    pub fn ensure_unchanged(&self, applied: &[Applied]) -> Result<(), StepError> {
+        for applied in applied
+            .iter()
+            .filter(|applied| applied.number > self.first())
+        {
+            match self
+                .steps
+                .iter()
+                .find(|step| step.source.number == applied.number)
+            {
+                Some(step) if step.source.hash == applied.hash => {}
+                Some(step) => return Err(Fault::Changed.at(step.source.path(), Part::Script)),
+                None => {
+                    let name = format!("{}/{:04}", self.name, applied.number);
+                    return Err(Fault::Gone.at(name, Part::Script));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a newer version of a document. Of one to itself, it is the same bytes; else it is written in the canonical form.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and which script is to blame. The next document is not affected.
+    pub fn up(&mut self, from: u32, to: u32, key: &[u8], value: &[u8]) -> Result<Bytes, StepError> {
+        if from > to {
+            return Err(self.no_way(from, to));
+        }
+        self.travel(from, to, key, value)
+    }
+
+    /// Makes an older version of a document, by `down` of each step.
+    ///
+    /// # Errors
+    ///
+    /// As for [`up`](Chain::up), and [`Fault::NoDown`].
+    pub fn down(
+        &mut self,
+        from: u32,
+        to: u32,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Bytes, StepError> {
+        if from < to {
+            return Err(self.no_way(from, to));
+        }
+        if let Some(step) = self.without_down(to, from) {
+            let Script { from, to, .. } = step.script;
+            return Err(step.error(Function::Down, Fault::NoDown { from, to }));
+        }
+        self.travel(from, to, key, value)
+    }
+
+    /// The document in the form in which the last step would have written it.
+    pub(crate) fn rewritten(&mut self, key: &[u8], value: &[u8]) -> Result<Bytes, StepError> {
+        self.with_sandbox(|name, _, sandbox| {
+            let fail = |fault: Fault| fault.at(name, Part::Script);
+            sandbox.begin(value, key).map_err(fail)?;
+            sandbox.write().map_err(fail)?;
+            Ok(sandbox.to_bytes())
+        })
+    }
+
+    /// One step up without its check.
+    pub(crate) fn up_unchecked(
+        &mut self,
+        place: usize,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Bytes, StepError> {
+        self.with_sandbox(|name, steps, sandbox| {
+            sandbox
+                .begin(value, key)
+                .map_err(|fault| fault.at(name, Part::Script))?;
+            let fail = |fault| steps[place].error(Function::Up, fault);
+            sandbox.change(place, Function::Up).map_err(fail)?;
+            sandbox.write().map_err(fail)?;
+            Ok(sandbox.to_bytes())
+        })
+    }
+
+    fn travel(&mut self, from: u32, to: u32, key: &[u8], value: &[u8]) -> Result<Bytes, StepError> {
+        if from == to {
+            return Ok(Bytes::copy_from_slice(value));
+        }
+        let (first, last) = (self.first(), self.last());
+        if from.min(to) < first || from.max(to) > last {
+            return Err(self.no_way(from, to));
+        }
+        let (upward, count) = (from < to, from.abs_diff(to));
+        self.with_sandbox(|name, steps, sandbox| {
+            sandbox
+                .begin(value, key)
+                .map_err(|fault| fault.at(name, Part::Script))?;
+            for i in 0..count {
+                let version = if upward { from + i } else { from - i - 1 };
+                let place = (version - first) as usize;
+                let function = if upward { Function::Up } else { Function::Down };
+                run_step(sandbox, place, &steps[place], function)?;
+                if i + 1 < count {
+                    // What the next step gets is what it would get from the store.
+                    let fail = |fault| steps[place].error(function, fault);
+                    sandbox.settle(key).map_err(fail)?;
+                }
+            }
+            Ok(sandbox.to_bytes())
+        })
+    }
+
+    /// Lends the Lua state; makes it anew if the last script spoilt it, and throws it away if this one does.
+    fn with_sandbox<T>(
+        &mut self,
+        run: impl FnOnce(&str, &[Step], &mut Sandbox) -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
+        let mut sandbox = match self.sandbox.take() {
+            Some(sandbox) => sandbox,
+            None => self.load()?,
+        };
+        let result = run(&self.name, &self.steps, &mut sandbox);
+        if !result
+            .as_ref()
+            .is_err_and(|error| error.fault.spoils_state())
+        {
+            self.sandbox = Some(sandbox);
+        }
+        result
+    }
+
+    fn no_way(&self, from: u32, to: u32) -> StepError {
+        let (first, last) = (self.first(), self.last());
+        Fault::NoWay {
+            from,
+            to,
+            first,
+            last,
+        }
+        .at(&self.name, Part::Script)
+    }
+}
+
+/// `up` and its check, or `down`, and writes what it made.
+fn run_step(
+    sandbox: &mut Sandbox,
+    place: usize,
+    step: &Step,
+    function: Function,
+) -> Result<(), StepError> {
+    let fail = |fault| step.error(function, fault);
+    sandbox.change(place, function).map_err(fail)?;
+    if function == Function::Up && step.script.has_check {
+        let fail = |fault| step.error(Function::Check, fault);
+        sandbox.check(place).map_err(fail)?;
+    }
+    sandbox.write().map_err(fail)
+}
+
+/// The scripts that serve a collection, in the order of their numbers, without gap, duplicate or fork.
+pub(crate) fn arrange<'a>(
+    namespace: &str,
+    collection: &str,
+    sources: &'a [Source],
+) -> Result<Vec<&'a Source>, Vec<StepError>> {
+    let mut chain: Vec<&Source> = sources
+        .iter()
+        .filter(|source| source.serves(namespace, collection))
+        .collect();
+    // Of two with the same number, the one in `_any` is first, and the other is to blame.
+    chain.sort_by_key(|source| {
+        (
+            source.number,
+            source.namespace != ANY_NAMESPACE,
+            source.path(),
+        )
+    });
+    let mut faults = Vec::new();
+    for pair in chain.windows(2) {
+        let [before, after] = [pair[0], pair[1]];
+        let fault = if before.number == after.number {
+            let other = before.path();
+            if before.namespace == after.namespace {
+                Fault::Duplicate { other }
+            } else {
+                Fault::Fork { other }
+            }
+        } else if before.number + 1 != after.number {
+            Fault::Gap {
+                before: before.number,
+            }
+        } else {
+            continue;
+        };
+        faults.push(fault.at(after.path(), Part::Script));
+    }
+    if faults.is_empty() {
+        Ok(chain)
+    } else {
+        Err(faults)
+    }
+}

@@ -1,0 +1,8 @@
+//! Migrations of records, driven through the library's door: scripts as text, documents as bytes.
+
+mod bad_scripts;
+mod chains;
+mod game;
+mod properties;
+mod sandbox;
+mod support;
