@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use crate::{
-    Fault, Limits, Part, Source, StepError,
+    Fault, Limits, Part, Source, Step, StepError,
+    arrange::arrange,
     sandbox::{Function, Sandbox, Script},
-    source::ANY_NAMESPACE,
+    step::Applied,
 };
 
 /// Takes documents of one collection from one version of their schema to another.
@@ -18,61 +19,6 @@ pub struct Chain {
     limits: Limits,
     /// `None`: the last script spoilt it.
     sandbox: Option<Sandbox>,
-}
-
-/// One script of a chain.
-#[derive(Clone, Debug)]
-pub struct Step {
-    source: Source,
-    script: Script,
-}
-
-/// A script as it was when it was applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// Its number.
-    pub number: u32,
-    /// The hash of its text.
-    pub hash: blake3::Hash,
-}
-
-impl Step {
-    /// Its text, and what it is called.
-    pub fn source(&self) -> &Source {
-        &self.source
-    }
-
-    /// Whether there is a way back.
-    pub fn has_down(&self) -> bool {
-        self.script.has_down
-    }
-
-    /// Whether `down(up(x))` need not be `x`.
-    pub fn is_lossy(&self) -> bool {
-        self.script.lossy
-    }
-
-    /// Documents that it can be tried with, and their keys.
-    pub(crate) fn samples(&self) -> impl Iterator<Item = (&Bytes, &[u8])> {
-        let keys = self.script.keys.iter().map(|key| &key[..]);
-        self.script
-            .samples
-            .iter()
-            .zip(keys.chain(std::iter::repeat(&b"sample"[..])))
-    }
-
-    pub(crate) fn has_samples(&self) -> bool {
-        !self.script.samples.is_empty()
-    }
-
-    fn error(&self, function: Function, fault: Fault) -> StepError {
-        let part = match function {
-            Function::Up => Part::Up,
-            Function::Down => Part::Down,
-            Function::Check => Part::Check,
-        };
-        fault.at(self.source.path(), part)
-    }
 }
 
 impl Chain {
@@ -259,7 +205,7 @@ impl Chain {
                 let version = if upward { from + i } else { from - i - 1 };
                 let place = (version - first) as usize;
                 let function = if upward { Function::Up } else { Function::Down };
-                run_step(sandbox, place, &steps[place], function)?;
+                steps[place].run(sandbox, place, function)?;
                 if i + 1 < count {
                     // What the next step gets is what it would get from the store.
                     let fail = |fault| steps[place].error(function, fault);
@@ -298,65 +244,5 @@ impl Chain {
             last,
         }
         .at(&self.name, Part::Script)
-    }
-}
-
-/// `up` and its check, or `down`, and writes what it made.
-fn run_step(
-    sandbox: &mut Sandbox,
-    place: usize,
-    step: &Step,
-    function: Function,
-) -> Result<(), StepError> {
-    let fail = |fault| step.error(function, fault);
-    sandbox.change(place, function).map_err(fail)?;
-    if function == Function::Up && step.script.has_check {
-        let fail = |fault| step.error(Function::Check, fault);
-        sandbox.check(place).map_err(fail)?;
-    }
-    sandbox.write().map_err(fail)
-}
-
-/// The scripts that serve a collection, in the order of their numbers, without gap, duplicate or fork.
-pub(crate) fn arrange<'a>(
-    namespace: &str,
-    collection: &str,
-    sources: &'a [Source],
-) -> Result<Vec<&'a Source>, Vec<StepError>> {
-    let mut chain: Vec<&Source> = sources
-        .iter()
-        .filter(|source| source.serves(namespace, collection))
-        .collect();
-    // Of two with the same number, the one in `_any` is first, and the other is to blame.
-    chain.sort_by_key(|source| {
-        (
-            source.number,
-            source.namespace != ANY_NAMESPACE,
-            source.path(),
-        )
-    });
-    let mut faults = Vec::new();
-    for pair in chain.windows(2) {
-        let [before, after] = [pair[0], pair[1]];
-        let fault = if before.number == after.number {
-            let other = before.path();
-            if before.namespace == after.namespace {
-                Fault::Duplicate { other }
-            } else {
-                Fault::Fork { other }
-            }
-        } else if before.number + 1 != after.number {
-            Fault::Gap {
-                before: before.number,
-            }
-        } else {
-            continue;
-        };
-        faults.push(fault.at(after.path(), Part::Script));
-    }
-    if faults.is_empty() {
-        Ok(chain)
-    } else {
-        Err(faults)
     }
 }

@@ -28,6 +28,7 @@
 // Nearly every function of the sandbox is the body of a C function or part of one; see `stillpoint_value`.
 #![allow(unsafe_op_in_unsafe_fn)]
 
+mod arrange;
 mod chain;
 mod difference;
 pub mod error;
@@ -37,11 +38,16 @@ mod lint;
 mod rehearsal;
 mod sandbox;
 pub mod source;
+mod step;
+mod template;
 
-pub use chain::{Applied, Chain, Step};
+pub use blake3::Hash;
+pub use chain::Chain;
 pub use difference::Difference;
 pub use error::{Fault, Part, StepError};
 pub use limits::Limits;
 pub use lint::lint;
 pub use rehearsal::Rehearsal;
-pub use source::Source;
+pub use source::{Source, next_number, read_dir};
+pub use step::{Applied, Step};
+pub use template::template;

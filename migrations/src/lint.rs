@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Fault, Limits, Part, Rehearsal, Source, StepError, chain::arrange};
+use crate::{Fault, Limits, Part, Rehearsal, Source, StepError, arrange::arrange};
 
 /// Everything that is wrong with these scripts, in their order: what cannot be loaded, chains with gaps and forks, and what
 /// their samples show. A sample goes through its own script and on through all that follow.

@@ -83,6 +83,14 @@ pub fn file_name(number: u32, name: &str) -> String {
     format!("{number:0NUMBER_DIGITS$}_{name}.lua")
 }
 
+/// The number of the next script for records of this namespace and collection.
+pub fn next_number(sources: &[Source], namespace: &str, collection: &str) -> u32 {
+    let serving = sources
+        .iter()
+        .filter(|source| source.serves(namespace, collection));
+    serving.map(|source| source.number).max().unwrap_or(0) + 1
+}
+
 /// Why a folder was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -233,44 +241,6 @@ fn is_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'))
-}
-
-/// The text of a new script, which changes nothing yet.
-pub fn template(number: u32, name: &str, collection: &str) -> String {
-    let from = number.saturating_sub(1);
-    format!(
-        r#"-- {name}: makes version {number} of a document in "{collection}" of version {from}.
---
--- These are functions of the document alone: Lua without files, clock or chance. A document may be changed in place, or
--- another one returned. What is raised or refused here leaves the record as it is.
-
-return {{
-  from = {from},
-  to = {number},
-
-  up = function(doc, key)
-    -- doc.purse = {{ gold = doc.gold }}
-    -- doc.gold = nil
-  end,
-
-  -- The way back, for processes that still run the old code. Without it they have to be stopped first.
-  down = function(doc, key)
-    -- doc.gold = doc.purse.gold
-    -- doc.purse = nil
-  end,
-
-  -- Looks at what `up` has made.
-  check = function(doc, key)
-    return true
-  end,
-
-  -- Documents of version {from}, to try it with.
-  samples = {{
-    {{}},
-  }},
-}}
-"#
-    )
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! *Work* is counted in steps. An instruction of Lua is one; a function written in C is charged for the bytes or elements
 //! that it goes over, before it does; and what is allocated is charged by its size, which bounds the copying that `..` does.
-//! So work is the same on every machine, however fast.
+//! So work is about the same on every machine, however fast or busy.
 //!
 //! A few instructions can hide long work that nothing here sees (comparing long strings, `#` and indexing on huge tables).
 //! Memory bounds each of them, and the limit of *processor time* all of them together. It is the thread's own time, so that
@@ -55,7 +55,7 @@ impl Budget {
     pub(super) fn new(limits: &Limits) -> Budget {
         let work_max = i64::try_from(limits.steps).unwrap_or(i64::MAX);
         Budget {
-            work_left: work_max,
+            work_left: i64::MAX,
             work_max,
             bytes: 0,
             bytes_max: limits.memory_bytes,
@@ -66,9 +66,15 @@ impl Budget {
         }
     }
 
-    /// Gives all of it to the next function.
+    /// Gives all of it to the next function of a script.
     pub(super) fn begin(&mut self) {
+        self.begin_unmetered();
         self.work_left = self.work_max;
+    }
+
+    /// Gives all of it, and any work, to what is no script: building the state, reading a document.
+    pub(super) fn begin_unmetered(&mut self) {
+        self.work_left = i64::MAX;
         self.refusals = 0;
         self.began = None;
         self.stopped = None;

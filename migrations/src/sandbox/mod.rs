@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! - [`budget`]: what a script may use: work, time, memory.
+//! - [`entry`]: how a document gets in.
 //! - [`environment`]: what a script sees; its functions are in [`basic`], [`order`], [`pattern`], [`values`] and `prelude.lua`.
 //! - [`script`]: loads a script and reads the table that it returns.
 //!
@@ -21,6 +22,7 @@
 
 mod basic;
 mod budget;
+mod entry;
 mod environment;
 mod order;
 mod pattern;
@@ -33,15 +35,15 @@ use bytes::Bytes;
 use mlua::ffi as sys;
 use stillpoint_value::{
     canonical::Canonical,
-    decode::{Malformed, decode},
     encode::{Encoder, slots_needed},
     lua::{self, lua_State},
-    marks::{INT64_MT, Marks},
+    marks::Marks,
     refusal::Kind,
 };
 
 use crate::{Fault, Limits};
 use budget::{Budget, Stop};
+use entry::{Beginning, Building, build};
 pub(crate) use script::Script;
 
 const FUNCTIONS: c_int = 1;
@@ -80,19 +82,6 @@ pub(crate) struct Sandbox {
 
 // SAFETY: nothing in the state belongs to a thread, and it is used by whoever has the only reference to it.
 unsafe impl Send for Sandbox {}
-
-/// What is to be pushed by [`begin`], and what was wrong with it.
-struct Beginning {
-    value: *const [u8],
-    key: *const [u8],
-    malformed: Option<Malformed>,
-}
-
-/// What [`build`] is told and tells.
-struct Building {
-    scripts: c_int,
-    marks: Marks,
-}
 
 impl Sandbox {
     /// A state with room for so many scripts.
@@ -145,6 +134,7 @@ impl Sandbox {
             lua::lua_settop(self.lua, BEGIN);
             lua::lua_pushvalue(self.lua, BEGIN);
             lua::lua_pushlightuserdata(self.lua, (&raw mut beginning).cast());
+            (*self.budget).begin_unmetered();
             self.call(1, 2)?;
         }
         match beginning.malformed {
@@ -246,8 +236,9 @@ impl Sandbox {
         }
     }
 
-    /// Pushes a function of a script with the document at hand and its key. Quiet.
+    /// Pushes a function of a script with the document at hand and its key, and gives it a budget. Quiet.
     unsafe fn push_call(&mut self, script: usize, function: Function) {
+        (*self.budget).begin();
         lua::lua_settop(self.lua, KEY);
         let place = script as i64 * FUNCTIONS_PER_SCRIPT + function as i64 + 1;
         lua::raw_get_index(self.lua, FUNCTIONS, place);
@@ -255,9 +246,8 @@ impl Sandbox {
         lua::lua_pushvalue(self.lua, KEY);
     }
 
-    /// Calls the function under its arguments, with a budget of its own.
+    /// Calls the function under its arguments, with the budget that was given.
     unsafe fn call(&mut self, args: c_int, results: c_int) -> Result<(), Fault> {
-        (*self.budget).begin();
         match lua::protected_call(self.lua, args, results) {
             lua::LUA_OK => Ok(()),
             status => Err(self
@@ -308,33 +298,4 @@ impl Drop for Sandbox {
             drop(Box::from_raw(self.budget));
         }
     }
-}
-
-/// Builds what lies at the bottom of the stack. Its argument is a [`Building`].
-unsafe extern "C-unwind" fn build(lua: *mut lua_State) -> c_int {
-    let building = lua::lua_touserdata(lua, 1).cast::<Building>();
-    let base = environment::push_marks(lua);
-    (*building).marks = Marks::at(lua, base);
-    // The places are there from the beginning, so that filling them does not raise.
-    let places = i64::from((*building).scripts) * FUNCTIONS_PER_SCRIPT;
-    lua::lua_createtable(lua, c_int::try_from(places).unwrap_or(c_int::MAX), 0);
-    environment::push(lua, base);
-    lua::lua_pushnil(lua);
-    values::push_function(lua, base, begin);
-    debug_assert_eq!(lua::lua_gettop(lua), base + INT64_MT + BEGIN);
-    BEGIN
-}
-
-/// Pushes a document and its key. Its argument is a [`Beginning`].
-unsafe extern "C-unwind" fn begin(lua: *mut lua_State) -> c_int {
-    let beginning = lua::lua_touserdata(lua, 1).cast::<Beginning>();
-    match decode(lua, &*(*beginning).value) {
-        Ok(()) => {}
-        Err(malformed) => {
-            (*beginning).malformed = Some(malformed);
-            return 0;
-        }
-    }
-    lua::push_bytes(lua, &*(*beginning).key);
-    2
 }

@@ -147,19 +147,19 @@ fn each_bad_function_has_its_own_error() {
         ("up = function(doc) doc.bag[4] = 1 end", "up makes no document: cannot store an array with a hole at [3]: fill it with stillpoint.null or mark it with stillpoint.map{} (at bag)".into()),
         ("up = function(doc) doc.bag.size = 2 end", "up makes no document: cannot store a table with mixed keys, [1] and [\"size\"]: mark it with stillpoint.map{} (at bag)".into()),
         ("up = function(doc) doc.self = doc end", "up makes no document: cannot store a table that contains itself (at self)".into()),
-        ("up = function(doc) doc.text = ('x'):rep(2 ^ 20) end", "up makes a document that is too large: value has 1048609 bytes, the limit is 1048576".into()),
+        ("up = function(doc) doc.text = ('x'):rep(2 ^ 20) end", "up makes a document that is too large: value has 1048612 bytes, the limit is 1048576".into()),
         ("up = function(doc) local t = doc for _ = 1, 64 do t.t = {} t = t.t end end", "up makes a document that is too large: nested deeper than 64 levels (at t.t.t.t.t.t.t.t...)".into()),
         ("up = function(doc) seen = true end", "up failed: 0001_step.lua:1: cannot set the global 'seen': declare it local".into()),
         ("up = function(doc) pairs = 1 end", "up failed: 0001_step.lua:1: cannot set the global 'pairs': declare it local".into()),
         ("up = function(doc) string.trim = 1 end", "up failed: 0001_step.lua:1: cannot set 'trim': the libraries of Lua cannot be changed".into()),
         ("up = function(doc) doc.at = os.time() end", "up failed: 0001_step.lua:1: there is no 'os' in a migration: it sees the document and Lua's pure functions, nothing else".into()),
-        ("up = function(doc) doc.id = tostring(doc) end", "up failed: tostring: argument #1 is a table, which has no text: use one of its fields".into()),
+        ("up = function(doc) doc.id = tostring(doc) end", "up failed: 0001_step.lua:1: tostring: argument #1 is a table, which has no text: use one of its fields".into()),
         ("up = function(doc) doc.id = ('%s'):format(doc) end", "up failed: 0001_step.lua:1: format: argument #2 is a table, which has no text: use one of its fields".into()),
         ("up = function(doc) doc.id = ('%p'):format(doc) end", "up failed: 0001_step.lua:1: format: '%p' is never the same twice".into()),
         ("up = function() end, check = function(doc) return doc.gold > 10, 'poor' end", "check refuses the document: poor".into()),
         ("up = function() end, check = function(doc) return false end", "check refuses the document".into()),
         ("up = function() end, check = function(doc) return nil end", "check refuses the document".into()),
-        ("up = function() end, check = function(doc) assert(doc.level, 'no level') end", "check failed: no level".into()),
+        ("up = function() end, check = function(doc) assert(doc.level, 'no level') end", "check failed: 0001_step.lua:1: no level".into()),
         ("up = function() end, check = function(doc) while true do end end", format!("check {endless}")),
         ("up = function() end, check = function(doc) doc.seen = 1 end", "check changes the document: it may only look".into()),
         ("up = function() end, down = function(doc) doc.x.y = 1 end", "down failed: 0001_step.lua:1: attempt to index a nil value (field 'x')".into()),
@@ -313,7 +313,7 @@ fn a_rehearsal_finds_on_real_data_what_samples_did_not_show() {
 
 #[test]
 fn the_template_of_a_new_script_is_a_good_script() {
-    let text = stillpoint_migrations::source::template(3, "purse", "player");
+    let text = stillpoint_migrations::template(3, "purse", "player");
     let source = Source::new("game", "player", 3, "purse", text);
     assert_eq!(lint(&[source], &Limits::default()), []);
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stillpoint_migrations::{Chain, Limits, Source, lint, source::read_dir};
+use stillpoint_migrations::{Chain, Limits, Source, lint, read_dir};
 
 use crate::support::{document, text};
 

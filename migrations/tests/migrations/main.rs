@@ -2,6 +2,7 @@
 
 mod bad_scripts;
 mod chains;
+mod exhaustion;
 mod game;
 mod properties;
 mod sandbox;

@@ -6,14 +6,13 @@
 
 use std::ffi::CStr;
 
+use super::class::{ESCAPE, at, in_class, in_set};
+
 /// Captures of one match.
 const CAPTURES_MAX: usize = 32;
 
 /// Matches within a match; as in Lua.
 const DEPTH_MAX: u32 = 200;
-
-/// What introduces a class.
-const ESCAPE: u8 = b'%';
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,8 +123,8 @@ impl<'a> Matcher<'a> {
                     }
                     let end = self.class_end(set)?;
                     let before = s.checked_sub(1).map_or(0, |before| self.subject_at(before));
-                    if self.in_set(before, set, end - 1)
-                        || !self.in_set(self.subject_at(s), set, end - 1)
+                    if in_set(self.pattern, before, set, end - 1)
+                        || !in_set(self.pattern, self.subject_at(s), set, end - 1)
                     {
                         return Ok(None);
                     }
@@ -161,13 +160,12 @@ impl<'a> Matcher<'a> {
         Ok(())
     }
 
-    /// Behind its end a string has a NUL, as in C.
     fn pattern_at(&self, p: usize) -> u8 {
-        self.pattern.get(p).copied().unwrap_or(0)
+        at(self.pattern, p)
     }
 
     fn subject_at(&self, s: usize) -> u8 {
-        self.subject.get(s).copied().unwrap_or(0)
+        at(self.subject, s)
     }
 
     /// Where the class that begins at `p` ends.
@@ -209,35 +207,9 @@ impl<'a> Matcher<'a> {
         match self.pattern_at(p) {
             b'.' => true,
             ESCAPE => in_class(c, self.pattern_at(p + 1)),
-            b'[' => self.in_set(c, p, end - 1),
+            b'[' => in_set(self.pattern, c, p, end - 1),
             plain => plain == c,
         }
-    }
-
-    /// Whether a character is in the set whose brackets are at `open` and `close`.
-    fn in_set(&self, c: u8, open: usize, close: usize) -> bool {
-        let mut p = open + 1;
-        let negated = self.pattern_at(p) == b'^';
-        if negated {
-            p += 1;
-        }
-        while p < close {
-            let first = self.pattern_at(p);
-            let found = if first == ESCAPE {
-                p += 1;
-                in_class(c, self.pattern_at(p))
-            } else if self.pattern_at(p + 1) == b'-' && p + 2 < close {
-                p += 2;
-                (first..=self.pattern_at(p)).contains(&c)
-            } else {
-                first == c
-            };
-            if found {
-                return !negated;
-            }
-            p += 1;
-        }
-        negated
     }
 
     /// `%bxy`; x and y are at `p`.
@@ -338,25 +310,4 @@ impl<'a> Matcher<'a> {
             }
         }
     }
-}
-
-/// Whether a character is of a class, as `%a`.
-fn in_class(c: u8, class: u8) -> bool {
-    let is = match class.to_ascii_lowercase() {
-        b'a' => c.is_ascii_alphabetic(),
-        b'c' => c.is_ascii_control(),
-        b'd' => c.is_ascii_digit(),
-        b'g' => c.is_ascii_graphic(),
-        b'l' => c.is_ascii_lowercase(),
-        b'p' => c.is_ascii_punctuation(),
-        // With the vertical tab, which Rust leaves out.
-        b's' => matches!(c, b' ' | b'\t'..=b'\r'),
-        b'u' => c.is_ascii_uppercase(),
-        b'w' => c.is_ascii_alphanumeric(),
-        b'x' => c.is_ascii_hexdigit(),
-        // Lua still knows it.
-        b'z' => c == 0,
-        _ => return class == c,
-    };
-    is != class.is_ascii_uppercase()
 }
