@@ -63,7 +63,7 @@ impl Chain {
             let script = sandbox
                 .load(place, &step.source.file_name(), text)
                 .map_err(fail)?;
-            if script.to != *number || script.from != number.saturating_sub(1) {
+            if script.to != *number || script.from.checked_add(1) != Some(script.to) {
                 return Err(fail(Fault::WrongVersions {
                     from: script.from,
                     to: script.to,

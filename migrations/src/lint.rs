@@ -70,9 +70,8 @@ fn together(
     };
     let last = rehearsal.chain().last();
     for step in rehearsal.chain().steps().to_vec() {
-        let from = step.source().number - 1;
         for (sample, key) in step.samples() {
-            if let Err(error) = rehearsal.up(from, last, key, sample) {
+            if let Err(error) = rehearsal.up(step.from(), last, key, sample) {
                 return Some(error);
             }
         }

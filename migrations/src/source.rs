@@ -88,7 +88,8 @@ pub fn next_number(sources: &[Source], namespace: &str, collection: &str) -> u32
     let serving = sources
         .iter()
         .filter(|source| source.serves(namespace, collection));
-    serving.map(|source| source.number).max().unwrap_or(0) + 1
+    let last = serving.map(|source| source.number).max();
+    last.unwrap_or(0).saturating_add(1)
 }
 
 /// Why a folder was not read.
@@ -290,6 +291,13 @@ mod tests {
             ]
         );
         assert_eq!(sources[0].hash, blake3::hash(b"return 1"));
+        for (namespace, collection, expected) in [
+            ("game", "player", 3),
+            ("game", "desk", 2),
+            ("game", "shop", 1),
+        ] {
+            assert_eq!(next_number(&sources, namespace, collection), expected);
+        }
 
         write("README.md", b"");
         write("game/notes.txt", b"");

@@ -29,6 +29,16 @@ impl Step {
         &self.source
     }
 
+    /// The version that it takes.
+    pub fn from(&self) -> u32 {
+        self.script.from
+    }
+
+    /// The version that it makes.
+    pub fn to(&self) -> u32 {
+        self.script.to
+    }
+
     /// Whether there is a way back.
     pub fn has_down(&self) -> bool {
         self.script.has_down

@@ -1,7 +1,7 @@
 //! MessagePack to Lua.
 //!
-//! It is called by a C function that has the [`marks`](crate::marks) as upvalues. Everything here may raise (see [`lua`](crate::lua)), so it holds nothing that needs dropping; and it does not panic:
-//! bytes are only ever split off with a check.
+//! It is called by a C function that has the [`marks`](crate::marks) as upvalues. Everything here may raise (see [`lua`]),
+//! so it holds nothing that needs dropping; and it does not panic: bytes are only ever split off with a check.
 
 use std::os::raw::c_int;
 

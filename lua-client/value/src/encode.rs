@@ -1,6 +1,6 @@
 //! Lua to MessagePack.
 //!
-//! Everything here is quiet (see [`lua`](crate::lua)): it allocates nothing in Lua and runs no Lua code, but for the
+//! Everything here is quiet (see [`lua`]): it allocates nothing in Lua and runs no Lua code, but for the
 //! question what a cdata is.
 //!
 //! While a table is walked, the stack has `table, key, value`, and a nested table is the `value` of its parent: so the
