@@ -43,6 +43,7 @@ pub enum Number {
 }
 
 /// Pops `count` values. Quiet.
+#[inline]
 pub unsafe fn pop(lua: *mut lua_State, count: c_int) {
     lua_settop(lua, -count - 1)
 }
@@ -50,6 +51,7 @@ pub unsafe fn pop(lua: *mut lua_State, count: c_int) {
 /// The bytes of the string at `index`, which must be a string (a number would be converted in place). Quiet.
 ///
 /// They live as long as the string stays on the stack or in a table: the caller sees to that.
+#[inline]
 pub unsafe fn string_at<'a>(lua: *mut lua_State, index: c_int) -> &'a [u8] {
     let mut len = 0;
 
@@ -59,6 +61,7 @@ pub unsafe fn string_at<'a>(lua: *mut lua_State, index: c_int) -> &'a [u8] {
 
 /// The number at `index`, which must be a number. Quiet.
 #[cfg(any(feature = "lua53", feature = "lua54", feature = "lua55"))]
+#[inline]
 pub unsafe fn number_at(lua: *mut lua_State, index: c_int) -> Number {
     if late::isinteger(lua, index) != 0 {
         Number::Integer(late::tointeger(lua, index, std::ptr::null_mut()))
@@ -69,6 +72,7 @@ pub unsafe fn number_at(lua: *mut lua_State, index: c_int) -> Number {
 
 /// The number at `index`, which must be a number. Quiet.
 #[cfg(not(any(feature = "lua53", feature = "lua54", feature = "lua55")))]
+#[inline]
 pub unsafe fn number_at(lua: *mut lua_State, index: c_int) -> Number {
     #[cfg(any(feature = "lua51", feature = "luajit"))]
     let float = late::tonumber(lua, index);
@@ -84,11 +88,13 @@ pub unsafe fn number_at(lua: *mut lua_State, index: c_int) -> Number {
 }
 
 /// Pushes an integer that every Lua number can hold (up to 2^53). Quiet.
+#[inline]
 pub unsafe fn push_integer(lua: *mut lua_State, integer: i64) {
     mlua::ffi::lua_pushinteger(lua, integer as mlua::ffi::lua_Integer)
 }
 
 /// Pushes bytes as a string. Raising.
+#[inline]
 pub unsafe fn push_bytes(lua: *mut lua_State, bytes: &[u8]) {
     let (data, len) = (bytes.as_ptr().cast::<c_char>(), bytes.len());
     #[cfg(any(feature = "lua51", feature = "luajit", feature = "lua52"))]
@@ -98,23 +104,27 @@ pub unsafe fn push_bytes(lua: *mut lua_State, bytes: &[u8]) {
 }
 
 /// Sets a field of the table on top to a string. Raising.
+#[inline]
 pub unsafe fn set_text(lua: *mut lua_State, name: &std::ffi::CStr, text: &[u8]) {
     push_bytes(lua, text);
     lua_setfield(lua, -2, name.as_ptr());
 }
 
 /// Pushes milliseconds as a number of seconds, with fractions. Quiet.
+#[inline]
 pub unsafe fn push_seconds(lua: *mut lua_State, milliseconds: u64) {
     lua_pushnumber(lua, milliseconds as f64 / 1000.0)
 }
 
 /// Length of the string, or a border of the table, at `index`. Quiet.
 #[allow(clippy::unnecessary_cast)] // Lua 5.4 and 5.5 return a `u64`.
+#[inline]
 pub unsafe fn raw_len(lua: *mut lua_State, index: c_int) -> usize {
     late::rawlen(lua, index) as usize
 }
 
 /// Pushes `table[n]`. Quiet.
+#[inline]
 pub unsafe fn raw_get_index(lua: *mut lua_State, table: c_int, n: i64) {
     #[cfg(any(feature = "lua51", feature = "luajit", feature = "lua52"))]
     mlua::ffi::lua_rawgeti_(lua, table, n as c_int);
@@ -123,6 +133,7 @@ pub unsafe fn raw_get_index(lua: *mut lua_State, table: c_int, n: i64) {
 }
 
 /// Pops a value into `table[n]`. Raising.
+#[inline]
 pub unsafe fn raw_set_index(lua: *mut lua_State, table: c_int, n: i64) {
     #[cfg(any(feature = "lua51", feature = "luajit", feature = "lua52"))]
     mlua::ffi::lua_rawseti_(lua, table, n as c_int);
@@ -132,6 +143,7 @@ pub unsafe fn raw_set_index(lua: *mut lua_State, table: c_int, n: i64) {
 
 /// Calls the function under its `args` in protected mode; all errors are caught, so this is quiet, but it runs the
 /// function. Returns `LUA_OK`, or leaves the error object.
+#[inline]
 pub unsafe fn protected_call(lua: *mut lua_State, args: c_int, results: c_int) -> c_int {
     #[cfg(any(feature = "lua51", feature = "luajit"))]
     return late::pcall(lua, args, results, 0);
@@ -140,6 +152,7 @@ pub unsafe fn protected_call(lua: *mut lua_State, args: c_int, results: c_int) -
 }
 
 /// Pushes a new userdata of `bytes` bytes and returns its block. Raising.
+#[inline]
 pub unsafe fn new_userdata(lua: *mut lua_State, bytes: usize) -> *mut c_void {
     #[cfg(any(feature = "lua54", feature = "lua55"))]
     return late::newuserdata(lua, bytes, 0);
@@ -148,6 +161,7 @@ pub unsafe fn new_userdata(lua: *mut lua_State, bytes: usize) -> *mut c_void {
 }
 
 /// Pushes a C function with the top `upvalues` values as its upvalues, which it pops. Raising.
+#[inline]
 pub unsafe fn push_function(lua: *mut lua_State, function: lua_CFunction, upvalues: c_int) {
     lua_pushcclosure(lua, function, upvalues)
 }
