@@ -8,8 +8,12 @@ use stillpoint_proto::v1::{Reason, StoreError};
 
 use super::{
     draft::{Accepted, Draft, Source},
+    handle::Store,
     keys::{self, System},
 };
+
+/// The namespace that an operator means who names none.
+const DEFAULT_NAMESPACE: &str = "default";
 
 /// A record to be written, and who waits for it.
 pub struct OwnRecord {
@@ -36,6 +40,17 @@ pub struct Committed {
     pub revision: u64,
     /// Its sequence number in the log.
     pub seq: u64,
+}
+
+impl Store {
+    /// Where the store writes what concerns all of it: in namespace `default`, or else in the first by name. `None`: there
+    /// is no namespace yet, and none is made for that.
+    pub fn home_namespace(&self) -> Option<String> {
+        let reader = self.reader();
+        let namespaces = reader.snapshot().namespaces().map(|(name, _)| name);
+        let home = namespaces.min_by_key(|name| (*name != DEFAULT_NAMESPACE, *name));
+        home.map(str::to_owned)
+    }
 }
 
 impl std::fmt::Debug for OwnRecord {
