@@ -40,13 +40,13 @@ mod create;
 mod error;
 mod expire;
 mod history;
-mod manifest;
-mod portion;
 mod progress;
 mod reading;
 mod restore;
 mod target;
 mod verify;
+
+use crate::archive::{manifest, portion};
 
 pub use self::{
     catalog::{Listing, describe, list},
