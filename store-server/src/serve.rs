@@ -249,7 +249,8 @@ async fn serve_admin(
     health_reporter
         .set_serving::<ManagementServiceServer<ManagementApi>>()
         .await;
-    let management = ManagementServiceServer::new(ManagementApi::new(hub.clone()))
+    let management = ManagementApi::new(hub.clone(), backups.journal().clone());
+    let management = ManagementServiceServer::new(management)
         .max_decoding_message_size(store.config().limits.message_bytes);
     // A message of a history has one record.
     let backups = BackupServiceServer::new(BackupApi::new(backups.clone()))

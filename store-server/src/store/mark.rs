@@ -75,14 +75,11 @@ impl Store {
     }
 
     /// Labels this moment as the one before something that changes much: a `reload`, a `migration`, a `restore`. In
-    /// `namespace`; if that is empty or was never written, where the store writes [of all of it](Self::home_namespace).
+    /// `namespace`, or where the store writes [what concerns it](Self::home_namespace).
     /// Gives the label once it is durable. `None`: there is none, which is logged with its reason, and stands in
     /// nobody's way; a store that takes no writes has none.
     pub async fn mark_before(&self, namespace: &str, what: &str, actor: &str) -> Option<String> {
-        let namespace = match self.reader().revision(namespace) {
-            0 => self.home_namespace()?,
-            _ => namespace.to_owned(),
-        };
+        let namespace = self.home_namespace(namespace)?;
         let label = label_before(what, now_ms());
         let (told, committed) = oneshot::channel();
         let asked = self.mark(&namespace, &label, "", actor, |committed| {

@@ -43,10 +43,14 @@ pub struct Committed {
 }
 
 impl Store {
-    /// Where the store writes what concerns all of it: in namespace `default`, or else in the first by name. `None`: there
-    /// is no namespace yet, and none is made for that.
-    pub fn home_namespace(&self) -> Option<String> {
+    /// Where the store writes what concerns a namespace: there, if it was ever written. If it was not, or `namespace` is
+    /// empty, as all of the store is concerned: in namespace `default`, or else in the first by name. `None`: nothing was
+    /// ever written, and no namespace is made for that.
+    pub fn home_namespace(&self, namespace: &str) -> Option<String> {
         let reader = self.reader();
+        if reader.revision(namespace) > 0 {
+            return Some(namespace.into());
+        }
         let namespaces = reader.snapshot().namespaces().map(|(name, _)| name);
         let home = namespaces.min_by_key(|name| (*name != DEFAULT_NAMESPACE, *name));
         home.map(str::to_owned)

@@ -17,10 +17,11 @@ use tonic::Status;
 
 use super::{
     answer,
+    audit::{self, Asked},
     turn::{Backups, Turn},
 };
 use crate::{
-    backup::{self, BackupError, CreateOptions, Manifest, Progress, Target},
+    backup::{self, CreateOptions, Manifest, Progress, Target},
     store::Store,
 };
 
@@ -51,7 +52,7 @@ pub fn begin(
         "a backup begins"
     );
     let (sender, told) = mpsc::channel(TOLD_MAX);
-    tokio::spawn(take(turn, target, request, sender));
+    tokio::spawn(take(turn, target, request, peer, sender));
     Ok(told)
 }
 
@@ -60,9 +61,24 @@ async fn take(
     turn: Turn,
     target: Target,
     request: CreateBackupRequest,
+    peer: String,
     sender: mpsc::Sender<Answer>,
 ) {
     let backups = turn.backups();
+    let written = audit::begin(
+        backups,
+        Asked {
+            what: match request.incremental {
+                false => "backup create",
+                true => "backup create --incremental",
+            },
+            actor: &request.actor,
+            peer: &peer,
+            subject: &request.target,
+            namespace: "",
+        },
+    )
+    .await;
     let options = CreateOptions {
         incremental: request.incremental,
         label: request.label,
@@ -79,25 +95,34 @@ async fn take(
     };
     let mut stopping = backups.stopping.clone();
     let ended = tokio::select! {
-        ended = backup::create(&backups.store, &target, &options, &tell) => ended,
-        () = sender.closed() => {
-            tracing::warn!(target = request.target, "a backup was given up: its caller left");
-            return;
+        ended = backup::create(&backups.store, &target, &options, &tell) => {
+            ended.map_err(|error| answer::error(&error))
         }
-        _ = stopping.wait_for(|stopping| *stopping) => {
-            let message = "the backup was given up: the server stops; take it again later";
-            let error = StoreError::new(Reason::Unavailable, message);
-            drop(sender.try_send(Err(error.to_status())));
-            return;
+        () = sender.closed() => Err(given_up("its caller left")),
+        // What it gives is a lock.
+        () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => {
+            Err(given_up("the server stops; take it again later"))
         }
     };
+    let outcome = match &ended {
+        Ok(manifest) => Ok(&*manifest.id),
+        Err(error) => Err(&*error.message),
+    };
+    written.end(outcome).await;
     let last = conclude(&backups.store, &request.target, ended);
     // A caller that gets the end may ask for the next one.
     drop(turn);
     drop(sender.send(last).await);
 }
 
-fn conclude(store: &Store, target: &str, ended: Result<Manifest, BackupError>) -> Answer {
+fn given_up(why: &str) -> StoreError {
+    StoreError::new(
+        Reason::Unavailable,
+        format!("the backup was given up: {why}"),
+    )
+}
+
+fn conclude(store: &Store, target: &str, ended: Result<Manifest, StoreError>) -> Answer {
     match ended {
         Ok(manifest) => {
             tracing::info!(target, id = manifest.id, "a backup is complete");
@@ -105,7 +130,7 @@ fn conclude(store: &Store, target: &str, ended: Result<Manifest, BackupError>) -
         }
         Err(error) => {
             tracing::error!(target, %error, "a backup failed");
-            Err(answer::error(&error).to_status())
+            Err(error.to_status())
         }
     }
 }

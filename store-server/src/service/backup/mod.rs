@@ -6,9 +6,11 @@
 //! - [`schedule`]: what the server does by itself, and what is wrong with it.
 //! - `restore_store`: the whole store, back to a moment. `restore_records`: some records.
 //! - `history`: the commits that wrote a record.
+//! - [`audit`]: who asked for a job, and how it ended.
 
 mod answer;
 pub mod api;
+pub mod audit;
 mod create;
 mod history;
 mod pull;

@@ -9,7 +9,7 @@ use stillpoint_proto::v1::{Reason, StoreError};
 use tokio::sync::watch;
 
 use crate::{
-    service::session::hub::Hub,
+    service::{management::audit::Journal, session::hub::Hub},
     store::{Store, server_time_ms},
 };
 
@@ -22,6 +22,7 @@ pub struct Backups {
     pub(super) hub: Arc<Hub>,
     /// Whether the server stops.
     pub(super) stopping: watch::Receiver<bool>,
+    journal: Arc<Journal>,
     under_way: Mutex<Option<UnderWay>>,
 }
 
@@ -48,11 +49,17 @@ impl Backups {
     /// None yet.
     pub fn new(store: Store, hub: Arc<Hub>, stopping: watch::Receiver<bool>) -> Arc<Backups> {
         Arc::new(Backups {
+            journal: Journal::new(store.clone()),
             store,
             hub,
             stopping,
             under_way: Mutex::default(),
         })
+    }
+
+    /// Where what operators ask is written down.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 
     /// Takes the turn of a job, or tells who has it. `what` is for people, with its article (`a backup`); `target` is where the
