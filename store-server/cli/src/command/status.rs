@@ -207,7 +207,8 @@ fn to_value(status: &GetStatusResponse) -> Value {
     ])
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as two digits each.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
