@@ -8,6 +8,11 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use stillpoint_proto::{ADMIN_SOCKET, DATA_SOCKET, DEFAULT_DATA_DIR};
 
+mod backup;
+pub mod cron;
+
+pub use self::backup::BackupConfig;
+
 /// Every setting of the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +40,8 @@ pub struct Config {
     pub sessions: SessionConfig,
     /// What operators ask of logic processes.
     pub management: ManagementConfig,
+    /// Backups that the server takes by itself.
+    pub backup: BackupConfig,
     /// What is special about certain collections; the first entry that fits counts.
     pub collections: Vec<CollectionConfig>,
     /// Refuse collections that no entry of `collections` fits, so that a misspelt name is an error. Default: false.
@@ -221,6 +228,7 @@ impl Default for Config {
             shutdown_grace_secs: 10,
             sessions: SessionConfig::default(),
             management: ManagementConfig::default(),
+            backup: BackupConfig::default(),
             collections: Vec::new(),
             declared_only: false,
         }
@@ -399,6 +407,6 @@ impl Config {
                 address.port()
             ));
         }
-        Ok(())
+        self.backup.check()
     }
 }

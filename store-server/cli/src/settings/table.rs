@@ -99,6 +99,30 @@ pub const SETTINGS: &[Setting] = &[
         "Time that a restarted process has until its successor has its session, where the operator does not say"),
     row("management.audit_days", "audit-days", Kind::Count, "Days for which it is kept what operators have asked"),
 
+    row("backup.target", "backup-target", Kind::Target,
+        "Where the server's own backups go: an absolute path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or \
+         az://CONTAINER/PREFIX, of which each store needs one of its own"),
+    row("backup.key_file", "backup-key-file", Kind::Path,
+        "A file with the key that backups are encrypted with, 64 hexadecimal digits")
+        .or_else("none, they are not encrypted"),
+    row("backup.bytes_per_second", "backup-bytes-per-second", Kind::Bytes,
+        "Read at most so much a second for a backup that the server takes by itself; 0: as fast as it goes"),
+    row("backup.full", "backup-full", Kind::Cron,
+        "When a full backup is taken, in UTC, e.g. '30 3 * * SUN'").or_else("never"),
+    row("backup.incremental", "backup-incremental", Kind::Cron,
+        "When an incremental backup is taken, in UTC, e.g. '*/15 * * * *'").or_else("never"),
+    row("backup.verify", "backup-verify", Kind::Cron,
+        "When the newest backup is restored for trial and compared, in UTC, e.g. '0 5 * * *'").or_else("never"),
+    row("backup.expire", "backup-expire", Kind::Cron,
+        "When the backups that are not to be kept are removed, in UTC, e.g. '0 6 * * *'").or_else("never"),
+    row("backup.keep_hourly", "backup-keep-hourly", Kind::Count,
+        "Keep the newest backup of each of so many hours"),
+    row("backup.keep_daily", "backup-keep-daily", Kind::Count, "Keep the newest backup of each of so many days"),
+    row("backup.keep_weekly", "backup-keep-weekly", Kind::Count, "Keep the newest backup of each of so many weeks"),
+    row("backup.keep_monthly", "backup-keep-monthly", Kind::Count, "Keep the newest backup of each of so many months"),
+    row("backup.scratch", "backup-scratch", Kind::Path,
+        "Where trial restores have room for a copy of the store").or_else("beside the data directory"),
+
     row("log.segment_bytes", "segment-bytes", Kind::Bytes,
         "Size after which a segment of the log is sealed and a new one begun"),
     row("log.retention_bytes", "retention-bytes", Kind::Bytes,
@@ -133,6 +157,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("limits", "Bounds on what clients may ask for"),
     ("sessions", "Sessions of logic processes"),
     ("management", "What operators ask of logic processes"),
+    ("backup", "Backups that the server takes by itself"),
     ("log", "The commit log"),
     ("view", "The view that reads are answered from"),
 ];
