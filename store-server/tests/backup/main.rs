@@ -1,11 +1,13 @@
 //! Tests of backups as a library: what is restored is what was there.
 //!
-//! - `full`: backups taken while gold is moved about; each is restored, opened, and has all of the gold.
-//! - `moment`: chains of backups of a random history, restored to random commits, against a model.
+//! - `bank`: forty backups taken while gold is moved about; each is restored, opened, and has all of the gold.
+//! - `full`: full backups of small and of large stores.
+//! - `moment`: chains of backups of a random history, restored to a hundred random moments, against a model.
 //! - `damage`: files that are damaged, missing, exchanged, of another store; targets that do not answer.
 //! - `interrupted`: backups and restores that fail or are given up at every one of their steps.
 //! - `expire`: which backups stay.
 
+mod bank;
 #[path = "../store/common.rs"]
 #[expect(
     dead_code,
