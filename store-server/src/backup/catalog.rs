@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{
     BackupError, Manifest, Target,
-    manifest::{FORMAT, Kind},
+    manifest::{FORMAT_ENCRYPTED, Kind},
 };
 
 /// The backups that a target has.
@@ -148,14 +148,14 @@ async fn read(target: &Target, path: &str) -> Result<Manifest, BackupError> {
     }
     // The format decides how the rest is read, so look at it alone first.
     let FormatOnly { format } = serde_json::from_str(sealed.manifest.get()).map_err(failed)?;
-    if format > FORMAT {
+    if format > FORMAT_ENCRYPTED {
         return Err(BackupError::TooNew {
             file: target.name_of(path),
             found: format,
-            known: FORMAT,
+            known: FORMAT_ENCRYPTED,
         });
     }
-    let manifest: Manifest = serde_json::from_str(sealed.manifest.get()).map_err(failed)?;
+    let manifest = Manifest::from_json(sealed.manifest.get()).map_err(failed)?;
     if path_of(&manifest.id) != path {
         return Err(target.unreadable(path, format!("it is that of backup {}", manifest.id)));
     }

@@ -86,6 +86,31 @@ pub enum BackupError {
         /// What to do.
         remedy: &'static str,
     },
+    /// The file that should have a key has none, or one that is not safe.
+    #[error("{} {detail}", .path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        detail: String,
+    },
+    /// What is encrypted cannot be read without its key.
+    #[error(
+        "{what} is encrypted with key {needed}, and {}: name the file of key {needed} with --key-file, \
+         STILLPOINT_BACKUP_KEY_FILE or, for what the server does, the setting backup.key_file",
+        match .given {
+            Some(given) => format!("the key given is {given}"),
+            None => "no key is given".into(),
+        }
+    )]
+    Key {
+        /// The backup or the file.
+        what: String,
+        /// The name of the key that it takes.
+        needed: String,
+        /// The name of the key that was given.
+        given: Option<String>,
+    },
     /// Several things are wrong with a backup.
     #[error("backup {id} cannot be restored:{}", .problems.iter().map(|p| format!("\n  {p}")).collect::<String>())]
     Unsound {
@@ -106,6 +131,35 @@ pub enum BackupError {
         last_seq: u64,
         /// The oldest commit in the log.
         first_seq: u64,
+    },
+    /// The log does not reach back to what was pulled before.
+    #[error(
+        "the log begins with commit {first_seq}, and what is to be continued ends before it, with commit {last_seq}: take a full \
+         backup, and incremental ones more often than log.retention_secs and log.retention_bytes remove the log"
+    )]
+    LogCut {
+        /// The last commit that is there.
+        last_seq: u64,
+        /// The oldest commit in the log.
+        first_seq: u64,
+    },
+    /// The store was brought back to another moment since.
+    #[error(
+        "the store is incarnation {store}, and what is to be continued is of incarnation {found}: take a full backup"
+    )]
+    OtherIncarnation {
+        /// That of the store.
+        store: u64,
+        /// That of what is to be continued.
+        found: u64,
+    },
+    /// What was pulled before is newer than the store.
+    #[error(
+        "the store has no commit {seq}, and what is to be continued does: it is of a copy of the store. Take a full backup"
+    )]
+    NotThere {
+        /// The commit.
+        seq: u64,
     },
     /// There is no backup to continue.
     #[error("{why}: take a full backup first")]

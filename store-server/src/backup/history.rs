@@ -2,7 +2,7 @@
 
 use super::{
     BackupError, File, FileKind, Kind, Listing, Manifest, Target, To, catalog,
-    portion::{entries, unpack},
+    portion::entries,
 };
 use crate::log::Entry;
 
@@ -140,7 +140,7 @@ impl<'a> History<'a> {
         for file in backup.files.iter().filter(|f| f.kind == FileKind::Log) {
             let stored = self.target.get(&file.path).await?;
             let damaged = |detail| self.target.unreadable(&file.path, detail);
-            for item in entries(unpack(file, &stored).map_err(damaged)?) {
+            for item in entries(self.target.unpack(file, &stored)?) {
                 let (seq, bytes) = item.map_err(damaged)?;
                 if is_wanted(&Entry::decode(&bytes).map_err(damaged)?) {
                     return Ok(Some(seq));

@@ -37,25 +37,29 @@
 
 mod catalog;
 mod create;
+mod crypt;
 mod error;
 mod expire;
 mod history;
+mod pace;
 mod progress;
 mod reading;
 mod restore;
 mod target;
 mod verify;
+mod writing;
 
 use crate::archive::{manifest, portion};
 
 pub use self::{
     catalog::{Listing, describe, list},
     create::{CreateOptions, create},
+    crypt::Key,
     error::BackupError,
     expire::{Expired, Keep, expire},
     manifest::{File, FileKind, Kind, Manifest, Mark},
     progress::{Phase, Progress},
-    restore::{RestoreOptions, RestoreReport, To, restore},
+    restore::{RestoreOptions, RestoreReport, To, restore, restore_above},
     target::Target,
     verify::{Verify, VerifyReport, verify},
 };

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
@@ -14,7 +16,7 @@ use crate::{
 };
 
 /// How far a state is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Reached {
     /// When the end of the log was read, in milliseconds since 1970.
     pub as_of_ms: u64,
@@ -55,7 +57,8 @@ impl Reached {
         }
     }
 
-    fn follow(&mut self, seq: u64, entry: &Entry<'_>) {
+    /// Goes on with the next commit.
+    pub fn follow(&mut self, seq: u64, entry: &Entry<'_>) {
         let namespace = self.namespaces.entry(entry.namespace.into()).or_default();
         namespace.revision = entry.revision;
         namespace.records = namespace.records.saturating_add_signed(entry.records_delta);
@@ -84,8 +87,8 @@ pub struct Reading {
     pub source: CopySource,
     /// Where the portions go.
     pub portions: mpsc::Sender<Portion>,
-    /// Whether the records are read, too.
-    pub with_records: bool,
+    /// Behind which view key records are read; empty: all are; none: none are.
+    pub records_after: Option<Bytes>,
     /// Behind which commit the log is read.
     pub from: Reached,
 }
@@ -93,16 +96,16 @@ pub struct Reading {
 impl Reading {
     /// Reads everything; gives how far it came.
     pub fn run(mut self) -> Result<Reached, BackupError> {
-        if self.with_records {
-            self.read_records()?;
+        if let Some(after_key) = &self.records_after {
+            self.read_records(after_key)?;
         }
         self.read_log()?;
         Ok(self.from)
     }
 
-    fn read_records(&self) -> Result<(), BackupError> {
+    fn read_records(&self, after_key: &Bytes) -> Result<(), BackupError> {
         let mut packer = Packer::new(FileKind::Records);
-        for pair in self.source.records() {
+        for pair in self.source.records_after(after_key) {
             let (key, record) = pair.map_err(|e| BackupError::Store(e.to_string()))?;
             packer.push_record(&key, &record);
             if packer.is_full() {

@@ -7,7 +7,6 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::MetadataExt,
     path::{self, Path, PathBuf},
 };
 
@@ -22,9 +21,9 @@ use super::{
     BackupError, File, FileKind, Phase, Progress, Target,
     catalog::list,
     history::{History, Plan},
-    portion::{entries, records, unpack},
+    portion::{entries, records},
 };
-use crate::store::{Applied, BuildError, Builder, Namespace};
+use crate::store::{Applied, BuildError, Builder, Namespace, is_mount_point};
 
 /// What to restore.
 #[derive(Clone, Debug)]
@@ -78,6 +77,8 @@ pub struct RestoreReport {
     pub incarnation: u64,
     /// Bytes of the files that it takes.
     pub stored_bytes: u64,
+    /// Their bytes before compression.
+    pub raw_bytes: u64,
     /// The data directory.
     pub into: PathBuf,
 }
@@ -91,13 +92,26 @@ pub async fn restore(
     options: &RestoreOptions,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<RestoreReport, BackupError> {
+    restore_above(target, options, 0, progress).await
+}
+
+/// The same for a store that is running, as this incarnation: the one that is restored is above it.
+pub async fn restore_above(
+    target: &Target,
+    options: &RestoreOptions,
+    incarnation: u64,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<RestoreReport, BackupError> {
     let place = Place::new(&options.into)?;
     let listing = list(target).await?;
     let history = History::new(target, &listing, &options.backup)?;
     let plan = history.plan(&options.to).await?;
+    for backup in (listing.backups.iter()).filter(|m| plan.backups.contains(&m.id)) {
+        target.check_key(backup)?;
+    }
     // Above all that there were, since clients may know any of them.
     let incarnations = listing.backups.iter().map(|m| m.incarnation);
-    let incarnation = incarnations.max().unwrap_or(0) + 1;
+    let incarnation = incarnations.fold(incarnation, u64::max) + 1;
     let mut report = RestoreReport {
         backups: plan.backups.clone(),
         seq: plan.seq,
@@ -107,6 +121,7 @@ pub async fn restore(
         store_id: plan.base.store_id.clone(),
         incarnation,
         stored_bytes: plan.files.iter().map(|f| f.bytes).sum(),
+        raw_bytes: plan.files.iter().map(|f| f.raw_bytes).sum(),
         into: options.into.clone(),
     };
     if !options.dry_run {
@@ -247,8 +262,7 @@ impl Site {
     }
 
     fn add(&self, builder: &mut Builder, file: &File, stored: &[u8]) -> Result<(), BackupError> {
-        let damaged = |detail| self.target.unreadable(&file.path, detail);
-        let raw = unpack(file, stored).map_err(damaged)?;
+        let raw = self.target.unpack(file, stored)?;
         let added = match file.kind {
             FileKind::Records => builder.add_records(records(raw)).map(drop),
             FileKind::Log => {
@@ -293,7 +307,11 @@ impl Place {
         let (Some(parent), Some(name)) = (into.parent(), into.file_name()) else {
             return Err(refuse("is the root of all directories"));
         };
-        let mut aside = std::ffi::OsString::from(".");
+        // Hidden, as one that is hidden anyway is.
+        let mut aside = std::ffi::OsString::from(match name.as_encoded_bytes() {
+            [b'.', ..] => "",
+            _ => ".",
+        });
         aside.push(name);
         aside.push(".restoring");
         match fs::read_dir(&into) {
@@ -301,9 +319,7 @@ impl Place {
                 if items.next().is_some() {
                     return Err(refuse("is not empty"));
                 }
-                let device = |path: &Path| fs::metadata(path).map(|m| m.dev());
-                let own = device(&into).map_err(io_error(&into))?;
-                if own != device(parent).map_err(io_error(parent))? {
+                if is_mount_point(&into).map_err(io_error(&into))? {
                     return Err(refuse(
                         "is a mount point, which cannot be replaced as a whole",
                     ));

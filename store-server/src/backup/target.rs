@@ -10,9 +10,16 @@ use object_store::{
     local::LocalFileSystem, path::Path,
 };
 use serde::{Deserialize, Serialize};
+use tokio::task;
 use url::Url;
 
-use super::{BackupError, manifest::FORMAT};
+use super::{
+    BackupError, File, Manifest, crypt,
+    crypt::Key,
+    manifest::{Encryption, FORMAT},
+    portion::{Portion, check, decompress, unpack},
+};
+use crate::page_cache;
 
 /// A directory, or a prefix of a bucket.
 #[derive(Clone, Debug)]
@@ -20,6 +27,10 @@ pub struct Target {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     url: String,
+    /// The directory, if it is one.
+    dir: Option<path::PathBuf>,
+    /// What data files are encrypted with.
+    key: Option<Arc<Key>>,
 }
 
 /// How often a request is repeated that failed in a way that may pass ...
@@ -93,7 +104,15 @@ impl Target {
             store,
             prefix,
             url: url.trim_end_matches('/').to_owned(),
+            dir: None,
+            key: None,
         }
+    }
+
+    /// The same with a key: backups are encrypted with it, and those that are can be read.
+    pub fn with_key(mut self, key: Option<Key>) -> Target {
+        self.key = key.map(Arc::new);
+        self
     }
 
     fn directory(dir: &path::Path) -> Result<Target, BackupError> {
@@ -105,11 +124,11 @@ impl Target {
         let prefix = Path::from_absolute_path(&dir).map_err(|e| bad(e.to_string()))?;
         // A manifest must not outlive a file that it names.
         let store = LocalFileSystem::new().with_fsync(true);
-        Ok(Target::new(
-            Arc::new(store),
-            prefix,
-            &dir.display().to_string(),
-        ))
+        let target = Target::new(Arc::new(store), prefix, &dir.display().to_string());
+        Ok(Target {
+            dir: Some(dir),
+            ..target
+        })
     }
 
     /// How it is called in messages.
@@ -159,13 +178,101 @@ impl Target {
             .store
             .put_opts(&self.at(path), bytes.into(), options)
             .await;
+        put.map(drop).map_err(|error| self.failed(path, error))?;
+        self.forget(path).await;
+        Ok(())
+    }
+
+    /// Writes a file, durably, in place of what is there.
+    pub(super) async fn replace(&self, path: &str, bytes: Bytes) -> Result<(), BackupError> {
+        let put = self.store.put(&self.at(path), bytes.into()).await;
         put.map(drop).map_err(|error| self.failed(path, error))
     }
 
     /// Reads a file.
     pub(super) async fn get(&self, path: &str) -> Result<Bytes, BackupError> {
         let read = async { self.store.get(&self.at(path)).await?.bytes().await };
-        read.await.map_err(|error| self.failed(path, error))
+        let bytes = read.await.map_err(|error| self.failed(path, error))?;
+        self.forget(path).await;
+        Ok(bytes)
+    }
+
+    /// Takes a file out of the page cache: it is not read again soon, and what the store needs should stay there.
+    async fn forget(&self, path: &str) {
+        if let Some(dir) = &self.dir {
+            let path = dir.join(path);
+            // It has ended, or it is only advice that was not given.
+            let _ = task::spawn_blocking(move || page_cache::forget(&path)).await;
+        }
+    }
+
+    /// How its new backups are encrypted.
+    pub(super) fn encryption(&self) -> Option<Encryption> {
+        self.key.as_ref().map(|key| Encryption {
+            cipher: crypt::CIPHER.into(),
+            key_id: key.id().into(),
+        })
+    }
+
+    /// Encrypts a portion, whose path is given, if there is a key.
+    pub(super) fn seal(&self, portion: Portion) -> Result<Portion, BackupError> {
+        let Some(key) = &self.key else {
+            return Ok(portion);
+        };
+        let mut file = portion.file;
+        let sealed = key.seal(&file.path, &portion.bytes);
+        let bytes = sealed.map_err(|_| {
+            BackupError::Store(format!("{} cannot be encrypted", self.name_of(&file.path)))
+        })?;
+        file.bytes = bytes.len() as u64;
+        file.blake3 = blake3::hash(&bytes).to_string();
+        file.key_id = Some(key.id().into());
+        Ok(Portion {
+            file,
+            bytes,
+            ..portion
+        })
+    }
+
+    /// The content of a data file, which is checked, decrypted and decompressed.
+    pub(super) fn unpack(&self, file: &File, stored: &[u8]) -> Result<Bytes, BackupError> {
+        let damaged = |detail: String| self.unreadable(&file.path, detail);
+        let Some(key_id) = &file.key_id else {
+            return unpack(file, stored).map_err(damaged);
+        };
+        check(file, stored).map_err(damaged)?;
+        let key = self.key_named(key_id, || self.name_of(&file.path))?;
+        let packed = key.open(&file.path, stored).map_err(|_| {
+            damaged(
+                "it was encrypted as another file, or changed together with its manifest".into(),
+            )
+        })?;
+        decompress(file, &packed).map_err(damaged)
+    }
+
+    /// Whether there is the key that a backup takes.
+    pub(super) fn check_key(&self, backup: &Manifest) -> Result<(), BackupError> {
+        match &backup.encryption {
+            Some(Encryption { cipher, .. }) if cipher != crypt::CIPHER => {
+                let manifest = format!("manifest/{}.json", backup.id);
+                Err(self.unreadable(&manifest, format!("the cipher {cipher:?} is not known")))
+            }
+            Some(Encryption { key_id, .. }) => self
+                .key_named(key_id, || format!("backup {}", backup.id))
+                .map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn key_named(&self, key_id: &str, what: impl Fn() -> String) -> Result<&Key, BackupError> {
+        let given = self.key.as_deref();
+        given
+            .filter(|key| key.id() == key_id)
+            .ok_or_else(|| BackupError::Key {
+                what: what(),
+                needed: key_id.to_owned(),
+                given: given.map(|key| key.id().to_owned()),
+            })
     }
 
     /// Removes a file; it may be gone already.
