@@ -86,7 +86,12 @@ pub struct Status {
 impl Store {
     /// Opens the store in `config.data_dir`, making it if there is none, and recovers it.
     pub fn open(config: Config) -> Result<Store, OpenError> {
-        let mut dir = DataDir::open_or_create(&config.data_dir)?;
+        let dir = DataDir::open_or_create(&config.data_dir)?;
+        Store::open_in(dir, config)
+    }
+
+    /// Opens the store in a directory that is locked already; it is the one that `config` names.
+    pub(crate) fn open_in(mut dir: DataDir, config: Config) -> Result<Store, OpenError> {
         let opened = open::open(&dir, &config, OldView::Use)?;
         // Not before it is open: what this program cannot recover stays as the older one knows it.
         dir.raise_format()?;
@@ -142,6 +147,11 @@ impl Store {
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// The store's identity: 32 hexadecimal digits.
+    pub fn id(&self) -> String {
+        self.shared.dir.identity().store_id.simple().to_string()
     }
 
     /// Where answers come from, but for the revision.

@@ -15,7 +15,7 @@
 //! - `read`: how reads are answered. `feed`: how watches hear of commits. `history`: which of them wrote a record.
 //! - `expiry`, `checkpoint`: what is done in between.
 //! - `datadir`, `open`, `repair`: the way from a directory to a store.
-//! - `copy`, `build`: what a backup reads of a store, and how a store is made of a backup.
+//! - `copy`, `build`: what a backup reads of a store, and how a store is made of a backup. `swap`: how it takes another's place.
 //! - `thread`: the store's own threads.
 //! - `state_hash`: what the whole store contains, in 16 bytes.
 //! - `keys`, `record`: what the view's bytes mean.
@@ -49,6 +49,7 @@ pub mod request;
 pub mod session;
 mod shared;
 pub mod state_hash;
+mod swap;
 mod thread;
 pub mod timer;
 mod validate;
@@ -62,5 +63,6 @@ pub use datadir::DataDirError;
 pub use handle::{Reader, State, Status, Store};
 pub use open::OpenError;
 pub use own_record::Committed;
+pub(crate) use swap::{Beside, Paused, Swap, is_mount_point};
 pub(crate) use view::Applied;
 pub use view::Namespace;

@@ -230,6 +230,14 @@ struct Why {
     failed: Option<String>,
     /// For now: the disk is nearly full.
     disk: Option<String>,
+    /// For now: an operator replaces the store.
+    paused: Option<String>,
+}
+
+impl Why {
+    fn closes(&self) -> bool {
+        self.failed.is_some() || self.disk.is_some() || self.paused.is_some()
+    }
 }
 
 impl Gate {
@@ -248,6 +256,7 @@ impl Gate {
         let why = self.why.lock();
         why.failed
             .as_ref()
+            .or(why.paused.as_ref())
             .or(why.disk.as_ref())
             .cloned()
             .unwrap_or_default()
@@ -275,10 +284,18 @@ impl Gate {
             }
         }
         why.disk = full;
-        self.closed.store(
-            why.failed.is_some() || why.disk.is_some(),
-            Ordering::Release,
-        );
+        self.closed.store(why.closes(), Ordering::Release);
+    }
+
+    /// Closes it for an operator, or opens it.
+    pub fn set_paused(&self, reason: Option<String>) {
+        match &reason {
+            Some(reason) => tracing::warn!(reason, "the store takes no writes for now"),
+            None => tracing::info!("the store takes writes again"),
+        }
+        let mut why = self.why.lock();
+        why.paused = reason;
+        self.closed.store(why.closes(), Ordering::Release);
     }
 }
 

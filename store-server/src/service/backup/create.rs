@@ -28,10 +28,10 @@ use crate::{
 type Answer = Result<CreateBackupResponse, Status>;
 
 /// How often its caller is told how far a backup is.
-const TELL_EVERY: Duration = Duration::from_millis(100);
+pub(super) const TELL_EVERY: Duration = Duration::from_millis(100);
 
 /// Messages on their way to a caller; what does not fit is not told.
-const TOLD_MAX: usize = 4;
+pub(super) const TOLD_MAX: usize = 4;
 
 /// Begins a backup; gives what is told of it.
 pub fn begin(

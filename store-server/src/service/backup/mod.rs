@@ -19,4 +19,5 @@ mod restore_store;
 pub mod schedule;
 mod turn;
 
+pub use restore_store::Replacement;
 pub use turn::Backups;

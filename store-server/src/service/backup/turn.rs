@@ -6,7 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use stillpoint_proto::v1::{Reason, StoreError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+
+use super::restore_store::Replacement;
 
 use crate::{
     service::{management::audit::Journal, session::hub::Hub},
@@ -22,6 +24,8 @@ pub struct Backups {
     pub(super) hub: Arc<Hub>,
     /// Whether the server stops.
     pub(super) stopping: watch::Receiver<bool>,
+    /// Where the server hears that the store is to be replaced.
+    replacements: mpsc::Sender<Replacement>,
     journal: Arc<Journal>,
     under_way: Mutex<Option<UnderWay>>,
 }
@@ -46,13 +50,19 @@ pub struct Turn(Arc<Backups>);
 const RETRY_AFTER_MS: u64 = 10_000;
 
 impl Backups {
-    /// None yet.
-    pub fn new(store: Store, hub: Arc<Hub>, stopping: watch::Receiver<bool>) -> Arc<Backups> {
+    /// None yet. The first of `replacements` ends the server's work on this store.
+    pub fn new(
+        store: Store,
+        hub: Arc<Hub>,
+        stopping: watch::Receiver<bool>,
+        replacements: mpsc::Sender<Replacement>,
+    ) -> Arc<Backups> {
         Arc::new(Backups {
             journal: Journal::new(store.clone()),
             store,
             hub,
             stopping,
+            replacements,
             under_way: Mutex::default(),
         })
     }
@@ -60,6 +70,12 @@ impl Backups {
     /// Where what operators ask is written down.
     pub fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// Has the server drain, replace the store, and serve again.
+    pub(super) fn replace(&self, replacement: Replacement) {
+        // Without room another one was told; without a listener the server is stopping, and its next start does it.
+        drop(self.replacements.try_send(replacement));
     }
 
     /// Takes the turn of a job, or tells who has it. `what` is for people, with its article (`a backup`); `target` is where the
