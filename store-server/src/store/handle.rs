@@ -20,6 +20,7 @@ use super::{
     datadir::DataDir,
     draft::Draft,
     evaluate::{Caller, Rules},
+    give_back::GiveBack,
     feed::{Feed, Watch},
     index::{Index, Notice},
     keys,
@@ -237,6 +238,11 @@ impl Store {
     pub(super) fn write_own(&self, record: OwnRecord) {
         self.shared.queue.push_own(record);
     }
+    /// Writes records for an operator.
+    pub(super) fn submit_give_back(&self, given: GiveBack) {
+        self.shared.queue.push_give_back(given);
+    }
+
 
     /// Sessions, claims and timers. Hold it shortly: commits of them wait for it. Who needs a [`reader`](Self::reader)
     /// too takes that first: the other way round, two callers and two writers can wait for each other in a circle.
@@ -458,15 +464,7 @@ impl Reader<'_> {
 
     fn claim(&self, namespace: &str, key: Option<&v1::RecordKey>) -> Option<v1::Claim> {
         let key = key.map(|key| keys::record(namespace, &key.collection, &key.key))?;
-        let index = self.store.index();
-        let claim = index.claim(&key)?;
-        let session = index.session(namespace, &claim.session)?;
-        Some(v1::Claim {
-            session_id: session.id.to_string(),
-            service: session.service.clone(),
-            instance: session.instance.clone(),
-            token: index.token(namespace, claim),
-        })
+        self.store.index().owner(namespace, &key)
     }
 
     fn read_txn(&self, namespace: &str, op: &Op) -> OpResult {

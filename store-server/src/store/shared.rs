@@ -14,6 +14,7 @@ use super::{
     checkpoint::Background,
     datadir::DataDir,
     feed::Feed,
+    give_back::GiveBack,
     index::{Index, Notice},
     own_record::OwnRecord,
     request::Job,
@@ -96,6 +97,8 @@ pub enum Command {
     Session(SessionJob),
     /// Write a record of the store's own.
     Own(OwnRecord),
+    /// Write records for an operator.
+    GiveBack(GiveBack),
     /// Do what is queued, then stop.
     Stop,
 }
@@ -185,6 +188,15 @@ impl Queue {
             && let Command::Own(record) = refused.into_inner()
         {
             (record.reply)(Err(stopped()));
+        }
+    }
+
+    /// Adds records that are written for an operator. Whoever does so waits for the answer before the next.
+    pub fn push_give_back(&self, given: GiveBack) {
+        if let Err(refused) = self.sender.send(Command::GiveBack(given))
+            && let Command::GiveBack(given) = refused.into_inner()
+        {
+            (given.reply)(Err(stopped()));
         }
     }
 
