@@ -78,11 +78,17 @@ impl Store {
     /// `namespace`, or where the store writes [what concerns it](Self::home_namespace).
     /// Gives the label once it is durable. `None`: there is none, which is logged with its reason, and stands in
     /// nobody's way; a store that takes no writes has none.
-    pub async fn mark_before(&self, namespace: &str, what: &str, actor: &str) -> Option<String> {
+    pub async fn mark_before(
+        &self,
+        namespace: &str,
+        what: &str,
+        note: &str,
+        actor: &str,
+    ) -> Option<String> {
         let namespace = self.home_namespace(namespace)?;
         let label = label_before(what, now_ms());
         let (told, committed) = oneshot::channel();
-        let asked = self.mark(&namespace, &label, "", actor, |committed| {
+        let asked = self.mark(&namespace, &label, note, actor, |committed| {
             // Who has gone away wants no answer.
             drop(told.send(committed));
         });

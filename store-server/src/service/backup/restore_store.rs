@@ -71,7 +71,7 @@ pub fn begin(
 }
 
 /// Refuses what does not name this store.
-fn check_confirm(store: &Store, confirm: &str) -> Result<(), StoreError> {
+pub(super) fn check_confirm(store: &Store, confirm: &str) -> Result<(), StoreError> {
     let id = store.id();
     let given = confirm.replace('-', "").to_lowercase();
     if given.len() >= CONFIRM_DIGITS && id.starts_with(&given) {
@@ -82,13 +82,14 @@ fn check_confirm(store: &Store, confirm: &str) -> Result<(), StoreError> {
         confirm => format!("{confirm:?} was named"),
     };
     let message = format!(
-        "this is store {id}, and {asked} as the one to be replaced: if it is meant, give the first {CONFIRM_DIGITS} \
+        "this is store {id}, and {asked} as the one to be changed: if it is meant, give the first {CONFIRM_DIGITS} \
          digits of its identity as `confirm`"
     );
     Err(StoreError::new(Reason::Invalid, message))
 }
 
-fn to(point: Option<RestorePoint>) -> To {
+/// The moment that a request says.
+pub(super) fn to(point: Option<RestorePoint>) -> To {
     match point.and_then(|point| point.point) {
         None => To::Latest,
         Some(Point::Seq(seq)) => To::Seq(seq),
@@ -218,7 +219,7 @@ impl Restore {
         )
         .await;
         // In the old state, which is kept: so that a backup of it can be brought back to what is given up.
-        let mark = (self.store()).mark_before("", "restore", &request.actor);
+        let mark = (self.store()).mark_before("", "restore", "", &request.actor);
         let mark = mark.await;
         tracing::warn!(
             target = request.target,
@@ -263,7 +264,7 @@ impl Restore {
             if last_told.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
                 *last_told = Some(Instant::now());
                 // Who reads slowly is told less.
-                drop(sender.try_send(Ok(self.message(told(&progress)))));
+                drop(sender.try_send(Ok(self.message(Kind::Progress(self::progress(&progress))))));
             }
         };
         self.library(false, &tell).await
@@ -352,19 +353,20 @@ impl Restore {
     }
 }
 
-fn told(progress: &Progress) -> Kind {
+/// How far building is.
+pub(super) fn progress(progress: &Progress) -> RestoreProgress {
     let phase = match progress.phase {
         Phase::Records => RestorePhase::Records,
         Phase::Log => RestorePhase::Log,
         Phase::Checking | Phase::Finishing => RestorePhase::Finishing,
     };
-    Kind::Progress(RestoreProgress {
+    RestoreProgress {
         phase: phase.into(),
         records: progress.records,
         records_total: progress.records_total,
         bytes: progress.bytes,
         bytes_total: progress.bytes_total,
-    })
+    }
 }
 
 fn given_up(why: &str) -> StoreError {

@@ -4,3 +4,4 @@ mod expire;
 mod restore;
 mod take;
 mod target;
+mod written;
