@@ -35,6 +35,7 @@ use crate::{
         admin::AdminApi,
         backup::{Backups, Replacement, api::BackupApi},
         connection::{Listeners, admit},
+        history::Histories,
         management::api::ManagementApi,
         session::{api::SessionApi, hub::Hub},
         state::StateApi,
@@ -146,6 +147,7 @@ async fn serve_data(
         stopping: stopping.clone(),
         gauges: gauges.clone(),
         hub: hub.clone(),
+        histories: Histories::new(store.clone()),
     };
     let sessions = SessionServiceServer::new(SessionApi {
         hub: hub.clone(),

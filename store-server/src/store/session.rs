@@ -83,6 +83,12 @@ pub fn identity(service: &str, instance: &str) -> String {
     format!("{service}/{instance}")
 }
 
+/// Service and instance of the session with this id, be it over or not. `None`: no session has such an id.
+pub fn identity_of(id: &str) -> Option<(&str, &str)> {
+    let (identity, _) = id.rsplit_once('/')?;
+    identity.split_once('/')
+}
+
 /// A change of a session.
 #[derive(Clone, Debug)]
 pub enum SessionChange {
