@@ -11,7 +11,10 @@
 //!
 //! # Layout
 //!
-//! - `manifest`: what a copy is. `portion`: what is in its files.
+//! - `manifest`: what a copy is. `sealed`: a manifest in its file. `portion`: what is in the other files.
+//! - `names`: how copies and files are called.
 
 pub mod manifest;
+pub mod names;
 pub mod portion;
+pub mod sealed;

@@ -21,7 +21,6 @@ use super::{
     BackupError, File, FileKind, Phase, Progress, Target,
     catalog::list,
     history::{History, Plan},
-    portion::{entries, records},
 };
 use crate::store::{Applied, BuildError, Builder, Namespace, is_mount_point};
 
@@ -157,7 +156,7 @@ async fn build(
         records: 0,
         records_total: plan.base.records,
         bytes: 0,
-        bytes_total: 0,
+        bytes_total: plan.files.iter().map(|file| file.raw_bytes).sum(),
         stored_bytes: 0,
     };
     let (files, fetched) = mpsc::channel(FETCHED_AHEAD);
@@ -263,17 +262,7 @@ impl Site {
 
     fn add(&self, builder: &mut Builder, file: &File, stored: &[u8]) -> Result<(), BackupError> {
         let raw = self.target.unpack(file, stored)?;
-        let added = match file.kind {
-            FileKind::Records => builder.add_records(records(raw)).map(drop),
-            FileKind::Log => {
-                let needed = file.first_seq..=file.last_seq;
-                let is_needed = |item: &Result<(u64, Bytes), String>| match item {
-                    Ok((seq, _)) => needed.contains(seq),
-                    Err(_) => true,
-                };
-                builder.add_entries(entries(raw).filter(is_needed))
-            }
-        };
+        let added = builder.add(file, raw);
         added.map_err(|error| self.failed(&file.path, error))
     }
 

@@ -29,15 +29,18 @@ pub(crate) struct CopySource {
 impl Store {
     /// What a backup reads.
     pub(crate) fn copy_source(&self) -> CopySource {
-        // At first it holds all of the log: the place is not known yet.
-        CopySource {
-            shared: self.shared.clone(),
-            hold: Hold::new(self.shared.clone(), 0),
-        }
+        CopySource::new(self.shared.clone())
     }
 }
 
 impl CopySource {
+    /// What is copied of a store.
+    pub(super) fn new(shared: Arc<Shared>) -> CopySource {
+        // At first it holds all of the log: the place is not known yet.
+        let hold = Hold::new(shared.clone(), 0);
+        CopySource { shared, hold }
+    }
+
     /// Who the store is.
     pub fn identity(&self) -> &Identity {
         self.shared.dir.identity()

@@ -15,7 +15,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     applier::Applier,
-    checkpoint::Background,
     clock::now_ms,
     datadir::DataDir,
     draft::Draft,
@@ -126,7 +125,7 @@ impl Store {
             synced_seq: AtomicU64::new(log.next_seq - 1),
             applied_seq: AtomicU64::new(opened.applied_seq),
             checkpoint_seq: AtomicU64::new(opened.checkpoint_seq),
-            checkpoint: Background::default(),
+            checkpoint: opened.checkpoint,
             config,
             dir,
         });

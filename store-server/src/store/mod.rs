@@ -15,7 +15,8 @@
 //! - `read`: how reads are answered. `feed`: how watches hear of commits. `history`: which of them wrote a record.
 //! - `expiry`, `checkpoint`: what is done in between.
 //! - `datadir`, `open`, `repair`: the way from a directory to a store.
-//! - `copy`, `build`: what a backup reads of a store, and how a store is made of a backup. `swap`: how it takes another's place.
+//! - `copy`, `copying`: what a backup reads of a store, and how. `fill`, `build`: how a store is made of a backup. `swap`: how
+//!   it takes another's place.
 //! - `thread`: the store's own threads.
 //! - `state_hash`: what the whole store contains, in 16 bytes.
 //! - `keys`, `record`: what the view's bytes mean.
@@ -27,6 +28,7 @@ mod cache;
 mod checkpoint;
 mod clock;
 mod copy;
+mod copying;
 mod datadir;
 mod dedup;
 mod draft;
@@ -34,6 +36,7 @@ mod due;
 mod evaluate;
 mod expiry;
 pub mod feed;
+mod fill;
 mod handle;
 pub mod history;
 pub mod index;

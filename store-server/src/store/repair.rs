@@ -8,14 +8,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
 };
 
 use serde::Serialize;
 use thiserror::Error;
 
 use super::{
-    checkpoint::{self, CheckpointError},
+    checkpoint::{self, Checkpoint, CheckpointError},
     clock::now_ms,
     datadir::{DataDir, DataDirError, io_error},
     keys,
@@ -172,15 +172,17 @@ fn sound(
 /// How a state is saved.
 struct Plan {
     source: StateSource,
-    base: Option<PathBuf>,
+    base: Option<Checkpoint>,
     saved_seq: u64,
 }
 
 impl Plan {
     fn make(dir: &DataDir, config: &Config, survey: &Salvage) -> Result<Plan, RepairError> {
-        let newest = checkpoint::newest(&dir.checkpoint()).map_err(io_error(&dir.checkpoint()))?;
-        let (base_seq, base) = newest.map_or((0, None), |(seq, path)| (seq, Some(path)));
-        let from_checkpoint = survey.reach(base_seq);
+        let found = checkpoint::find(&dir.checkpoint(), dir.identity().store_id)?;
+        if let Some(error) = &found.damaged {
+            tracing::warn!(%error, "a checkpoint cannot be used");
+        }
+        let from_checkpoint = survey.reach(found.seq());
         let from_view = newest_applied(dir, config).map_or(0, |applied| survey.reach(applied.seq));
         Ok(if from_view >= from_checkpoint && from_view > 0 {
             Plan {
@@ -191,7 +193,7 @@ impl Plan {
         } else {
             Plan {
                 source: StateSource::Checkpoint,
-                base,
+                base: found.newest,
                 saved_seq: from_checkpoint,
             }
         })
@@ -204,7 +206,9 @@ impl Plan {
         }
         let engine = engine::open(&dir.view(), &config.view)?;
         let applied = match &self.base {
-            Some(file) => checkpoint::load(file, &*engine, |_| {})?,
+            Some(base) => {
+                checkpoint::load(&dir.checkpoint(), base, &engine, config.view.overlay_bytes)?
+            }
             None => checkpoint::read_applied(&*engine)?.unwrap_or_default(),
         };
         let view = View::new(engine.clone(), &applied, 0);
@@ -228,12 +232,7 @@ impl Plan {
         // What the log said is that of a state that was lost.
         applied.state_hash = None;
         open::mark(&*engine, &applied)?;
-        checkpoint::take(
-            &*engine,
-            &dir.checkpoint(),
-            dir.identity().store_id.into_bytes(),
-            &AtomicBool::new(false),
-        )?;
+        checkpoint::take(&*engine, dir)?;
         Ok(newer_records)
     }
 }
