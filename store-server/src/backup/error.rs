@@ -161,6 +161,30 @@ pub enum BackupError {
         /// The commit.
         seq: u64,
     },
+    /// A backup of another kind is not complete.
+    #[error(
+        "{kind} backup, {id}, was begun in {target} and is not complete: go on with it first, or give it up with --restart"
+    )]
+    OtherKind {
+        /// Its name.
+        id: String,
+        /// What it is, with the article.
+        kind: &'static str,
+        /// The target.
+        target: String,
+    },
+    /// Somebody else pulls to the same directory.
+    #[error("another process is pulling a backup to {}: wait for its end", .dir.display())]
+    Pulling {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// What the server told makes no sense.
+    #[error("the server's answer makes no sense: {detail}. Use a stillpoint of the same version as the server")]
+    Answer {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// There is no backup to continue.
     #[error("{why}: take a full backup first")]
     NoParent {
@@ -195,6 +219,28 @@ pub enum BackupError {
         seq: u64,
         /// How it differs.
         detail: String,
+    },
+    /// The target is not the place any more that it was.
+    #[error(
+        "{target} had backups of this store and has none any more, nor its store.json: it was removed, or is not mounted. Bring \
+         it back; or, if backups are to begin anew there, take one by hand: stillpoint backup create --to {target}"
+    )]
+    Vacant {
+        /// The target.
+        target: String,
+    },
+    /// There is no room for what is restored.
+    #[error(
+        "{} has {} MiB free, about {} MiB are needed: make room, or choose another place",
+        .path.display(), .free >> 20, .needed.div_ceil(1 << 20)
+    )]
+    NoRoom {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
     },
     /// The store that is backed up, or the one being restored, failed.
     #[error("{0}")]

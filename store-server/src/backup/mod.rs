@@ -40,26 +40,34 @@ mod create;
 mod crypt;
 mod error;
 mod expire;
+pub(crate) mod give;
 mod history;
-mod pace;
+pub(crate) mod pace;
+mod partial;
 mod progress;
 mod reading;
+mod receive;
 mod restore;
+mod scratch;
 mod target;
 mod verify;
 mod writing;
 
-use crate::archive::{manifest, portion};
+use crate::archive::manifest;
+pub(crate) use crate::archive::portion;
 
+pub(crate) use self::create::hash_at;
 pub use self::{
-    catalog::{Listing, describe, list},
+    catalog::{Listing, describe, gaps, list},
     create::{CreateOptions, create},
     crypt::Key,
     error::BackupError,
     expire::{Expired, Keep, expire},
     manifest::{File, FileKind, Kind, Manifest, Mark},
     progress::{Phase, Progress},
+    receive::{Found, PullOptions, Receiving, Taken},
     restore::{RestoreOptions, RestoreReport, To, restore, restore_above},
+    scratch::Scratch,
     target::Target,
     verify::{Verify, VerifyReport, verify},
 };

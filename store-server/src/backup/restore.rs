@@ -21,8 +21,12 @@ use super::{
     BackupError, File, FileKind, Phase, Progress, Target,
     catalog::list,
     history::{History, Plan},
+    scratch::check_room,
 };
-use crate::store::{Applied, BuildError, Builder, Namespace, is_mount_point};
+use crate::{
+    archive::names::manifest_path,
+    store::{Applied, BuildError, Builder, Namespace, is_mount_point},
+};
 
 /// What to restore.
 #[derive(Clone, Debug)]
@@ -124,6 +128,7 @@ pub async fn restore_above(
         into: options.into.clone(),
     };
     if !options.dry_run {
+        check_room(&options.into, room_for(&plan.files))?;
         let built = build(target, plan, incarnation, place, progress).await?;
         report.time_ms = built.time_ms;
         report.namespaces = built.applied.namespaces;
@@ -131,6 +136,20 @@ pub async fn restore_above(
     }
     Ok(report)
 }
+
+/// About how many bytes of the disk it takes to build a state from these files: the records in the engine and in the
+/// checkpoint; and of what the log writes over and over, as much again at most.
+fn room_for(files: &[File]) -> u64 {
+    let of = |kind| {
+        let files = files.iter().filter(|file| file.kind == kind);
+        files.map(|file| file.raw_bytes).sum::<u64>()
+    };
+    let (records, log) = (of(FileKind::Records), of(FileKind::Log));
+    2 * records + log.min(records.max(LOG_ROOM_BYTES))
+}
+
+/// Bytes that the log may take in a state that begins with next to nothing.
+const LOG_ROOM_BYTES: u64 = 64 << 20;
 
 /// What was built.
 struct Built {
@@ -145,7 +164,7 @@ async fn build(
     place: Place,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Built, BackupError> {
-    let manifest = format!("manifest/{}.json", plan.base.id);
+    let manifest = manifest_path(&plan.base.id);
     let unreadable = |detail: String| target.unreadable(&manifest, detail);
     let applied = (BASE64.decode(&plan.base.applied).map_err(|e| e.to_string()))
         .and_then(|bytes| Applied::decode(&bytes))

@@ -1,6 +1,6 @@
 //! Where backups are kept: a directory, or a prefix of a bucket.
 
-use std::{path, sync::Arc, time::Duration};
+use std::{fs, path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -8,6 +8,10 @@ use object_store::{
     ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode, PutOptions, RetryConfig,
     aws::AmazonS3Builder, azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder,
     local::LocalFileSystem, path::Path,
+};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
 };
 use serde::{Deserialize, Serialize};
 use tokio::task;
@@ -19,7 +23,7 @@ use super::{
     manifest::{Encryption, FORMAT},
     portion::{Portion, check, decompress, unpack},
 };
-use crate::page_cache;
+use crate::{archive::names::manifest_path, page_cache};
 
 /// A directory, or a prefix of a bucket.
 #[derive(Clone, Debug)]
@@ -41,6 +45,9 @@ const RETRY_FOR: Duration = Duration::from_secs(30);
 
 /// Tells whose backups these are.
 const STORE_FILE: &str = "store.json";
+
+/// Locked by whoever pulls a backup to a directory.
+const LOCK_FILE: &str = "partial.lock";
 
 /// The content of [`STORE_FILE`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,6 +148,32 @@ impl Target {
         format!("{}/{path}", self.url)
     }
 
+    /// Keeps others from pulling a backup to the same directory, for as long as what it gives lives. `None`: it is no directory.
+    pub(super) async fn lock(&self) -> Result<Option<fs::File>, BackupError> {
+        let Some(dir) = self.dir.clone() else {
+            return Ok(None);
+        };
+        let locked = task::spawn_blocking(move || {
+            let path = dir.join(LOCK_FILE);
+            let io_error = |source| BackupError::Io {
+                path: path.clone(),
+                source,
+            };
+            fs::create_dir_all(&dir).map_err(io_error)?;
+            let mut options = fs::File::options();
+            let file = options.create(true).truncate(false).write(true).open(&path);
+            let file = file.map_err(io_error)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => Ok(Some(file)),
+                Err(Errno::WOULDBLOCK) => Err(BackupError::Pulling { dir }),
+                Err(error) => Err(io_error(error.into())),
+            }
+        });
+        locked
+            .await
+            .map_err(|e| BackupError::Store(e.to_string()))?
+    }
+
     /// Makes the target that of a store, if it is nobody's yet; refuses it if it is another's.
     pub(super) async fn claim(&self, store_id: &str) -> Result<(), BackupError> {
         let owner = Owner {
@@ -152,8 +185,17 @@ impl Target {
             Err(BackupError::Exists { .. }) => {}
             other => return other,
         }
-        let found: Owner = serde_json::from_slice(&self.get(STORE_FILE).await?)
-            .map_err(|e| self.unreadable(STORE_FILE, e))?;
+        self.is_of(store_id).await.map(drop)
+    }
+
+    /// Whether it is that of a store already; refuses it if it is another's.
+    pub async fn is_of(&self, store_id: &str) -> Result<bool, BackupError> {
+        let text = match self.get(STORE_FILE).await {
+            Err(BackupError::Missing { .. }) => return Ok(false),
+            read => read?,
+        };
+        let found: Owner =
+            serde_json::from_slice(&text).map_err(|e| self.unreadable(STORE_FILE, e))?;
         if found.format > FORMAT {
             return Err(BackupError::TooNew {
                 file: self.name_of(STORE_FILE),
@@ -168,7 +210,7 @@ impl Target {
                 store: store_id.to_owned(),
             });
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes a file that is not there yet, durably.
@@ -253,15 +295,23 @@ impl Target {
     /// Whether there is the key that a backup takes.
     pub(super) fn check_key(&self, backup: &Manifest) -> Result<(), BackupError> {
         match &backup.encryption {
-            Some(Encryption { cipher, .. }) if cipher != crypt::CIPHER => {
-                let manifest = format!("manifest/{}.json", backup.id);
-                Err(self.unreadable(&manifest, format!("the cipher {cipher:?} is not known")))
-            }
-            Some(Encryption { key_id, .. }) => self
-                .key_named(key_id, || format!("backup {}", backup.id))
-                .map(drop),
+            Some(encryption) => self.check_encryption(encryption, &backup.id),
             None => Ok(()),
         }
+    }
+
+    /// Whether there is the key, and the cipher is known, that the backup of this name takes.
+    pub(super) fn check_encryption(
+        &self,
+        encryption: &Encryption,
+        id: &str,
+    ) -> Result<(), BackupError> {
+        let Encryption { cipher, key_id } = encryption;
+        if cipher != crypt::CIPHER {
+            let what = manifest_path(id);
+            return Err(self.unreadable(&what, format!("the cipher {cipher:?} is not known")));
+        }
+        self.key_named(key_id, || format!("backup {id}")).map(drop)
     }
 
     fn key_named(&self, key_id: &str, what: impl Fn() -> String) -> Result<&Key, BackupError> {

@@ -33,7 +33,7 @@ use crate::{
     service::{
         Gauges,
         admin::AdminApi,
-        backup::{Backups, Replacement, api::BackupApi},
+        backup::{Backups, Replacement, api::BackupApi, schedule},
         connection::{Listeners, admit},
         history::Histories,
         management::api::ManagementApi,
@@ -94,6 +94,7 @@ pub async fn serve(
         tokio::select! {
             served = async { tokio::try_join!(data, admin).map(drop) } => served,
             never = hub.run() => match never {},
+            never = schedule::run(backups.clone()) => match never {},
         }
     };
     tokio::pin!(both);

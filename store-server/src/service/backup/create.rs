@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::{
-    answer,
+    answer, asked,
     audit::{self, Asked},
     turn::{Backups, Turn},
 };
@@ -42,7 +42,8 @@ pub fn begin(
     if !request.label.is_empty() {
         check_label(&request.label).map_err(|message| StoreError::new(Reason::Invalid, message))?;
     }
-    let target = Target::open(&request.target).map_err(|error| answer::error(&error))?;
+    let settings = &backups.store.config().backup;
+    let target = asked::target(settings, &request.target, &request.key_file)?;
     let turn = backups.enter("a backup", &request.target, &request.actor)?;
     tracing::info!(
         target = request.target,
@@ -79,10 +80,11 @@ async fn take(
         },
     )
     .await;
+    let settings = &backups.store.config().backup;
     let options = CreateOptions {
         incremental: request.incremental,
         label: request.label,
-        bytes_per_second: request.bytes_per_second,
+        bytes_per_second: asked::bytes_per_second(settings, request.bytes_per_second),
     };
     let last_told = Mutex::new(None::<Instant>);
     let tell = |progress: Progress| {
@@ -109,6 +111,9 @@ async fn take(
         Err(error) => Err(&*error.message),
     };
     written.end(outcome).await;
+    if let Ok(backup) = &ended {
+        backups.schedule.backed_up(&target, backup).await;
+    }
     let last = conclude(&backups.store, &request.target, ended);
     // A caller that gets the end may ask for the next one.
     drop(turn);

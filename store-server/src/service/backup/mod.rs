@@ -3,6 +3,7 @@
 //! - [`api`]: the service.
 //! - `turn`: the one job that may be under way.
 //! - `create`: a backup that the server writes. `pull`: one whose files the caller stores. `answer`: what is told of them.
+//! - `asked`: what requests leave to the settings.
 //! - [`schedule`]: what the server does by itself, and what is wrong with it.
 //! - `restore_store`: the whole store, back to a moment. `restore_records`: some records.
 //! - `history`: the commits that wrote a record.
@@ -10,6 +11,7 @@
 
 mod answer;
 pub mod api;
+mod asked;
 pub mod audit;
 mod create;
 mod history;

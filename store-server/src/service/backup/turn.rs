@@ -6,10 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use stillpoint_proto::v1::{Reason, StoreError};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
-use super::restore_store::Replacement;
-
+use super::{restore_store::Replacement, schedule::Scheduler};
 use crate::{
     service::{management::audit::Journal, session::hub::Hub},
     store::{Store, server_time_ms},
@@ -27,7 +26,11 @@ pub struct Backups {
     /// Where the server hears that the store is to be replaced.
     replacements: mpsc::Sender<Replacement>,
     journal: Arc<Journal>,
+    /// What the server does by itself.
+    pub(super) schedule: Scheduler,
     under_way: Mutex<Option<UnderWay>>,
+    /// Hears that nothing is under way any more.
+    freed: Notify,
 }
 
 /// A job that has not ended.
@@ -59,11 +62,13 @@ impl Backups {
     ) -> Arc<Backups> {
         Arc::new(Backups {
             journal: Journal::new(store.clone()),
+            schedule: Scheduler::new(&store.config().backup, &store.config().data_dir),
             store,
             hub,
             stopping,
             replacements,
             under_way: Mutex::default(),
+            freed: Notify::new(),
         })
     }
 
@@ -102,6 +107,17 @@ impl Backups {
         Ok(Turn(self.clone()))
     }
 
+    /// Takes the turn of a job as soon as it is free.
+    pub async fn wait(self: &Arc<Self>, what: &str, target: &str, actor: &str) -> Turn {
+        loop {
+            let freed = self.freed.notified();
+            if let Ok(turn) = self.enter(what, target, actor) {
+                return turn;
+            }
+            freed.await;
+        }
+    }
+
     /// What is under way, for people.
     pub fn under_way(&self) -> Option<String> {
         self.under_way.lock().as_ref().map(UnderWay::to_string)
@@ -138,5 +154,6 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         *self.0.under_way.lock() = None;
+        self.0.freed.notify_waiters();
     }
 }
