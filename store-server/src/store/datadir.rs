@@ -4,7 +4,7 @@
 //! DIR/store.toml     format version, store id, incarnation
 //! DIR/lock           locked while a server runs
 //! DIR/log/           the commit log
-//! DIR/checkpoint/    the newest checkpoint
+//! DIR/checkpoint/    the newest checkpoint: a full backup
 //! DIR/view/          the engine's files; can be rebuilt
 //! ```
 

@@ -113,9 +113,8 @@ impl Filling {
                 let detail = format!("commit {seq} follows where {expected} was expected");
                 return Err(FillError::Content(detail));
             }
-            let unreadable = |detail| {
-                FillError::Content(format!("commit {seq} cannot be brought in: {detail}"))
-            };
+            let unreadable =
+                |detail| FillError::Content(format!("commit {seq} cannot be brought in: {detail}"));
             let entry = Entry::decode(&bytes).map_err(unreadable)?;
             self.time_ms = entry.time_ms;
             replay.entry(seq, &entry)?.map_err(unreadable)?;

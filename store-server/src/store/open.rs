@@ -327,13 +327,7 @@ fn rebuild(
     // Built aside: the old view may have what nothing else has, so it goes last.
     let path = dir.view();
     let (aside, old) = (path.with_extension("rebuilt"), path.with_extension("old"));
-    remove_dir(&aside)?;
-    let engine = engine::open(&aside, &config.view)?;
-    let overlay_bytes = config.view.overlay_bytes;
-    let applied = match &found.newest {
-        Some(newest) => checkpoint::load(&dir.checkpoint(), newest, &engine, overlay_bytes)?,
-        None => Applied::default(),
-    };
+    let (engine, applied) = fill(dir, config, log, &found, &aside)?;
     mark(&*engine, &applied)?;
     if !is_kept {
         return Ok((engine, applied));
@@ -351,6 +345,37 @@ fn rebuild(
         "rebuilt the view; the log behind the checkpoint follows"
     );
     Ok((engine::open(&path, &config.view)?, applied))
+}
+
+/// Fills a new engine from the newest checkpoint. One that is damaged is not needed while the log has everything.
+fn fill(
+    dir: &DataDir,
+    config: &Config,
+    log: &Recovered,
+    found: &Found,
+    path: &Path,
+) -> Result<(Arc<dyn Engine>, Applied), OpenError> {
+    let new_engine = || {
+        remove_dir(path)?;
+        Ok::<_, OpenError>(engine::open(path, &config.view)?)
+    };
+    if let Some(newest) = &found.newest {
+        let engine = new_engine()?;
+        let loaded = checkpoint::load(
+            &dir.checkpoint(),
+            newest,
+            &engine,
+            config.view.overlay_bytes,
+        );
+        match loaded {
+            Ok(applied) => return Ok((engine, applied)),
+            Err(error @ CheckpointError::Damaged { .. }) if log.first_seq == 1 => {
+                tracing::warn!(%error, "rebuilding the view from the log, which has everything");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((new_engine()?, Applied::default()))
 }
 
 /// Removes what a server that was killed had not finished writing.

@@ -53,6 +53,8 @@ const SETTINGS: &[(&str, &str, &str, [Value; 3])] = &[
     ("log.retention_bytes", "--retention-bytes", "STILLPOINT_RETENTION_BYTES", SIZES),
     ("log.retention_secs", "--retention-secs", "STILLPOINT_RETENTION_SECS", SECONDS),
     ("log.checkpoint_bytes", "--checkpoint-bytes", "STILLPOINT_CHECKPOINT_BYTES", SIZES),
+    ("log.checkpoint_secs", "--checkpoint-secs", "STILLPOINT_CHECKPOINT_SECS", SECONDS),
+    ("log.checkpoint_bytes_per_second", "--checkpoint-bytes-per-second", "STILLPOINT_CHECKPOINT_BYTES_PER_SECOND", SIZES),
     ("log.dedup_window_secs", "--dedup-window-secs", "STILLPOINT_DEDUP_WINDOW_SECS", SECONDS),
     ("log.dedup_entries", "--dedup-entries", "STILLPOINT_DEDUP_ENTRIES", LARGE_COUNTS),
     ("log.applied_sync_ms", "--applied-sync-ms", "STILLPOINT_APPLIED_SYNC_MS", [

@@ -142,7 +142,84 @@ impl Stop {
     /// Waits until then, or until it is told to stop; whether it was.
     pub fn wait_until(&self, then: Instant) -> bool {
         let mut told = self.told.lock();
-        self.telling.wait_while_until(&mut told, |told| !*told, then);
+        self.telling
+            .wait_while_until(&mut told, |told| !*told, then);
         *told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_SECS: u64 = 3600;
+
+    /// As after a start, where the last one was begun so long ago.
+    fn taken(secs_ago: u64) -> Background {
+        let mut background = Background::new(&Found::default());
+        let begun = Instant::now().checked_sub(Duration::from_secs(secs_ago));
+        background.due.get_mut().begun = begun.expect("the machine is up for longer");
+        background
+    }
+
+    #[test]
+    fn one_is_due_when_the_last_one_is_old_and_does_not_have_everything() {
+        for (secs_ago, secs, has_everything, is_due) in [
+            (10, 5, false, true),
+            (10, 5, true, false),
+            (10, HOUR_SECS, false, false),
+            (10, 0, false, false),
+        ] {
+            let found = taken(secs_ago).is_due(secs, has_everything);
+            assert_eq!(found, is_due, "{secs_ago} {secs} {has_everything}");
+        }
+    }
+
+    #[test]
+    fn one_that_an_older_program_has_taken_or_that_cannot_be_read_is_replaced_at_once() {
+        let old = Found {
+            newest: Some(Checkpoint::Old {
+                seq: 7,
+                path: "7.checkpoint".into(),
+            }),
+            damaged: None,
+        };
+        let damaged = Found {
+            newest: None,
+            damaged: Some(super::super::damaged(
+                "checkpoint".as_ref(),
+                "m".as_ref(),
+                "",
+            )),
+        };
+        for found in [old, damaged] {
+            assert!(Background::new(&found).is_due(0, true));
+        }
+        assert!(!Background::new(&Found::default()).is_due(0, true));
+    }
+
+    #[test]
+    fn one_that_failed_is_tried_again_but_not_at_once() {
+        let background = taken(0);
+        background.failed(&super::super::damaged(
+            "checkpoint".as_ref(),
+            "m".as_ref(),
+            "",
+        ));
+        assert!(!background.is_due(0, false));
+        background.due.lock().failed = Instant::now().checked_sub(RETRY_AFTER);
+        assert!(background.is_due(0, false));
+    }
+
+    #[test]
+    fn who_waits_is_told_to_stop() {
+        let stop = Stop::default();
+        assert!(!stop.wait_until(Instant::now()));
+        thread::scope(|scope| {
+            let far = Instant::now() + Duration::from_secs(HOUR_SECS);
+            let waiting = scope.spawn(|| stop.wait_until(far));
+            stop.tell();
+            assert!(waiting.join().expect("it ends"));
+        });
     }
 }

@@ -106,14 +106,6 @@ impl Found {
     pub fn seq(&self) -> u64 {
         self.newest.as_ref().map_or(0, Checkpoint::seq)
     }
-
-    /// The newest one; fails if that may be one that cannot be read.
-    pub fn undamaged(self) -> Result<Option<Checkpoint>, CheckpointError> {
-        match self.damaged {
-            Some(error) => Err(error),
-            None => Ok(self.newest),
-        }
-    }
 }
 
 /// Looks for the checkpoints in a directory.
@@ -163,7 +155,10 @@ pub fn read_applied(engine: &dyn Engine) -> Result<Option<Applied>, EngineError>
 /// Removes what was begun and not completed. None may be being taken.
 pub fn sweep(dir: &Path) -> Result<(), CheckpointError> {
     let manifests = dir.join(MANIFESTS);
-    for path in files_in(&manifests, "new")?.into_iter().chain(files_in(dir, "new")?) {
+    for path in files_in(&manifests, "new")?
+        .into_iter()
+        .chain(files_in(dir, "new")?)
+    {
         fs::remove_file(&path).map_err(io_error(&path))?;
     }
     let data = dir.join(DATA);

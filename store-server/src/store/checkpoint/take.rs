@@ -189,7 +189,9 @@ impl Pace<'_> {
         let wait = Duration::try_from_secs_f64(secs).unwrap_or(Duration::MAX);
         match self.begun.checked_add(wait) {
             Some(then) => self.stop.wait_until(then),
-            None => self.stop.wait_until(Instant::now() + Duration::from_secs(u32::MAX.into())),
+            None => self
+                .stop
+                .wait_until(Instant::now() + Duration::from_secs(u32::MAX.into())),
         }
     }
 }
