@@ -102,7 +102,8 @@ end)
 
 test("values of every kind are told as they were written", function(store)
   local items = store:collection "item"
-  local values = { false, stillpoint.null, stillpoint.map { [10] = "a" }, stillpoint.array {}, 1.5, { ["a b"] = { 1, 2 } } }
+  local odd = stillpoint.map { [10] = "a" }
+  local values = { false, stillpoint.null, odd, stillpoint.array {}, 1.5, { ["a b"] = { 1, 2 } } }
   for _, value in ipairs(values) do
     assert(items:put("x", value))
   end

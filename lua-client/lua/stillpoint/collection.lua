@@ -149,7 +149,8 @@ end
 ---    end
 ---
 ---`history.next_rev` says that there is more (`before = history.next_rev`); `history.complete`, that nothing older was
----ever written. If neither, the log begins later, at `history.since`. The store reads files for it: not for every frame.
+---ever written. If neither, the log begins later, at `history.since`. The store reads files for it, so do not ask in
+---every frame.
 ---@param key string
 ---@param opts? stillpoint.HistoryOptions
 ---@return stillpoint.History|nil history Empty: the log has nothing of the record.

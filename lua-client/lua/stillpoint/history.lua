@@ -1,5 +1,5 @@
--- The history of a record: the commits that wrote it, newest first, as far as the store's log goes back. What is older is
--- in the operator's backups only.
+-- The history of a record: the commits that wrote it, newest first, as far as the store's log goes back. What is older
+-- is in the operator's backups only.
 --
 -- There is no index of it: the store reads its log, a part for each question, and is asked on until there is enough. So
 -- it is for support and repair, not for the game's own loop.

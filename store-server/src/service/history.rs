@@ -138,6 +138,7 @@ pub fn change(written: Written) -> HistoryChange {
         service: service.into(),
         instance: instance.into(),
         session_id: written.session,
+        actor: written.actor,
         record: written.record.map(|record| record.to_proto()),
         records_written: written.records_written.try_into().unwrap_or(u32::MAX),
     }

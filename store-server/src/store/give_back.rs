@@ -23,6 +23,8 @@ use super::{
 pub struct GiveBack {
     /// Their namespace.
     pub namespace: Arc<str>,
+    /// Who asks for it, as the record's history tells; may be empty.
+    pub actor: String,
     /// The records.
     pub records: Vec<Given>,
     /// Gets the commit once it is durable; VERSION_CONFLICT if a record is not as it was seen. Called on the writer's thread,
@@ -65,11 +67,13 @@ impl Store {
     pub(crate) fn give_back(
         &self,
         namespace: &str,
+        actor: &str,
         records: Vec<Given>,
     ) -> Result<GivenBack, StoreError> {
         let (told, given) = crossbeam_channel::bounded(1);
         self.submit_give_back(GiveBack {
             namespace: namespace.into(),
+            actor: actor.into(),
             records,
             reply: Box::new(move |given| drop(told.send(given))),
         });

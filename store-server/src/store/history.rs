@@ -45,6 +45,8 @@ pub struct Written {
     pub origin: Origin,
     /// The session that made it; empty for none.
     pub session: String,
+    /// The operator that the store made it for; empty for none.
+    pub actor: String,
     /// The record as it was written; none: it was deleted.
     pub record: Option<Record>,
     /// Records that the commit wrote, with this one.
@@ -223,6 +225,7 @@ impl HistoryOf {
             time_ms: entry.time_ms,
             origin: entry.origin,
             session: entry.session.into(),
+            actor: entry.principal.into(),
             record: (change.written.as_ref()).map(|written| Record::from_log(revision, written)),
             records_written: entry.changes.len(),
         }))

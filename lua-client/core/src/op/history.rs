@@ -1,5 +1,5 @@
 //! `"history", collection, key, { before, before_seq, limit }` → `entries, next_seq, since, is_whole`. An entry is the record
-//! as it was written, if it was not deleted, with `rev`, `time`, `by`, `who` and `records`. `since`: when the store's log
+//! as it was written, if it was not deleted, with `rev`, `time`, `by`, `who`, `actor` and `records`. `since`: when the store's log
 //! begins; `is_whole`: it has all that was ever committed.
 
 use std::os::raw::c_int;
@@ -58,7 +58,7 @@ pub(super) unsafe fn push(lua: *mut lua_State, result: &HistoryResult) -> Result
 }
 
 unsafe fn push_change(lua: *mut lua_State, change: &HistoryChange) -> Result<(), Malformed> {
-    lua::lua_createtable(lua, 0, 11);
+    lua::lua_createtable(lua, 0, 12);
     match &change.record {
         Some(record) => record::set_fields(lua, record)?,
         None => {
@@ -78,6 +78,9 @@ unsafe fn push_change(lua: *mut lua_State, change: &HistoryChange) -> Result<(),
         CommitOrigin::Client | CommitOrigin::Unspecified => b"client",
     };
     lua::set_text(lua, c"by", by);
+    if !change.actor.is_empty() {
+        lua::set_text(lua, c"actor", change.actor.as_bytes());
+    }
     if !change.session_id.is_empty() {
         lua::lua_createtable(lua, 0, 3);
         lua::set_text(lua, c"session", change.session_id.as_bytes());

@@ -1,8 +1,8 @@
 -- What differs between two documents, place by place.
 --
 -- Maps are compared key by key. Arrays are compared from both ends: what is alike there is left out, what remains is
--- compared element by element. That finds an element added, inserted or removed; several at once in different places may
--- show as more changes than were made.
+-- compared element by element. That finds an element added, inserted or removed; several at once in different places
+-- may show as more changes than were made.
 
 local compare = require "stillpoint.document.compare"
 local path = require "stillpoint.document.path"

@@ -122,6 +122,7 @@ impl Writer {
             Counters::add(&self.shared.counters.expired, changes.len());
             let origin = CommitOrigin {
                 origin: Origin::Expiry,
+                principal: "",
                 session: "",
                 writer: None,
                 once: &[],

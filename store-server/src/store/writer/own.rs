@@ -59,6 +59,7 @@ impl Writer {
         };
         let origin = CommitOrigin {
             origin: Origin::Session,
+            principal: "",
             session: &id,
             writer: None,
             once: &[],
@@ -77,7 +78,7 @@ impl Writer {
         let write = |draft: &mut Draft<'_>, source: &Accepted<'_>, _: &Index| {
             own_record::write(draft, source, record)
         };
-        let ((), committed) = self.own_commit(batch, &record.namespace, now_ms, write)?;
+        let ((), committed) = self.own_commit(batch, &record.namespace, "", now_ms, write)?;
         Ok(committed)
     }
 
@@ -92,15 +93,17 @@ impl Writer {
         let write = |draft: &mut Draft<'_>, _: &Accepted<'_>, index: &Index| {
             give_back::write(draft, index, namespace, records)
         };
-        let (owners, committed) = self.own_commit(batch, namespace, now_ms, write)?;
+        let actor = &given.actor;
+        let (owners, committed) = self.own_commit(batch, namespace, actor, now_ms, write)?;
         Ok(GivenBack { committed, owners })
     }
 
-    /// Makes a commit of what `write` writes, if the store takes writes.
+    /// Makes a commit of what `write` writes, if the store takes writes; `actor` asks for it, if somebody does.
     fn own_commit<T>(
         &mut self,
         batch: &mut Batch,
         namespace: &Arc<str>,
+        actor: &str,
         now_ms: u64,
         write: impl FnOnce(&mut Draft<'_>, &Accepted<'_>, &Index) -> Result<T, StoreError>,
     ) -> Result<(T, Committed), StoreError> {
@@ -122,6 +125,7 @@ impl Writer {
         batch.needs_sync = true;
         let origin = CommitOrigin {
             origin: Origin::Client,
+            principal: actor,
             session: "",
             writer: None,
             once: &[],

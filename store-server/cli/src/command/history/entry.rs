@@ -105,6 +105,7 @@ impl<'a> Entry<'a> {
             ("session_id", change.session_id.as_str().into()),
             ("service", change.service.as_str().into()),
             ("instance", change.instance.as_str().into()),
+            ("actor", change.actor.as_str().into()),
             ("records_written", change.records_written.into()),
             ("value", self.after.clone().unwrap_or(Value::Nil)),
             ("changes", changed.unwrap_or(Value::Nil)),
@@ -117,6 +118,9 @@ impl<'a> Entry<'a> {
 
     fn who(&self) -> String {
         let change = self.change;
+        if !change.actor.is_empty() {
+            return format!("{}, an operator", change.actor);
+        }
         match (change.service.as_str(), change.session_id.as_str()) {
             ("", "") => "no session".into(),
             ("", session) => format!("session {session}"),
