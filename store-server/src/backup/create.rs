@@ -1,21 +1,22 @@
 //! Taking a backup of a running store.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use tokio::{sync::mpsc, task};
 
 use super::{
-    BackupError, Kind, Manifest, Progress, Target,
-    catalog::list,
-    manifest::Encryption,
-    pace::Pace,
-    reading::{Reached, Reading},
-    writing::{self, Outline, Writing},
+    BackupError, Kind, Manifest, Progress, Target, catalog::list, manifest::Encryption, pace::Pace,
+    reading::Reading, writing::Writing,
 };
 use crate::{
+    archive::names,
     engine::EngineError,
     log::{Entry, reader::ReadError},
-    store::{CopySource, Store, server_time_ms, state_hash::StateHash},
+    store::{
+        CopySource, Store,
+        copying::{Outline, Reached},
+        server_time_ms,
+        state_hash::StateHash,
+    },
 };
 
 /// What kind of backup.
@@ -41,44 +42,39 @@ pub async fn create(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Manifest, BackupError> {
     let source = store.copy_source();
-    let identity = source.identity().clone();
-    let store_id = identity.store_id.to_string();
-    target.claim(&store_id).await?;
-    let begun_ms = server_time_ms();
-    let (from, kind, parent, applied) = match options.incremental {
+    let identity = source.identity();
+    target.claim(&identity.store_id.to_string()).await?;
+    let (begun_ms, last_seq) = (server_time_ms(), source.last_seq());
+    let (from, outline) = match options.incremental {
         true => {
             let parent = find_parent(&source, target).await?;
-            let from = Reached::end_of(&parent);
-            (from, Kind::Incremental, parent.id, String::new())
+            let outline = Outline {
+                id: names::id(begun_ms, last_seq),
+                kind: Kind::Incremental,
+                store_id: identity.store_id.to_string(),
+                incarnation: identity.incarnation,
+                server_version: env!("CARGO_PKG_VERSION").into(),
+                label: options.label.clone(),
+                begun_ms,
+                base_seq: parent.last_seq,
+                applied: String::new(),
+                encryption: target.encryption(),
+                parent: parent.id.clone(),
+            };
+            (Reached::end_of(&parent), outline)
         }
         false => {
             let applied =
                 (source.applied()).map_err(|e: EngineError| BackupError::Store(e.to_string()))?;
-            let encoded = BASE64.encode(applied.encode());
-            (
-                Reached::applied(&applied),
-                Kind::Full,
-                String::new(),
-                encoded,
-            )
+            let outline = Outline {
+                label: options.label.clone(),
+                encryption: target.encryption(),
+                ..Outline::full(identity, begun_ms, last_seq, &applied)
+            };
+            (Reached::applied(&applied), outline)
         }
     };
-    let mut writing = Writing::new(
-        target,
-        Outline {
-            id: writing::id(begun_ms, source.last_seq()),
-            kind,
-            parent,
-            store_id,
-            incarnation: identity.incarnation,
-            server_version: env!("CARGO_PKG_VERSION").into(),
-            label: options.label.clone(),
-            begun_ms,
-            base_seq: from.seq,
-            applied,
-            encryption: target.encryption(),
-        },
-    );
+    let mut writing = Writing::new(target, outline);
     writing.expect(source.records_total(), source.log_bytes(from.seq));
     let (portions, mut read) = mpsc::channel(PORTIONS_WAITING);
     let reading = Reading {

@@ -206,7 +206,7 @@ mod tests {
             );
         }
         let nothing = key(1).seal("data/a/1", b"").unwrap();
-        assert_eq!(key(1).open("data/a/1", &nothing).unwrap(), b"");
+        assert!(key(1).open("data/a/1", &nothing).unwrap().is_empty());
     }
 
     #[test]

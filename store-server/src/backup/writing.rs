@@ -1,35 +1,12 @@
 //! The writing side of a backup: from portions to files in the target, and to the manifest.
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    BackupError, File, FileKind, Kind, Manifest, Phase, Progress, Target, catalog,
-    manifest::{Encryption, FORMAT, FORMAT_ENCRYPTED},
-    portion::Portion,
-    reading::Reached,
+    BackupError, File, FileKind, Kind, Manifest, Phase, Progress, Target, catalog, portion::Portion,
 };
-use crate::store::server_time_ms;
-
-/// What is known of a backup when it begins. The fields are those of the [`Manifest`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Outline {
-    pub id: String,
-    pub kind: Kind,
-    pub parent: String,
-    pub store_id: String,
-    pub incarnation: u64,
-    pub server_version: String,
-    pub label: String,
-    pub begun_ms: u64,
-    pub base_seq: u64,
-    pub applied: String,
-    pub encryption: Option<Encryption>,
-}
-
-/// The backup's name: names are in the order of time, and no two backups of a store are begun within one millisecond.
-pub fn id(begun_ms: u64, seq: u64) -> String {
-    format!("{}-{seq}", catalog::time(begun_ms).replace(['-', ':'], ""))
-}
+use crate::{
+    archive::names,
+    store::copying::{Outline, Reached},
+};
 
 /// A backup that is being written.
 #[derive(Debug)]
@@ -40,7 +17,7 @@ pub struct Writing<'a> {
     /// The files that are stored.
     pub files: Vec<File>,
     /// How often it was gone on with. Who goes on does not know the names of files that were stored last.
-    round: u32,
+    pub round: u32,
     progress: Progress,
     /// Bytes of `progress` that are records.
     record_bytes: u64,
@@ -89,6 +66,11 @@ impl<'a> Writing<'a> {
         (self.progress.records_total, self.log_bytes) = (records_total, log_done + log_bytes);
     }
 
+    /// Whether all records are stored: the log comes after them.
+    pub fn has_log(&self) -> bool {
+        self.progress.phase == Phase::Log
+    }
+
     /// How far it is.
     pub fn progress(&self) -> Progress {
         Progress {
@@ -110,46 +92,13 @@ impl<'a> Writing<'a> {
 
     /// Writes the manifest, which makes it a backup that ends there.
     pub async fn complete(self, end: Reached) -> Result<Manifest, BackupError> {
-        let outline = self.outline;
-        let manifest = Manifest {
-            format: match outline.encryption {
-                None => FORMAT,
-                Some(_) => FORMAT_ENCRYPTED,
-            },
-            id: outline.id,
-            kind: outline.kind,
-            parent: outline.parent,
-            store_id: outline.store_id,
-            incarnation: outline.incarnation,
-            server_version: outline.server_version,
-            label: outline.label,
-            begun_ms: outline.begun_ms,
-            ended_ms: server_time_ms(),
-            as_of_ms: end.as_of_ms,
-            base_seq: outline.base_seq,
-            last_seq: end.seq,
-            last_time_ms: match end.time_ms {
-                0 => end.as_of_ms,
-                time_ms => time_ms,
-            },
-            records: end.namespaces.values().map(|ns| ns.records).sum(),
-            namespaces: end.namespaces,
-            state_hash: end.state_hash,
-            applied: outline.applied,
-            marks: end.marks,
-            encryption: outline.encryption,
-            files: self.files,
-        };
+        let manifest = self.outline.complete(end, self.files);
         catalog::write(self.target, &manifest).await?;
         Ok(manifest)
     }
 
     fn next_path(&self, kind: FileKind) -> String {
-        let of_kind = self.files.iter().filter(|file| file.kind == kind).count();
-        let name = match kind {
-            FileKind::Records => "records",
-            FileKind::Log => "log",
-        };
+        let path = names::data_path(&self.outline.id, kind, &self.files);
         let round = match self.round {
             0 => String::new(),
             round => format!(".{round}"),
@@ -158,8 +107,7 @@ impl<'a> Writing<'a> {
             None => "",
             Some(_) => ".aes",
         };
-        let id = &self.outline.id;
-        format!("data/{id}/{name}-{of_kind:06}{round}.zst{encrypted}")
+        format!("{path}{round}{encrypted}")
     }
 
     fn count(&mut self, file: File) {

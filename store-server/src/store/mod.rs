@@ -15,6 +15,7 @@
 //! - `read`: how reads are answered. `feed`: how watches hear of commits. `history`: which of them wrote a record.
 //! - `expiry`, `checkpoint`: what is done in between.
 //! - `datadir`, `open`, `repair`: the way from a directory to a store.
+//! - `moment`: what records were like, as far as the log tells; `at_rest`, as a backup does. `give_back`: how they are written.
 //! - `copy`, `copying`: what a backup reads of a store, and how. `fill`, `build`: how a store is made of a backup. `swap`: how
 //!   it takes another's place.
 //! - `thread`: the store's own threads.
@@ -22,13 +23,14 @@
 //! - `keys`, `record`: what the view's bytes mean.
 
 mod applier;
+mod at_rest;
 mod audit;
 mod build;
 mod cache;
 mod checkpoint;
 mod clock;
 mod copy;
-mod copying;
+pub(crate) mod copying;
 mod datadir;
 mod dedup;
 mod draft;
@@ -37,11 +39,13 @@ mod evaluate;
 mod expiry;
 pub mod feed;
 mod fill;
+pub(crate) mod give_back;
 mod handle;
 pub mod history;
 pub mod index;
 pub mod keys;
 mod mark;
+pub(crate) mod moment;
 mod once;
 mod open;
 mod own_record;
@@ -59,6 +63,7 @@ mod validate;
 mod view;
 mod writer;
 
+pub(crate) use at_rest::AtRest;
 pub(crate) use build::{BuildError, Builder};
 pub use clock::now_ms as server_time_ms;
 pub(crate) use copy::CopySource;
@@ -66,6 +71,7 @@ pub use datadir::DataDirError;
 pub use handle::{Reader, State, Status, Store};
 pub use open::OpenError;
 pub use own_record::Committed;
+pub(crate) use datadir::DataDir;
 pub(crate) use swap::{Beside, Paused, Swap, is_mount_point};
 pub(crate) use view::Applied;
 pub use view::Namespace;
