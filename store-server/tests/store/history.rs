@@ -171,3 +171,36 @@ fn a_history_ends_where_its_reader_does_not_want_more() {
     assert_eq!((told, end.unwrap().next_seq), (1, 30));
     store.close();
 }
+
+#[test]
+fn a_history_that_reads_a_part_of_the_log_at_a_time_misses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for n in 0..200 {
+        let name = if n % 7 == 0 { "rare" } else { "often" };
+        do_all(&store, [put(name, &n.to_string())]);
+    }
+    let (all, _) = history(&store, &of("rare", usize::MAX));
+    assert_eq!(all.len(), 29);
+    for limit in [1, 3, usize::MAX] {
+        let mut part = HistoryOf {
+            read_bytes_max: 1,
+            ..of("rare", limit)
+        };
+        let (mut found, mut parts) = (Vec::new(), 0);
+        loop {
+            let (more, end) = history(&store, &part);
+            assert!(more.len() <= limit);
+            found.extend(more);
+            parts += 1;
+            if end.next_seq == 0 {
+                break;
+            }
+            assert!(end.next_seq < part.before_seq, "it gets on");
+            part.before_seq = end.next_seq;
+        }
+        assert_eq!(found, all);
+        assert!(parts > 5, "{parts} parts");
+    }
+    store.close();
+}

@@ -54,6 +54,7 @@ fn a_reload_labels_the_moment_before_it_and_the_store_can_be_brought_back_to_tha
     let (server, target) = (Server::start(), Target::new());
     let _battle = open(&server, "default", "battle", "b-1");
     server.ok(&["put", "player/42", "1"]);
+    target.take(&server, &[]);
     let reload = |step| {
         // Its process does not poll, so it is soon over.
         let step = [
@@ -78,7 +79,7 @@ fn a_reload_labels_the_moment_before_it_and_the_store_can_be_brought_back_to_tha
     let action = &lines(&server, &["audit", "--limit=1"])[0]["action_id"];
     assert_eq!(mark["note"], format!("action {}", action.as_str().unwrap()));
 
-    target.take(&server, &[]);
+    target.take(&server, &["--incremental"]);
     target.ok(&["restore", "--to", label, "--into", &target.path("restored")]);
     let restored = target.serve("restored");
     assert_eq!(restored.ok(&["get", "player/42"]), "1");
