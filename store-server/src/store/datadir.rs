@@ -198,7 +198,7 @@ fn is_new(root: &Path) -> io::Result<bool> {
 }
 
 /// Locks a directory in which no swap is about to happen, and removes what restores have left beside it.
-fn lock_settled(root: &Path) -> Result<File, DataDirError> {
+pub(super) fn lock_settled(root: &Path) -> Result<File, DataDirError> {
     let lock = lock(root)?;
     // It was not when we looked first; the directory that we have locked may be one that is not to be.
     if swap::is_decided(root) {

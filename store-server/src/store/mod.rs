@@ -18,6 +18,7 @@
 //! - `moment`: what records were like, as far as the log tells; `at_rest`, as a backup does. `give_back`: how they are written.
 //! - `copy`, `copying`: what a backup reads of a store, and how. `fill`, `build`: how a store is made of a backup. `swap`: how
 //!   it takes another's place.
+//! - `retire`: a store on its way out.
 //! - `thread`: the store's own threads.
 //! - `state_hash`: what the whole store contains, in 16 bytes.
 //! - `keys`, `record`: what the view's bytes mean.
@@ -53,6 +54,7 @@ mod read;
 pub mod record;
 pub mod repair;
 pub mod request;
+mod retire;
 pub mod session;
 mod shared;
 pub mod state_hash;
@@ -71,7 +73,7 @@ pub use datadir::DataDirError;
 pub use handle::{Reader, State, Status, Store};
 pub use open::OpenError;
 pub use own_record::Committed;
-pub(crate) use datadir::DataDir;
-pub(crate) use swap::{Beside, Paused, Swap, is_mount_point};
+pub(crate) use retire::Paused;
+pub(crate) use swap::{Beside, Swap, is_mount_point};
 pub(crate) use view::Applied;
 pub use view::Namespace;

@@ -8,21 +8,25 @@ use std::{sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 use stillpoint_proto::v1::{
-    BackupNamespace, Reason, RestorePhase, RestorePoint, RestoreProgress, RestoreStoreRequest,
-    RestoreStoreResponse, RestoreSummary, StoreError, restore_point::Point,
+    BackupNamespace, Reason, RestoreStoreRequest, RestoreStoreResponse, RestoreSummary, StoreError,
     restore_store_response::Kind,
 };
-use tokio::{sync::mpsc, task};
+use tokio::{
+    sync::{mpsc, watch},
+    task,
+};
 use tonic::Status;
 
+pub(super) use super::restoring::{check_confirm, progress, to};
 use super::{
-    answer,
+    answer, asked,
     audit::{self, Asked, Carried},
     create::{TELL_EVERY, TOLD_MAX},
+    restoring::words,
     turn::{Backups, Turn},
 };
 use crate::{
-    backup::{self, Phase, Progress, RestoreOptions, RestoreReport, Target, To},
+    backup::{self, Progress, RestoreOptions, RestoreReport, Target, To},
     store::{Beside, DataDirError, Paused, Store, Swap},
 };
 
@@ -36,9 +40,6 @@ pub struct Replacement {
     /// The end of the restore, for the audit of the store that comes.
     pub carried: Option<Carried>,
 }
-
-/// Digits that have to be given of a store's identity.
-const CONFIRM_DIGITS: usize = 8;
 
 /// Room that a restore needs: so many times the bytes of what it is made of. The view takes up to twice the bytes of its
 /// records, and a checkpoint is taken of it.
@@ -54,7 +55,11 @@ pub fn begin(
         check_confirm(&backups.store, &request.confirm)?;
     }
     let restore = Restore {
-        target: Target::open(&request.target).map_err(|error| answer::error(&error))?,
+        target: asked::target(
+            &backups.store.config().backup,
+            &request.target,
+            &request.key_file,
+        )?,
         to: to(request.point.clone()),
         beside: backups.store.beside().map_err(refused)?,
         turn: backups.enter(
@@ -68,38 +73,6 @@ pub fn begin(
     let (sender, told) = mpsc::channel(TOLD_MAX);
     tokio::spawn(restore.run(sender));
     Ok(told)
-}
-
-/// Refuses what does not name this store.
-pub(super) fn check_confirm(store: &Store, confirm: &str) -> Result<(), StoreError> {
-    let id = store.id();
-    let given = confirm.replace('-', "").to_lowercase();
-    if given.len() >= CONFIRM_DIGITS && id.starts_with(&given) {
-        return Ok(());
-    }
-    let asked = match confirm {
-        "" => "no store was named".to_owned(),
-        confirm => format!("{confirm:?} was named"),
-    };
-    let message = format!(
-        "this is store {id}, and {asked} as the one to be changed: if it is meant, give the first {CONFIRM_DIGITS} \
-         digits of its identity as `confirm`"
-    );
-    Err(StoreError::new(Reason::Invalid, message))
-}
-
-/// The moment that a request says.
-pub(super) fn to(point: Option<RestorePoint>) -> To {
-    match point.and_then(|point| point.point) {
-        None => To::Latest,
-        Some(Point::Seq(seq)) => To::Seq(seq),
-        Some(Point::Revision(of)) => To::Revision {
-            namespace: of.namespace,
-            revision: of.revision,
-        },
-        Some(Point::TimeMs(time_ms)) => To::Time(time_ms),
-        Some(Point::Label(label)) => To::Label(label),
-    }
 }
 
 fn refused(error: DataDirError) -> StoreError {
@@ -127,17 +100,18 @@ impl Restore {
 
     /// Restores, unless the caller leaves or the server stops.
     async fn run(self, sender: mpsc::Sender<Answer>) {
-        let mut stopping = self.turn.backups().stopping.clone();
-        let mut stopping_too = stopping.clone();
         // What it gives is a lock.
-        let stops = async { drop(stopping.wait_for(|stopping| *stopping).await) };
+        let stopped = |mut stopping: watch::Receiver<bool>| async move {
+            drop(stopping.wait_for(|stopping| *stopping).await);
+        };
+        let stopping = self.turn.backups().stopping.clone();
         let last = match self.request.dry_run {
             true => self.rehearse().await.map(|report| {
                 let kept_in = self.beside.kept().display().to_string();
                 self.summary(&report, kept_in)
             }),
             false => {
-                let decided = self.restore(&sender, stops).await;
+                let decided = self.restore(&sender, stopped(stopping.clone())).await;
                 if let Ok((summary, replacement)) = decided {
                     let done = self.message(Kind::Done(summary));
                     drop(sender.send(Ok(done)).await);
@@ -145,7 +119,7 @@ impl Restore {
                     drop(sender);
                     self.turn.backups().replace(replacement);
                     // Until then no other job begins.
-                    drop(stopping_too.wait_for(|stopping| *stopping).await);
+                    stopped(stopping).await;
                     return;
                 }
                 decided.map(|(summary, _)| summary)
@@ -301,27 +275,13 @@ impl Restore {
 
     /// Why the store takes no writes meanwhile.
     fn reason(&self) -> String {
-        let point = match &self.to {
-            To::Latest => "the newest state of a backup".into(),
-            To::Seq(seq) => format!("commit {seq}"),
-            To::Revision {
-                namespace,
-                revision,
-            } => format!("revision {revision} of namespace {namespace}"),
-            To::Time(time_ms) => format!(
-                "{}",
-                humantime::format_rfc3339_millis(
-                    std::time::UNIX_EPOCH + std::time::Duration::from_millis(*time_ms)
-                )
-            ),
-            To::Label(label) => label.clone(),
-        };
         let actor = match self.request.actor.as_str() {
             "" => "somebody",
             actor => actor,
         };
         format!(
-            "the store is being restored to {point}, asked for by {actor}: reads go on, and writes when that is done"
+            "the store is being restored to {}, asked for by {actor}: reads go on, and writes when that is done",
+            words(&self.to)
         )
     }
 
@@ -350,22 +310,6 @@ impl Restore {
             header: Some(self.store().header()),
             kind: Some(kind),
         }
-    }
-}
-
-/// How far building is.
-pub(super) fn progress(progress: &Progress) -> RestoreProgress {
-    let phase = match progress.phase {
-        Phase::Records => RestorePhase::Records,
-        Phase::Log => RestorePhase::Log,
-        Phase::Checking | Phase::Finishing => RestorePhase::Finishing,
-    };
-    RestoreProgress {
-        phase: phase.into(),
-        records: progress.records,
-        records_total: progress.records_total,
-        bytes: progress.bytes,
-        bytes_total: progress.bytes_total,
     }
 }
 
