@@ -2,17 +2,20 @@
 //!
 //! - [`into`]: into a new data directory, without a server.
 //! - [`live`]: in place of the store that is running.
+//! - [`records`]: only some records of it.
 
 mod into;
 mod live;
+mod records;
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use stillpoint_proto::name::LATEST;
 
 use crate::{
     backup::{
+        key::KeyFile,
         moment::{Moment, parse_moment},
         target::From,
     },
@@ -26,6 +29,8 @@ With --into: makes a data directory that a server can be started on. The directo
 must not exist, or be empty; it is there only when the state in it was complete and
 its hash was that of the store at that moment. Nothing else is touched: the
 directory of now stays as it is, and so do the backups.
+
+`restore records` brings only some records of the running store back: see there.
 
 With --live: the running server builds that directory beside its own, and takes no
 writes meanwhile. When the new one is complete and compared, it takes the place of
@@ -49,13 +54,20 @@ Examples:
   stillpoint restore --from s3://backups/world1 --to 14:05 --into ./restored --dry-run
   stillpoint restore --from s3://backups/world1 --to before-2.0 --into ./restored
   stillpoint serve --data-dir ./restored
+  stillpoint restore records player/42 --to 14:05 --dry-run
   stillpoint restore --from s3://backups/world1 --to 14:05 --live --dry-run
   stillpoint restore --from s3://backups/world1 --to 14:05 --live --confirm 3f2a91c0";
 
 /// What was typed.
 #[derive(Debug, Args)]
-#[command(after_help = format!("{AFTER_HELP}\n\n{EXIT_CODES}"))]
+#[command(
+    after_help = format!("{AFTER_HELP}\n\n{EXIT_CODES}"),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Options {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// The moment to go back to
     #[arg(long, value_name = "MOMENT", default_value = LATEST, value_parser = parse_moment)]
     to: Moment,
@@ -80,13 +92,23 @@ pub struct Options {
     #[command(flatten)]
     target: From,
     #[command(flatten)]
+    key: KeyFile,
+    #[command(flatten)]
     port: AdminPort,
+}
+
+/// A part of the store.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Bring some records of the running store back, as they were
+    Records(Box<records::Options>),
 }
 
 /// Restores it.
 pub fn run(mut options: Options, json: bool) -> Result<(), Failure> {
-    match options.into.take() {
-        Some(into) => into::run(options, into, json),
-        None => live::run(options, json),
+    match (options.part.take(), options.into.take()) {
+        (Some(Part::Records(options)), _) => records::run(*options, json),
+        (None, Some(into)) => into::run(options, into, json),
+        (None, None) => live::run(options, json),
     }
 }

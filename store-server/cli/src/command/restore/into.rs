@@ -20,7 +20,7 @@ use crate::{
 
 /// Restores it there.
 pub fn run(options: Options, into: PathBuf, json: bool) -> Result<(), Failure> {
-    let target = options.target.open()?;
+    let target = options.target.open()?.with_key(options.key.read()?);
     let what = RestoreOptions {
         backup: options.backup,
         to: options.to.0,

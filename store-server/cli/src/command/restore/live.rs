@@ -15,7 +15,6 @@ use stillpoint_proto::v1::{
 use super::Options;
 use crate::{
     backup::{
-        target::absolute,
         words::{backups, namespace_text, namespaces, namespaces_value},
         work::{Meter, RECORDS},
     },
@@ -46,13 +45,13 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
         confirm::somebody_can_type("--confirm with the first 8 digits of the store's identity")?;
     }
     let request = RestoreStoreRequest {
-        target: absolute(&options.target.from)?,
+        target: options.target.url()?,
         backup: options.backup,
         point: options.to.to_point(),
         confirm: options.confirm.unwrap_or_default(),
         dry_run: options.dry_run,
         actor: options.actor.unwrap_or_else(user),
-        key_file: String::new(),
+        key_file: options.key.for_server()?,
     };
     let mut port = options.port.connect()?;
     let told = match (request.dry_run, request.confirm.is_empty()) {
@@ -121,12 +120,7 @@ fn show(meter: &Meter, progress: &RestoreProgress) {
         RestorePhase::Finishing => "finishing",
         _ => RECORDS,
     };
-    meter.show(
-        doing,
-        progress.records,
-        progress.records_total,
-        progress.bytes,
-    );
+    meter.show(doing, progress.bytes, progress.bytes_total);
 }
 
 fn wait_until_served(port: &AdminPort, incarnation: u64) -> Result<(), Failure> {
