@@ -220,7 +220,8 @@ impl Target {
             .store
             .put_opts(&self.at(path), bytes.into(), options)
             .await;
-        put.map(drop).map_err(|error| self.failed(path, error))?;
+        put.map(drop)
+            .map_err(|error| self.not_written(path, error))?;
         self.forget(path).await;
         Ok(())
     }
@@ -228,7 +229,7 @@ impl Target {
     /// Writes a file, durably, in place of what is there.
     pub(super) async fn replace(&self, path: &str, bytes: Bytes) -> Result<(), BackupError> {
         let put = self.store.put(&self.at(path), bytes.into()).await;
-        put.map(drop).map_err(|error| self.failed(path, error))
+        put.map(drop).map_err(|error| self.not_written(path, error))
     }
 
     /// Reads a file.
@@ -360,6 +361,17 @@ impl Target {
             file: self.name_of(path),
             detail: detail.to_string(),
             remedy: REMEDY_BACKUP,
+        }
+    }
+
+    /// The error of a write. What was not found is the bucket then: the file need not be there.
+    fn not_written(&self, path: &str, error: object_store::Error) -> BackupError {
+        match error {
+            source @ object_store::Error::NotFound { .. } => BackupError::Target {
+                file: self.name_of(path),
+                source,
+            },
+            error => self.failed(path, error),
         }
     }
 
