@@ -6,23 +6,21 @@
 use std::fs::File as LockFile;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use bytes::{Bytes, BytesMut};
 use stillpoint_proto::v1::{
-    PullBackupRequest, PullBegun, PullEnd, PullPart, Reason, StoreError, pull_backup_response,
+    PullBackupRequest, PullBegun, PullEnd, Reason, StoreError, pull_backup_response,
 };
 
 use super::{
-    BackupError, File, FileKind, Kind, Manifest, Progress, Target,
+    BackupError, File, Kind, Manifest, Progress, Target,
     catalog::list,
+    coming::{UnderWay, senseless},
     create::newest,
     partial::Note,
-    portion::{Portion, check, decompress, entries},
     verify::checksums,
     writing::Writing,
 };
 use crate::{
-    archive::names,
-    log::Entry,
+    archive::names::{self, DATA},
     store::{
         Applied,
         copying::{Outline, Reached},
@@ -73,29 +71,12 @@ pub struct Receiving<'a> {
     target: &'a Target,
     options: PullOptions,
     /// Held so that nobody else pulls to the same directory.
-    _lock: Option<LockFile>,
+    lock: Option<LockFile>,
     /// The backup that an incremental one continues.
     parent: Option<Manifest>,
     /// None: the server has told nothing yet.
     under_way: Option<UnderWay<'a>>,
 }
-
-/// A backup of which something is there.
-#[derive(Debug)]
-struct UnderWay<'a> {
-    writing: Writing<'a>,
-    /// View key of the last record.
-    last_key: Vec<u8>,
-    /// How far the log is; without any log, where it begins.
-    reached: Reached,
-    /// What came of the next file.
-    coming: BytesMut,
-    /// Files that are in the note.
-    noted: usize,
-}
-
-/// The note is written anew when it lacks one in so many files: writing it for each takes too long where there are thousands.
-const NOTED_SHARE: usize = 64;
 
 impl<'a> Receiving<'a> {
     /// Looks for a backup that is not complete, and checks its files.
@@ -108,15 +89,12 @@ impl<'a> Receiving<'a> {
         let mut receiving = Receiving {
             target,
             options,
-            _lock: lock,
+            lock,
             parent: None,
             under_way: None,
         };
         let found = match Note::read(target).await? {
             None => Found::Nothing,
-            Some(_) if receiving.options.restart => {
-                Found::Unusable("it was to be begun anew".into())
-            }
             Some(Err(why)) => Found::Unusable(why),
             Some(Ok(note)) => receiving.resume(note, progress).await?,
         };
@@ -141,9 +119,40 @@ impl<'a> Receiving<'a> {
             // Only the note was left to be removed.
             return Ok(Found::Nothing);
         }
+        let found = self.check(&outline, &files, progress).await?;
+        if let Found::Unusable(_) = found {
+            self.give_up(&outline.id).await?;
+            return Ok(found);
+        }
+        let outline = Outline {
+            label: match self.options.label.as_str() {
+                "" => outline.label,
+                label => label.to_owned(),
+            },
+            ..outline
+        };
+        let writing = Writing::resume(self.target, outline, files, note.round + 1);
+        let reached = note.reached.into_owned();
+        let mut under_way = UnderWay::new(writing, note.last_key, reached);
+        // Of the files that are stored from now on none has the name of one that was stored and not noted.
+        under_way.note(self.target).await?;
+        self.under_way = Some(under_way);
+        Ok(found)
+    }
+
+    /// Whether files that were noted can be gone on with.
+    async fn check(
+        &self,
+        outline: &Outline,
+        files: &[File],
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Found, BackupError> {
+        if self.options.restart {
+            return Ok(Found::Unusable("it was to be begun anew".into()));
+        }
         if (outline.kind == Kind::Incremental) != self.options.incremental {
             return Err(BackupError::OtherKind {
-                id: outline.id,
+                id: outline.id.clone(),
                 kind: match outline.kind {
                     Kind::Full => "a full",
                     Kind::Incremental => "an incremental",
@@ -157,40 +166,43 @@ impl<'a> Receiving<'a> {
             let why = "it is not encrypted, and is to be".to_owned();
             return Ok(Found::Unusable(why));
         }
-        match checksums(self.target, &outline.id, files.clone(), progress).await {
+        match checksums(self.target, &outline.id, files.to_vec(), progress).await {
             Err(error @ BackupError::Unsound { .. }) => {
                 return Ok(Found::Unusable(error.to_string()));
             }
             checked => checked?,
         }
-        let outline = Outline {
-            label: match self.options.label.as_str() {
-                "" => outline.label,
-                label => label.to_owned(),
-            },
-            ..outline
-        };
-        let found = Found::Files {
+        Ok(Found::Files {
             count: files.len() as u64,
             stored_bytes: files.iter().map(|file| file.bytes).sum(),
-        };
-        let mut under_way = UnderWay {
-            noted: files.len(),
-            writing: Writing::resume(self.target, outline, files, note.round + 1),
-            last_key: note.last_key,
-            reached: note.reached.into_owned(),
-            coming: BytesMut::new(),
-        };
-        // Of the files that are stored from now on none has the name of one that was stored and not noted.
-        under_way.note(self.target).await?;
-        self.under_way = Some(under_way);
-        Ok(found)
+        })
+    }
+
+    /// Removes the files of a backup that is not complete; the note goes first.
+    async fn give_up(&self, id: &str) -> Result<(), BackupError> {
+        Note::remove(self.target).await?;
+        self.sweep(id, &[]).await
+    }
+
+    /// Removes the files of a backup but these. In a bucket others may be pulling, too: there `expire` removes them later.
+    async fn sweep(&self, id: &str, keep: &[File]) -> Result<(), BackupError> {
+        if self.lock.is_some() {
+            let folder = format!("{DATA}/{id}");
+            for (path, _) in self.target.files(&folder).await? {
+                if !keep.iter().any(|file| file.path == path) {
+                    self.target.remove(&path).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Throws away what there is of it.
     async fn begin_anew(&mut self) -> Result<(), BackupError> {
-        self.under_way = None;
-        Note::remove(self.target).await?;
+        match self.under_way.take() {
+            Some(under_way) => self.give_up(&under_way.writing.outline.id).await?,
+            None => Note::remove(self.target).await?,
+        }
         self.parent = match self.options.incremental {
             true => Some(newest(self.target).await?),
             false => None,
@@ -289,7 +301,7 @@ impl<'a> Receiving<'a> {
                 });
             }
             (Some(under_way), _) => {
-                under_way.coming.clear();
+                under_way.go_on();
                 under_way
                     .writing
                     .expect(begun.records_total, begun.log_bytes);
@@ -320,13 +332,7 @@ impl<'a> Receiving<'a> {
                 };
                 let mut writing = Writing::new(self.target, outline);
                 writing.expect(begun.records_total, begun.log_bytes);
-                self.under_way = Some(UnderWay {
-                    writing,
-                    last_key: Vec::new(),
-                    reached,
-                    coming: BytesMut::new(),
-                    noted: 0,
-                });
+                self.under_way = Some(UnderWay::new(writing, Vec::new(), reached));
             }
         }
         Ok(Taken::More)
@@ -353,81 +359,8 @@ impl<'a> Receiving<'a> {
         reached.as_of_ms = end.as_of_ms.max(reached.time_ms);
         let manifest = writing.complete(reached).await?;
         Note::remove(self.target).await?;
+        // Of one that was killed, a file may be there that was not noted.
+        self.sweep(&manifest.id, &manifest.files).await?;
         Ok(Taken::Complete(Box::new(manifest)))
-    }
-}
-
-impl UnderWay<'_> {
-    /// Takes a part of a file; whether the file is whole now, and stored.
-    async fn part(&mut self, part: PullPart) -> Result<bool, BackupError> {
-        self.coming.extend_from_slice(&part.bytes);
-        if part.file.is_empty() {
-            return Ok(false);
-        }
-        let file: File = serde_json::from_str(&part.file).map_err(senseless)?;
-        let bytes = self.coming.split().freeze();
-        check(&file, &bytes).map_err(senseless)?;
-        match file.kind {
-            FileKind::Records if part.last_key.is_empty() || self.writing.has_log() => {
-                return Err(senseless("records come without a key, or after the log"));
-            }
-            FileKind::Records => {}
-            FileKind::Log => self.follow(&file, &bytes)?,
-        }
-        let is_records = file.kind == FileKind::Records;
-        let portion = Portion {
-            file,
-            bytes,
-            last_key: Bytes::new(),
-        };
-        self.writing.store(portion).await?;
-        if is_records {
-            self.last_key = part.last_key.into();
-        }
-        Ok(true)
-    }
-
-    /// Follows the log, which goes on where it was.
-    fn follow(&mut self, file: &File, packed: &[u8]) -> Result<(), BackupError> {
-        let raw = decompress(file, packed).map_err(senseless)?;
-        for item in entries(raw) {
-            let (seq, entry) = item.map_err(senseless)?;
-            let expected = self.reached.seq + 1;
-            if seq != expected {
-                let detail = format!("commit {seq} follows where {expected} was expected");
-                return Err(senseless(detail));
-            }
-            let entry = Entry::decode(&entry).map_err(senseless)?;
-            self.reached.follow(seq, &entry);
-        }
-        Ok(())
-    }
-
-    async fn note_if_due(&mut self, target: &Target) -> Result<(), BackupError> {
-        let count = self.writing.files.len();
-        match count - self.noted > count / NOTED_SHARE {
-            true => self.note(target).await,
-            false => Ok(()),
-        }
-    }
-
-    async fn note(&mut self, target: &Target) -> Result<(), BackupError> {
-        let Writing {
-            outline,
-            files,
-            round,
-            ..
-        } = &self.writing;
-        let note = Note::new(outline, *round, files, &self.last_key, &self.reached);
-        note.write(target).await?;
-        self.noted = self.writing.files.len();
-        Ok(())
-    }
-}
-
-/// The error of an answer that makes no sense.
-fn senseless(detail: impl ToString) -> BackupError {
-    BackupError::Answer {
-        detail: detail.to_string(),
     }
 }
