@@ -5,7 +5,10 @@
 //! - `moment`: chains of backups of a random history, restored to a hundred random moments, against a model.
 //! - `damage`: files that are damaged, missing, exchanged, of another store; targets that do not answer.
 //! - `interrupted`: backups and restores that fail or are given up at every one of their steps.
+//! - `encrypted`: with a key, and without it.
+//! - `pull`: pulled from a server, and cut off at any place.
 //! - `expire`: which backups stay.
+//! - `schedule`: what the server does by itself, and what it raises alarms about.
 
 mod bank;
 #[path = "../store/common.rs"]
@@ -15,6 +18,7 @@ mod bank;
 )]
 mod common;
 mod damage;
+mod encrypted;
 mod expire;
 mod full;
 mod interrupted;
@@ -22,4 +26,9 @@ mod moment;
 #[path = "../value/notation.rs"]
 #[expect(dead_code, reason = "shared with the tests of values, which need more")]
 mod notation;
+mod pull;
+#[path = "../management/server.rs"]
+#[expect(dead_code, reason = "shared with the tests of management, which need more")]
+mod server;
+mod schedule;
 mod world;
