@@ -179,24 +179,23 @@ struct Plan {
 impl Plan {
     fn make(dir: &DataDir, config: &Config, survey: &Salvage) -> Result<Plan, RepairError> {
         let found = checkpoint::find(&dir.checkpoint(), dir.identity().store_id)?;
-        if let Some(error) = &found.damaged {
-            tracing::warn!(%error, "a checkpoint cannot be used");
-        }
         let from_checkpoint = survey.reach(found.seq());
-        let from_view = newest_applied(dir, config).map_or(0, |applied| survey.reach(applied.seq));
-        Ok(if from_view >= from_checkpoint && from_view > 0 {
-            Plan {
+        let from_view = newest_applied(dir, config).map(|applied| survey.reach(applied.seq));
+        let from_view = from_view.filter(|seq| *seq > 0 && *seq >= from_checkpoint);
+        match (from_view, found.damaged) {
+            (Some(saved_seq), _) => Ok(Plan {
                 source: StateSource::View,
                 base: None,
-                saved_seq: from_view,
-            }
-        } else {
-            Plan {
+                saved_seq,
+            }),
+            // It may have what nothing else has, and it would be removed.
+            (None, Some(error)) => Err(error.into()),
+            (None, None) => Ok(Plan {
                 source: StateSource::Checkpoint,
                 base: found.newest,
                 saved_seq: from_checkpoint,
-            }
-        })
+            }),
+        }
     }
 
     /// Brings the view to the saved state, and makes a checkpoint of it. Gives the number of records newer than that.

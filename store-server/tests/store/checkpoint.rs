@@ -9,14 +9,14 @@ use std::{
 
 use stillpoint_store_server::{
     config::{Config, EngineKind},
-    store::{OpenError, Store},
+    store::{OpenError, Store, repair},
 };
 use tempfile::TempDir;
 
 use crate::{
     common::{
         Content, ENGINES, NAMESPACE, add, config, copy_dir, count_of, put,
-        see_that_the_state_hash_is_right, txn,
+        see_that_the_state_hash_is_right, segments, txn,
     },
     listing::listing,
 };
@@ -317,6 +317,27 @@ fn a_damaged_checkpoint_is_no_matter_where_the_log_has_everything() {
         assert_eq!(Content::of(&store), content, "{}", file.display());
         close(store);
     }
+}
+
+#[test]
+fn a_repair_removes_no_checkpoint_that_it_cannot_read() {
+    let stopped = Stopped::new();
+    let copy = stopped.without_view();
+    let manifest = manifests(copy.path()).remove(0);
+    fs::write(&manifest, "{").unwrap();
+    let log = segments(copy.path()).remove(0);
+    let mut bytes = fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let before = files(&copy.path().join("checkpoint"));
+    let options = repair::RepairOptions::default();
+    let error = repair::repair(&lazy(copy.path()), options).unwrap_err();
+    assert!(
+        error.to_string().contains(&manifest.display().to_string()),
+        "{error}"
+    );
+    assert_eq!(files(&copy.path().join("checkpoint")), before);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{CheckpointError, background::Stop, io_error, read_applied, remove_ot
 use crate::{
     archive::{
         manifest::{self, Manifest},
-        names::{DATA, data_path, manifest_path},
+        names::{DATA, MANIFESTS, data_path, manifest_path},
         portion::Portion,
         sealed::seal,
     },
@@ -147,12 +147,12 @@ impl Writing<'_> {
         let manifest = outline.complete(end, self.files);
         let path = self.dir.join(manifest_path(&manifest.id));
         let written = seal(&manifest).map_err(io::Error::from).and_then(|text| {
-            // Each file's directory, and that directory's own entry.
-            for made in [&self.dir.join(DATA).join(&self.id), &path] {
-                let parent = made.parent().unwrap_or(self.dir);
-                fs::create_dir_all(parent)?;
-                sync_dir(parent)?;
-            }
+            // The files' entries are durable; now those of their directories.
+            let (data, manifests) = (self.dir.join(DATA), self.dir.join(MANIFESTS));
+            fs::create_dir_all(&data)?;
+            fs::create_dir_all(&manifests)?;
+            sync_dir(&data.join(&self.id))?;
+            sync_dir(&manifests)?;
             create(&path, &text).map(drop)
         });
         written.map_err(io_error(&path))?;
@@ -182,16 +182,14 @@ struct Pace<'a> {
 impl Pace<'_> {
     /// Waits until so many bytes, since the beginning, are not too many; whether it was told to stop before.
     fn is_told_to_stop_before(&self, bytes: u64) -> bool {
-        let secs = match self.bytes_per_second {
+        let wait = match self.bytes_per_second {
             0 => 0.0,
             rate => bytes as f64 / rate as f64,
         };
-        let wait = Duration::try_from_secs_f64(secs).unwrap_or(Duration::MAX);
-        match self.begun.checked_add(wait) {
-            Some(then) => self.stop.wait_until(then),
-            None => self
-                .stop
-                .wait_until(Instant::now() + Duration::from_secs(u32::MAX.into())),
-        }
+        let wait = Duration::from_secs_f64(wait.min(WAIT_MAX_SECS));
+        self.stop.wait_until(self.begun + wait)
     }
 }
+
+/// As good as for ever: thirty years.
+const WAIT_MAX_SECS: f64 = 1e9;
