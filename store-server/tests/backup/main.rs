@@ -7,6 +7,7 @@
 //! - `interrupted`: backups and restores that fail or are given up at every one of their steps.
 //! - `encrypted`: with a key, and without it.
 //! - `pull`: pulled from a server, and cut off at any place.
+//! - `checkpoint`: the one in the data directory is a backup, too.
 //! - `expire`: which backups stay.
 //! - `schedule`: what the server does by itself, and what it raises alarms about.
 
@@ -17,6 +18,7 @@ mod bank;
     reason = "shared with the tests of the store, which need more"
 )]
 mod common;
+mod checkpoint;
 mod damage;
 mod encrypted;
 mod expire;
