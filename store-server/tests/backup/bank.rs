@@ -1,4 +1,4 @@
-//! Forty backups, full and incremental, of a bank whose clients never pause.
+//! Forty backups, full and incremental, some of them encrypted, of a bank whose clients never pause.
 //!
 //! Each transfer is a commit over two accounts, so the sum over all of them tells a mixture of two states from a state that
 //! was. And the revision of each transfer is written down, so that the balances after any commit can be computed from
@@ -12,14 +12,14 @@ use std::{
 
 use stillpoint_proto::v1::op_result::Kind;
 use stillpoint_store_server::{
-    backup::{Kind as BackupKind, RestoreOptions, To, list, restore},
+    backup::{CreateOptions, Key, Kind as BackupKind, RestoreOptions, To, create, list, restore},
     store::Store,
 };
 use tokio::runtime::Handle;
 
 use crate::{
     common::{NAMESPACE, add, count_of, put, txn},
-    world::{World, content_of, options, silent},
+    world::{World, content_of, incremental, options, silent},
 };
 
 const ACCOUNTS: u64 = 500;
@@ -94,6 +94,8 @@ async fn every_one_of_40_backups_restores_to_a_state_that_was() {
     let world = World::new();
     let all = (0..ACCOUNTS).map(|n| put(&account(n), &format!(r#"{{"n": {GOLD_EACH}}}"#)));
     world.execute(txn(all.collect()));
+    let key = Key::generate(&world.path("key")).unwrap();
+    let with_key = world.target.clone().with_key(Some(key));
     let done = AtomicBool::new(false);
     let (told, transfers) = std::sync::mpsc::sync_channel(TRANSFERS_BETWEEN);
     let journal = thread::scope(|scope| {
@@ -115,10 +117,15 @@ async fn every_one_of_40_backups_restores_to_a_state_that_was() {
                     for _ in 0..TRANSFERS_BETWEEN {
                         transfers.recv().unwrap();
                     }
-                    match nth % FULL_EVERY {
-                        0 => world.full().await,
-                        _ => world.incremental().await,
+                    let target = match nth / FULL_EVERY % 2 == 0 {
+                        true => &world.target,
+                        false => &with_key,
                     };
+                    let options = match nth % FULL_EVERY {
+                        0 => CreateOptions::default(),
+                        _ => incremental(),
+                    };
+                    (create(&world.store, target, &options, &silent).await).unwrap();
                 }
             })
         });
@@ -142,7 +149,7 @@ async fn every_one_of_40_backups_restores_to_a_state_that_was() {
             backup: manifest.id.clone(),
             ..options(To::Latest, world.path(&manifest.id))
         };
-        let report = restore(&world.target, &options, &silent).await.unwrap();
+        let report = restore(&with_key, &options, &silent).await.unwrap();
         assert_eq!(report.seq, manifest.last_seq);
         // The manifest has the hash that the live store wrote into its log with that commit.
         assert!(report.state_hash.is_some());
