@@ -148,6 +148,9 @@ fn room_for(files: &[File]) -> u64 {
     2 * records + log.min(records.max(LOG_ROOM_BYTES))
 }
 
+/// Bytes that the engine may write beside what it is given.
+const ENGINE_ROOM_BYTES: u64 = 16 << 20;
+
 /// Bytes that the log may take in a state that begins with next to nothing.
 const LOG_ROOM_BYTES: u64 = 64 << 20;
 
@@ -280,6 +283,9 @@ impl Site {
     }
 
     fn add(&self, builder: &mut Builder, file: &File, stored: &[u8]) -> Result<(), BackupError> {
+        // Somebody else may have taken the room since the beginning, and the engine waits for ever when a write of it fails.
+        let room = 2 * file.raw_bytes + ENGINE_ROOM_BYTES;
+        check_room(&self.place.aside, room)?;
         let raw = self.target.unpack(file, stored)?;
         let added = builder.add(file, raw);
         added.map_err(|error| self.failed(&file.path, error))
