@@ -100,16 +100,11 @@ impl DataDir {
     pub fn replace(root: &Path, identity: &Identity) -> Result<DataDir, DataDirError> {
         fs::create_dir_all(root).map_err(io_error(root))?;
         let lock = lock(root)?;
-        for item in fs::read_dir(root).map_err(io_error(root))? {
-            let path = item.map_err(io_error(root))?.path();
-            let removed = match path.is_dir() {
-                true => fs::remove_dir_all(&path),
-                false if path.ends_with(LOCK) => Ok(()),
-                false => fs::remove_file(&path),
-            };
-            removed.map_err(io_error(&path))?;
+        if let Err(error) = begin_anew(root, identity) {
+            // The first error is the one to tell.
+            let _ = fs::remove_dir_all(root);
+            return Err(error);
         }
-        write_identity(root, identity).map_err(io_error(root))?;
         Self::with_lock(root, lock)
     }
 
@@ -222,6 +217,20 @@ pub(super) fn lock(root: &Path) -> Result<File, DataDirError> {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::Locked(root.to_owned())),
         Err(e) => Err(io_error(&path)(e.into())),
     }
+}
+
+/// Leaves nothing in a locked directory but the lock and the identity.
+fn begin_anew(root: &Path, identity: &Identity) -> Result<(), DataDirError> {
+    for item in fs::read_dir(root).map_err(io_error(root))? {
+        let path = item.map_err(io_error(root))?.path();
+        let removed = match path.is_dir() {
+            true => fs::remove_dir_all(&path),
+            false if path.ends_with(LOCK) => Ok(()),
+            false => fs::remove_file(&path),
+        };
+        removed.map_err(io_error(&path))?;
+    }
+    write_identity(root, identity).map_err(io_error(root))
 }
 
 fn write_identity(root: &Path, identity: &Identity) -> io::Result<()> {
