@@ -184,7 +184,7 @@ fn describe(told: &Told) -> String {
         hash => format!("its state hash is that of the store at that moment: {hash}\n"),
     };
     text + &format!(
-        "{} were given up; what was there before is kept in {}\n",
+        "given up: {}; what was there before is kept in {}\n",
         commits(summary.commits_given_up),
         summary.kept_in
     )

@@ -1,6 +1,9 @@
 //! Backups of a real server, and stores made from them.
 
 mod expire;
+mod live;
+mod live_busy;
+mod live_killed;
 mod restore;
 mod take;
 mod target;
