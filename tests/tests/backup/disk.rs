@@ -22,7 +22,8 @@ fn a_disk_that_gets_full_under_a_backup_leaves_none_and_the_server_goes_on() {
     let server = setup.start();
     bank::open(&server, BOOKS, &mut StdRng::seed_from_u64(1));
     let told = run(&mut place.create(&server, &[])).failed();
-    assert!(told.contains("/records-000000.zst"), "{told}");
+    // Which one, depends on how far the engine is.
+    assert!(told.contains("-000000.zst"), "{told}");
     assert!(told.contains("File too large"), "{told}");
     assert_eq!(place.ids(), [""; 0]);
     bank::audit(&server);
