@@ -72,7 +72,7 @@ pub enum CheckpointError {
 #[derive(Clone, Debug)]
 pub enum Checkpoint {
     /// As this program takes them.
-    Archive(Manifest),
+    Archive(Box<Manifest>),
     /// One file, as formats 1 and 2 of data directories had it.
     Old {
         /// The newest commit it covers.
@@ -122,7 +122,7 @@ pub fn find(dir: &Path, store_id: Uuid) -> Result<Found, CheckpointError> {
     manifests.sort_by_key(|m| (m.last_seq, m.begun_ms));
     let old = list(dir, old::EXTENSION).map_err(io_error(dir))?.pop();
     found.newest = match manifests.pop() {
-        Some(manifest) => Some(Checkpoint::Archive(manifest)),
+        Some(manifest) => Some(Checkpoint::Archive(Box::new(manifest))),
         None => old.map(|(seq, path)| Checkpoint::Old { seq, path }),
     };
     Ok(found)
