@@ -19,8 +19,8 @@ use super::{
     datadir::DataDir,
     draft::Draft,
     evaluate::{Caller, Rules},
-    give_back::GiveBack,
     feed::{Feed, Watch},
+    give_back::GiveBack,
     index::{Index, Notice},
     keys,
     open::{self, OldView, OpenError, count_state_hash},
@@ -237,11 +237,11 @@ impl Store {
     pub(super) fn write_own(&self, record: OwnRecord) {
         self.shared.queue.push_own(record);
     }
+
     /// Writes records for an operator.
     pub(super) fn submit_give_back(&self, given: GiveBack) {
         self.shared.queue.push_give_back(given);
     }
-
 
     /// Sessions, claims and timers. Hold it shortly: commits of them wait for it. Who needs a [`reader`](Self::reader)
     /// too takes that first: the other way round, two callers and two writers can wait for each other in a circle.
