@@ -180,7 +180,9 @@ pub enum BackupError {
         dir: PathBuf,
     },
     /// What the server told makes no sense.
-    #[error("the server's answer makes no sense: {detail}. Use a stillpoint of the same version as the server")]
+    #[error(
+        "the server's answer makes no sense: {detail}. Use a stillpoint of the same version as the server"
+    )]
     Answer {
         /// What is wrong with it.
         detail: String,

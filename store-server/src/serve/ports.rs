@@ -81,7 +81,7 @@ pub async fn serve(
     };
     let data = serve_data(config, store, listeners, &gauges, &hub, stopping.clone());
     let (replacements, mut replaced) = mpsc::channel(1);
-    let backups = Backups::new(store.clone(), hub.clone(), stopping.clone(), replacements);
+    let backups = Backups::new(store.clone(), stopping.clone(), replacements);
     let admin = serve_admin(store, admin, &gauges, &hub, &backups, stopping);
     tracing::info!(
         data_dir = %config.data_dir.display(),

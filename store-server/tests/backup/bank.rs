@@ -117,7 +117,7 @@ async fn every_one_of_40_backups_restores_to_a_state_that_was() {
                     for _ in 0..TRANSFERS_BETWEEN {
                         transfers.recv().unwrap();
                     }
-                    let target = match nth / FULL_EVERY % 2 == 0 {
+                    let target = match (nth / FULL_EVERY).is_multiple_of(2) {
                         true => &world.target,
                         false => &with_key,
                     };

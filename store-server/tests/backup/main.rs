@@ -12,13 +12,13 @@
 //! - `schedule`: what the server does by itself, and what it raises alarms about.
 
 mod bank;
+mod checkpoint;
 #[path = "../store/common.rs"]
 #[expect(
     dead_code,
     reason = "shared with the tests of the store, which need more"
 )]
 mod common;
-mod checkpoint;
 mod damage;
 mod encrypted;
 mod expire;
@@ -29,8 +29,11 @@ mod moment;
 #[expect(dead_code, reason = "shared with the tests of values, which need more")]
 mod notation;
 mod pull;
-#[path = "../management/server.rs"]
-#[expect(dead_code, reason = "shared with the tests of management, which need more")]
-mod server;
 mod schedule;
+#[path = "../management/server.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with the tests of management, which need more"
+)]
+mod server;
 mod world;

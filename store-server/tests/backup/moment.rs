@@ -85,7 +85,8 @@ async fn any_of_100_random_revisions_comes_back_as_it_was() {
         }
     }
     // In the first round there was no backup yet.
-    (times.remove(0), labels.remove(0));
+    times.remove(0);
+    labels.remove(0);
     let last = model.len() as u64 - 1;
     for n in 0..MOMENTS {
         let random_seq = match n {

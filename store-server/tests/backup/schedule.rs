@@ -14,10 +14,7 @@ use stillpoint_proto::v1::{BackupJob, BackupStatus};
 use stillpoint_store_server::{
     backup::{Kind, list},
     config::{BackupConfig, Config},
-    service::{
-        backup::{Backups, Replacement, schedule},
-        session::hub::Hub,
-    },
+    service::backup::{Backups, Replacement, schedule},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -108,8 +105,7 @@ fn backups(
 ) {
     let (stopping, stop) = watch::channel(false);
     let (replace, replaced) = mpsc::channel(1);
-    let hub = Hub::new(world.store.clone());
-    let backups = Backups::new(world.store.clone(), hub, stop, replace);
+    let backups = Backups::new(world.store.clone(), stop, replace);
     (stopping, backups, replaced)
 }
 

@@ -76,8 +76,11 @@ async fn live(world: &mut World, random: &mut u64, nth: u64) -> u64 {
     }
 }
 
+/// Whether a key is among those asked for.
+type Selects = Box<dyn Fn(&Bytes) -> bool>;
+
 /// Some of the records: keys that there may be, a prefix, or all.
-fn some(random: &mut u64) -> (RestoreRecordsRequest, Box<dyn Fn(&Bytes) -> bool>) {
+fn some(random: &mut u64) -> (RestoreRecordsRequest, Selects) {
     match next(random, 3) {
         0 => {
             let count = 1 + next(random, 4);

@@ -72,9 +72,9 @@ pub fn error(error: &BackupError) -> StoreError {
         | BackupError::KeyFile { .. }
         | BackupError::Key { .. }
         | BackupError::Into { .. } => Reason::Invalid,
-        BackupError::LogGone { .. }
-        | BackupError::LogCut { .. }
-        | BackupError::NotThere { .. } => Reason::Compacted,
+        BackupError::LogGone { .. } | BackupError::LogCut { .. } | BackupError::NotThere { .. } => {
+            Reason::Compacted
+        }
         BackupError::OtherIncarnation { .. } => Reason::WrongIncarnation,
         BackupError::Exists { .. } => Reason::RateLimited,
         _ => Reason::Internal,

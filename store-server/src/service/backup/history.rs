@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use stillpoint_proto::v1::{
-    GetHistoryRequest, GetHistoryResponse, GetOp, HistoryEnd, HistoryScanned, Op, Reason, RequestContext, ResponseHeader, StoreError,
-    get_history_response::Kind, op,
+    GetHistoryRequest, GetHistoryResponse, GetOp, HistoryEnd, HistoryScanned, Op, Reason,
+    RequestContext, ResponseHeader, StoreError, get_history_response::Kind, op,
 };
 use tokio::sync::mpsc;
 use tonic::Status;

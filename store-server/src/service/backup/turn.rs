@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::{restore_store::Replacement, schedule::Scheduler};
 use crate::{
-    service::{management::audit::Journal, session::hub::Hub},
+    service::management::audit::Journal,
     store::{Store, server_time_ms},
 };
 
@@ -19,8 +19,6 @@ use crate::{
 pub struct Backups {
     /// The store.
     pub(super) store: Store,
-    /// Who is there.
-    pub(super) hub: Arc<Hub>,
     /// Whether the server stops.
     pub(super) stopping: watch::Receiver<bool>,
     /// Where the server hears that the store is to be replaced.
@@ -56,7 +54,6 @@ impl Backups {
     /// None yet. The first of `replacements` ends the server's work on this store.
     pub fn new(
         store: Store,
-        hub: Arc<Hub>,
         stopping: watch::Receiver<bool>,
         replacements: mpsc::Sender<Replacement>,
     ) -> Arc<Backups> {
@@ -64,7 +61,6 @@ impl Backups {
             journal: Journal::new(store.clone()),
             schedule: Scheduler::new(&store.config().backup, &store.config().data_dir),
             store,
-            hub,
             stopping,
             replacements,
             under_way: Mutex::default(),

@@ -213,11 +213,11 @@ mod tests {
 
     #[test]
     fn who_waits_is_told_to_stop() {
-        let stop = Stop::default();
+        let stop = &Stop::default();
         assert!(!stop.wait_until(Instant::now()));
         thread::scope(|scope| {
             let far = Instant::now() + Duration::from_secs(HOUR_SECS);
-            let waiting = scope.spawn(|| stop.wait_until(far));
+            let waiting = scope.spawn(move || stop.wait_until(far));
             stop.tell();
             assert!(waiting.join().expect("it ends"));
         });

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use stillpoint_proto::v1::{OpResult, StoreError, op_result::Kind};
 
-use crate::store::{give_back::GivenBack, own_record::Committed, request::Answers, session::Session};
+use crate::store::{
+    give_back::GivenBack, own_record::Committed, request::Answers, session::Session,
+};
 
 /// Answers that wait for the sync.
 pub(super) enum Waiting {

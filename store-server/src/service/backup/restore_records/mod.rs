@@ -138,7 +138,7 @@ impl Restore {
 
     async fn restore(self: Arc<Self>, teller: Teller) -> Result<RestoreRecordsEnd, StoreError> {
         let backup = match &self.target {
-            Some(target) => Some(self.from_backup(target, &teller).await?),
+            Some(target) => Some(self.restore_aside(target, &teller).await?),
             None => None,
         };
         let handle = Handle::current();
@@ -148,7 +148,7 @@ impl Restore {
     }
 
     /// Restores the store as it was into a directory of its own, to be looked at. Gives its newest commit, too.
-    async fn from_backup(
+    async fn restore_aside(
         &self,
         target: &Target,
         teller: &Teller,
