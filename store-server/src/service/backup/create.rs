@@ -100,7 +100,10 @@ async fn take(
         ended = backup::create(&backups.store, &target, &options, &tell) => {
             ended.map_err(|error| answer::error(&error))
         }
-        () = sender.closed() => Err(given_up("its caller left")),
+        () = sender.closed() => {
+            tracing::warn!(target = request.target, "a backup was given up: its caller left");
+            Err(given_up("its caller left"))
+        }
         // What it gives is a lock.
         () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => {
             Err(given_up("the server stops; take it again later"))

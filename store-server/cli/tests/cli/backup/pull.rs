@@ -144,11 +144,11 @@ fn what_is_encrypted_is_restored_with_its_key() {
     let (server, target) = (Server::start(), Target::new());
     server.ok(&["put", "player/42", "1"]);
     let key = target.path("key");
-    let made = target.ok(&["backup", "key", "--out", &key, "--json"]);
+    let made = server.ok(&["backup", "key", "--out", &key, "--json"]);
     let made: Value = serde_json::from_str(&made).unwrap();
     let id = made["key_id"].as_str().unwrap();
     assert_eq!(
-        target.run(&["backup", "key", "--out", &key]).code,
+        server.run(&["backup", "key", "--out", &key]).code,
         1,
         "not overwritten"
     );
