@@ -238,7 +238,7 @@ impl Record {
         self.write(&ended).await
     }
 
-    /// The end of the action, to be [written](write) into another store; and until when it is kept, in milliseconds since
+    /// The end of the action, to be [written](write()) into another store; and until when it is kept, in milliseconds since
     /// 1970.
     pub fn leave(self, outcome: ActionOutcome, message: &str) -> (ActionRecord, u64) {
         (self.ended(outcome, message, &[]), self.expires_at_ms)
