@@ -21,7 +21,7 @@ use tokio::{
 use self::ports::{Ended, serve};
 use crate::{
     config::Config,
-    service::backup::{Replacement, schedule},
+    service::backup::Replacement,
     store::{OpenError, Store},
 };
 
@@ -114,16 +114,13 @@ async fn replace(
 ) -> Result<Store, ServeError> {
     let Replacement { swap, carried } = replacement;
     let kept_in = swap.kept().to_owned();
-    let (config, replaced) = (config.clone(), kept_in.clone());
+    let config = config.clone();
     let store = blocking(move || {
         if !store.retire() {
             return Err(ServeError::Held);
         }
         let opened = match swap.finish() {
-            Ok(dir) => {
-                schedule::carry(&replaced, &config.data_dir);
-                Store::open_in(dir, config)
-            }
+            Ok(dir) => Store::open_in(dir, config),
             Err(error) => {
                 tracing::error!(%error, "what was restored cannot take the store's place: it goes on as it was");
                 Store::open(config)

@@ -250,16 +250,6 @@ impl Keeper {
     }
 }
 
-/// Takes what is kept in one data directory to the one that takes its place.
-pub fn carry(from: &Path, to: &Path) {
-    match fs::copy(from.join(FILE), to.join(FILE)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(from = %from.display(), %error, "what is known of backups cannot be kept, and begins anew");
-        }
-        _ => {}
-    }
-}
-
 fn read(path: &Path) -> io::Result<Kept> {
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),

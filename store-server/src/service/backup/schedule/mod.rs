@@ -39,7 +39,7 @@ use crate::{
     store::server_time_ms,
 };
 
-pub use self::{asked::begin, kept::carry, live::state_hash};
+pub use self::{asked::begin, live::state_hash};
 
 /// How long the scheduler sleeps at most: the clock may be set meanwhile, and alarms come by themselves.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
