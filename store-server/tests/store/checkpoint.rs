@@ -1,6 +1,7 @@
 //! Checkpoints: what a store that has lost its view comes back from.
 
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -209,15 +210,33 @@ fn as_if_killed(dir: &Path) -> TempDir {
 
 fn try_copy(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
-    for item in fs::read_dir(from)? {
-        let item = item?;
-        let to = to.join(item.file_name());
-        match item.file_type()?.is_dir() {
-            true => try_copy(&item.path(), &to)?,
-            false => drop(fs::copy(item.path(), to)?),
+    for name in names(from)? {
+        let (from, to) = (from.join(&name), to.join(&name));
+        match from.is_dir() {
+            true => try_copy(&from, &to)?,
+            false => drop(fs::copy(from, to)?),
         }
     }
     Ok(())
+}
+
+/// What is in a directory that changes: one that is read only once may have the second of two new files without the first.
+fn names(dir: &Path) -> std::io::Result<Vec<OsString>> {
+    let read = || -> std::io::Result<Vec<OsString>> {
+        let mut names = fs::read_dir(dir)?
+            .map(|item| Ok(item?.file_name()))
+            .collect::<std::io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    };
+    let mut before = read()?;
+    loop {
+        let names = read()?;
+        if names == before {
+            return Ok(names);
+        }
+        before = names;
+    }
 }
 
 #[test]
