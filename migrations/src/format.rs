@@ -17,7 +17,8 @@ pub const FILE: &str = "store.toml";
 /// that knows format 1 only would apply named writes twice and let anybody write what a session owns.
 ///
 /// 3: a log entry has another field at its end, `state_hash`, the hash of all records after the commit, and so have the
-/// marks of view and checkpoint. Without it the records are read once, at the first start.
+/// marks of view and checkpoint. Without it the records are read once, at the first start. Checkpoints lie in the files of full
+/// backups; one that an older program has taken is read until the first one is taken in its place.
 pub const CURRENT: u32 = 3;
 
 /// Who a store is.
@@ -114,7 +115,9 @@ mod tests {
         let error = Identity::parse(text).expect_err("too new");
         assert_eq!(
             error.to_string(),
-            "the data has format 99, this program knows formats up to 2: use a newer stillpoint"
+            format!(
+                "the data has format 99, this program knows formats up to {CURRENT}: use a newer stillpoint"
+            )
         );
     }
 
@@ -122,7 +125,7 @@ mod tests {
     fn an_older_format_is_read_and_raised_and_nothing_else_of_the_identity_changes() {
         let text = Identity::new()
             .to_text()
-            .replace("format = 2", "format = 1");
+            .replace(&format!("format = {CURRENT}"), "format = 1");
         let old = Identity::parse(&text).expect("parses");
         assert_eq!(old.format, 1);
         let raised = old.in_current_format().expect("it is older");

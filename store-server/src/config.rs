@@ -8,6 +8,11 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use stillpoint_proto::{ADMIN_SOCKET, DATA_SOCKET, DEFAULT_DATA_DIR};
 
+mod backup;
+pub mod cron;
+
+pub use self::backup::BackupConfig;
+
 /// Every setting of the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +40,8 @@ pub struct Config {
     pub sessions: SessionConfig,
     /// What operators ask of logic processes.
     pub management: ManagementConfig,
+    /// Backups that the server takes by itself.
+    pub backup: BackupConfig,
     /// What is special about certain collections; the first entry that fits counts.
     pub collections: Vec<CollectionConfig>,
     /// Refuse collections that no entry of `collections` fits, so that a misspelt name is an error. Default: false.
@@ -114,8 +121,13 @@ pub struct LogConfig {
     /// ... and those whose newest commit is older than this many seconds. Never removed: what the newest checkpoint
     /// does not cover, and what the dedup window needs. Default: 86400.
     pub retention_secs: u64,
-    /// Take a checkpoint after this many bytes of log. Default: 512 MiB.
+    /// Take a checkpoint after this many bytes of log ... Default: 512 MiB.
     pub checkpoint_bytes: u64,
+    /// ... and when the last one is this many seconds old and does not have everything; 0: however old it is. Default: 3600.
+    pub checkpoint_secs: u64,
+    /// Most bytes of records and log that a checkpoint reads per second, so that it does not hold up writers; 0: no limit.
+    /// Default: 64 MiB.
+    pub checkpoint_bytes_per_second: u64,
     /// Seconds for which the answer of a write is remembered for its repeat. Default: 600.
     pub dedup_window_secs: u64,
     /// Answers remembered per writer. A write beyond them is refused with QUOTA until the writer says which answers
@@ -221,6 +233,7 @@ impl Default for Config {
             shutdown_grace_secs: 10,
             sessions: SessionConfig::default(),
             management: ManagementConfig::default(),
+            backup: BackupConfig::default(),
             collections: Vec::new(),
             declared_only: false,
         }
@@ -275,6 +288,8 @@ impl Default for LogConfig {
             retention_bytes: 1 << 30,
             retention_secs: 86400,
             checkpoint_bytes: 512 << 20,
+            checkpoint_secs: 3600,
+            checkpoint_bytes_per_second: 64 << 20,
             dedup_window_secs: 600,
             dedup_entries: 16384,
             applied_sync_ms: 20,
@@ -399,6 +414,6 @@ impl Config {
                 address.port()
             ));
         }
-        Ok(())
+        self.backup.check()
     }
 }

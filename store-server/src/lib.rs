@@ -8,13 +8,16 @@
 //! - [`value`]: MessagePack values as bytes.
 //! - [`log`]: the commit log, which is the truth.
 //! - [`engine`]: the ordered key-value store below the view. Only `engine/sled.rs` knows sled.
+//! - `archive`: how a copy of a store lies in files.
 //! - [`backup`]: copies of the store elsewhere, and the way back.
-//! - [`config`]: every setting.
+//! - [`config`]: every setting. `page_cache`: advice to the system.
 
+mod archive;
 pub mod backup;
 pub mod config;
 pub mod engine;
 pub mod log;
+mod page_cache;
 pub mod serve;
 pub mod service;
 pub mod store;

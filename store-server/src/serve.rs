@@ -1,46 +1,27 @@
 //! The server: opens the store, binds its sockets, serves until it is told to stop, then drains.
+//!
+//! It does so in rounds: a restore of the running store ends the work on one store and begins that on the next.
+//!
+//! - `ports`: the work on one store. `socket`: what it listens on.
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod ports;
+mod socket;
 
-use futures_util::stream;
+use std::{io, pin::pin, time::Duration};
+
+use futures_util::{FutureExt, future::FusedFuture};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use stillpoint_proto::{
-    FILE_DESCRIPTOR_SET,
-    v1::{
-        admin_service_server::AdminServiceServer, backup_service_server::BackupServiceServer,
-        management_service_server::ManagementServiceServer,
-        session_service_server::SessionServiceServer, state_service_server::StateServiceServer,
-        watch_service_server::WatchServiceServer,
-    },
-};
 use thiserror::Error;
 use tokio::{
-    net::{TcpListener, UnixListener},
-    sync::watch,
-    task::JoinError,
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+    task::{JoinError, JoinHandle},
 };
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::{service::InterceptorLayer, transport::Server};
 
+use self::ports::{Ended, serve};
 use crate::{
     config::Config,
-    service::{
-        Gauges,
-        admin::AdminApi,
-        backup::{Backups, api::BackupApi},
-        connection::{Listeners, admit},
-        management::api::ManagementApi,
-        session::{api::SessionApi, hub::Hub},
-        state::StateApi,
-        watch::WatchApi,
-    },
+    service::backup::Replacement,
     store::{OpenError, Store},
 };
 
@@ -69,206 +50,161 @@ pub enum ServeError {
         /// What it said.
         source: tonic::transport::Error,
     },
+    /// No threads can be started.
+    #[error("cannot start the server's threads: {0}")]
+    Runtime(io::Error),
+    /// Something has the store open that was to be replaced.
+    #[error(
+        "the store that was to be replaced is still being read by something that does not end: start the server again, which \
+         finishes the restore"
+    )]
+    Held,
     /// A thread of the server panicked.
     #[error("a thread of the server failed: {0}")]
     Thread(#[from] JoinError),
 }
 
-/// Longest path of a Unix socket, in bytes.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
-
-/// HTTP/2 windows: large, since the credits of a Pipeline are the bound.
-const WINDOW_BYTES: u32 = 16 << 20;
-
-/// Serves until `shutdown` completes. Then takes nothing new, answers what was begun, and brings all to disk.
+/// Serves until `shutdown` completes. Then takes nothing new, answers what was begun, and brings all to disk. A restore of the
+/// store does the same, replaces the data directory, and goes on.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     config.check().map_err(ServeError::Config)?;
-    let opening = config.clone();
-    let store = tokio::task::spawn_blocking(|| Store::open(opening)).await??;
-    let served = serve(&config, &store, shutdown).await;
-    tokio::task::spawn_blocking(move || store.close()).await?;
-    if served.is_ok() {
-        tracing::info!("stopped; everything is on disk");
-    }
-    served
-}
-
-async fn serve(
-    config: &Config,
-    store: &Store,
-    shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), ServeError> {
     allow_files();
-    let gauges = Arc::new(Gauges::default());
-    let hub = Hub::new(store.clone());
-    let (stop, stopping) = watch::channel(false);
-    let (socket, admin_socket) = (config.socket_path(), config.admin_socket_path());
-    let unix = bind_unix(&socket, None)?;
-    let admin = bind_unix(&admin_socket, Some(0o600))?;
-    let tcp = match config.listen {
-        Some(address) => Some(bind_tcp(address).await?),
-        None => None,
-    };
-    let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
-    let listeners = Listeners {
-        unix,
-        tcp,
-        limit: config.limits.connections as u64,
-        gauges: gauges.clone(),
-    };
-    let data = serve_data(config, store, listeners, &gauges, &hub, stopping.clone());
-    let backups = Backups::new(store.clone(), hub.clone(), stopping.clone());
-    let admin = serve_admin(store, admin, &gauges, &hub, &backups, stopping);
-    tracing::info!(
-        data_dir = %config.data_dir.display(),
-        socket = %socket.display(),
-        admin = %admin_socket.display(),
-        tcp = address.map(tracing::field::display),
-        "serving"
-    );
-    let both = async {
-        tokio::select! {
-            served = async { tokio::try_join!(data, admin).map(drop) } => served,
-            never = hub.run() => match never {},
-        }
-    };
-    tokio::pin!(both);
-    let served = tokio::select! {
-        served = &mut both => served,
-        () = shutdown => {
-            tracing::info!("stopping: answering what was begun");
-            hub.stop();
-            stop.send_replace(true);
-            let grace = Duration::from_secs(config.shutdown_grace_secs);
-            tokio::select! {
-                served = &mut both => served,
-                () = quiet(store, &gauges) => Ok(()),
-                // Connections that are still busy after the grace are cut; their writes were never answered.
-                () = tokio::time::sleep(grace) => Ok(()),
+    let mut shutdown = pin!(shutdown.fuse());
+    let mut store = blocking({
+        let config = config.clone();
+        || Store::open(config)
+    })
+    .await??;
+    loop {
+        let round = Round::start(&config, &store)?;
+        let ended = round.end(shutdown.as_mut()).await;
+        let replacement = match ended {
+            Ok(Ended {
+                replacement: Some(replacement),
+                listen,
+            }) => {
+                // A free port that was taken is kept.
+                config.listen = listen;
+                replacement
             }
+            ended => {
+                blocking(move || store.close()).await?;
+                if ended.is_ok() {
+                    tracing::info!("stopped; everything is on disk");
+                }
+                return ended.map(drop);
+            }
+        };
+        store = replace(store, replacement, &config).await?;
+        if shutdown.is_terminated() {
+            blocking(move || store.close()).await?;
+            return Ok(());
         }
-    };
-    for path in [socket, admin_socket] {
-        // Left behind, it is replaced by the next start.
-        let _ = fs::remove_file(path);
     }
-    served
 }
 
-async fn serve_data(
+/// Puts what was restored in the store's place, and opens it. If it cannot be put there, the store is opened again as it was.
+async fn replace(
+    store: Store,
+    replacement: Replacement,
     config: &Config,
-    store: &Store,
-    listeners: Listeners,
-    gauges: &Arc<Gauges>,
-    hub: &Arc<Hub>,
-    stopping: watch::Receiver<bool>,
-) -> Result<(), ServeError> {
-    let (health_reporter, health) = tonic_health::server::health_reporter();
-    let api = StateApi {
-        store: store.clone(),
-        stopping: stopping.clone(),
-        gauges: gauges.clone(),
-        hub: hub.clone(),
-    };
-    let sessions = SessionServiceServer::new(SessionApi {
-        hub: hub.clone(),
-        stopping: stopping.clone(),
+) -> Result<Store, ServeError> {
+    let Replacement { swap, carried } = replacement;
+    let kept_in = swap.kept().to_owned();
+    let config = config.clone();
+    let store = blocking(move || {
+        if !store.retire() {
+            return Err(ServeError::Held);
+        }
+        let opened = match swap.finish() {
+            Ok(dir) => Store::open_in(dir, config),
+            Err(error) => {
+                tracing::error!(%error, "what was restored cannot take the store's place: it goes on as it was");
+                Store::open(config)
+            }
+        };
+        Ok(opened?)
     })
-    .max_decoding_message_size(config.limits.message_bytes);
-    let watches = WatchApi::new(store.clone(), stopping.clone(), gauges.clone());
-    let bytes = config.limits.message_bytes;
-    // A frame is closed when it has half a message's bytes, with whatever result exceeded that.
-    let state = StateServiceServer::new(api)
-        .max_decoding_message_size(bytes)
-        .max_encoding_message_size(2 * bytes);
-    let watches = WatchServiceServer::new(watches).max_encoding_message_size(2 * bytes);
-    health_reporter
-        .set_serving::<StateServiceServer<StateApi>>()
-        .await;
-    health_reporter
-        .set_serving::<SessionServiceServer<SessionApi>>()
-        .await;
-    health_reporter
-        .set_serving::<WatchServiceServer<WatchApi>>()
-        .await;
-    let incoming = stream::unfold(listeners, |listeners| async {
-        Some((listeners.accept().await, listeners))
-    });
-    let stop = stopped(stopping);
-    let stop = async move {
-        stop.await;
-        health_reporter
-            .set_not_serving::<StateServiceServer<StateApi>>()
-            .await;
-        health_reporter
-            .set_not_serving::<SessionServiceServer<SessionApi>>()
-            .await;
-        health_reporter
-            .set_not_serving::<WatchServiceServer<WatchApi>>()
-            .await;
-    };
-    let served = Server::builder()
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .layer(InterceptorLayer::new(admit))
-        .add_service(health)
-        .add_service(reflection())
-        .add_service(state)
-        .add_service(sessions)
-        .add_service(watches)
-        .serve_with_incoming_shutdown(incoming, stop)
-        .await;
-    served.map_err(|source| ServeError::Transport {
-        port: "data",
-        source,
-    })
+    .await??;
+    tracing::warn!(
+        incarnation = store.header().incarnation,
+        kept_in = %kept_in.display(),
+        "the store is restored"
+    );
+    if let Some(carried) = carried {
+        carried.write(&store).await;
+    }
+    Ok(store)
 }
 
-async fn serve_admin(
-    store: &Store,
-    listener: UnixListener,
-    gauges: &Arc<Gauges>,
-    hub: &Arc<Hub>,
-    backups: &Arc<Backups>,
-    stopping: watch::Receiver<bool>,
-) -> Result<(), ServeError> {
-    let (health_reporter, health) = tonic_health::server::health_reporter();
-    let api = AdminApi {
-        store: store.clone(),
-        gauges: gauges.clone(),
-        hub: hub.clone(),
-        backups: backups.clone(),
-        since: Instant::now(),
-    };
-    health_reporter
-        .set_serving::<AdminServiceServer<AdminApi>>()
-        .await;
-    health_reporter
-        .set_serving::<ManagementServiceServer<ManagementApi>>()
-        .await;
-    let management = ManagementServiceServer::new(ManagementApi::new(hub.clone()))
-        .max_decoding_message_size(store.config().limits.message_bytes);
-    // A message of a history has one record.
-    let backups = BackupServiceServer::new(BackupApi::new(backups.clone()))
-        .max_encoding_message_size(2 * store.config().limits.message_bytes);
-    health_reporter
-        .set_serving::<BackupServiceServer<BackupApi>>()
-        .await;
-    let served = Server::builder()
-        .add_service(health)
-        .add_service(reflection())
-        .add_service(AdminServiceServer::new(api))
-        .add_service(management)
-        .add_service(backups)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stopped(stopping))
-        .await;
-    served.map_err(|source| ServeError::Transport {
-        port: "admin",
-        source,
-    })
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    tokio::task::spawn_blocking(work).await
+}
+
+/// The work on one store, on a runtime of its own: when that is shut down nothing is left that could go on with the store,
+/// whatever connections clients still hold.
+struct Round {
+    runtime: Threads,
+    serving: JoinHandle<Result<Ended, ServeError>>,
+    stop: oneshot::Sender<()>,
+}
+
+/// A runtime that may be dropped within another one. Taken out only when it is shut down.
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// How long what a round left running may take to end. A task ends at its next pause, a blocking one when it is done.
+const ROUND_ENDS: Duration = Duration::from_secs(30);
+
+impl Round {
+    fn start(config: &Config, store: &Store) -> Result<Round, ServeError> {
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("serve")
+            .build()
+            .map_err(ServeError::Runtime)?;
+        let (stop, stopped) = oneshot::channel();
+        let (config, store) = (config.clone(), store.clone());
+        let serving = runtime.spawn(async move { serve(&config, &store, stopped).await });
+        Ok(Round {
+            runtime: Threads(Some(runtime)),
+            serving,
+            stop,
+        })
+    }
+
+    /// Goes on until `shutdown` completes, or the store is to be replaced; nothing of it is left then.
+    async fn end(self, shutdown: impl FusedFuture<Output = ()>) -> Result<Ended, ServeError> {
+        let Round {
+            mut runtime,
+            mut serving,
+            stop,
+        } = self;
+        let ended = tokio::select! {
+            ended = &mut serving => ended?,
+            () = shutdown => {
+                // It may have ended in this moment.
+                let _ = stop.send(());
+                serving.await?
+            }
+        };
+        if let Some(runtime) = runtime.0.take() {
+            blocking(move || runtime.shutdown_timeout(ROUND_ENDS)).await?;
+        }
+        ended
+    }
 }
 
 /// A connection is an open file, and so are segments: more of them are often allowed than a process gets unasked.
@@ -278,86 +214,4 @@ fn allow_files() {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
-}
-
-fn reflection() -> tonic_reflection::server::v1::ServerReflectionServer<
-    impl tonic_reflection::server::v1::ServerReflection,
-> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the descriptors were compiled with this program")
-}
-
-/// Completes when nothing has been under way for [`QUIET`]. The connections that are left then belong to clients that do
-/// not listen at the moment, such as a Lua process busy with itself, and so cannot learn that the server would like them to
-/// go.
-async fn quiet(store: &Store, gauges: &Gauges) {
-    let mut since = Instant::now();
-    while since.elapsed() < QUIET {
-        tokio::time::sleep(QUIET / 10).await;
-        if Gauges::load(&gauges.in_flight) > 0 || store.status().queued > 0 {
-            since = Instant::now();
-        }
-    }
-}
-
-/// How long a stopping server waits for connections on which nothing is under way.
-const QUIET: Duration = Duration::from_millis(500);
-
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone, so the server is too.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| ServeError::Bind {
-        address: address.to_string(),
-        source,
-    })
-}
-
-/// Binds a Unix socket, replacing one that a killed server left. With a mode, nobody can connect before it is set.
-fn bind_unix(path: &Path, mode: Option<u32>) -> Result<UnixListener, ServeError> {
-    let error = |source| ServeError::Bind {
-        address: path.display().to_string(),
-        source,
-    };
-    let new: PathBuf = path.with_extension("new");
-    if new.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
-        return Err(error(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!(
-                "the path of a Unix socket may have {SOCKET_PATH_BYTES_MAX} bytes: choose a shorter --data-dir, or a \
-                 socket path of its own"
-            ),
-        )));
-    }
-    for stale in [path, &new] {
-        match fs::symlink_metadata(stale) {
-            Ok(found) if found.file_type().is_socket() && !answers(stale) => {
-                fs::remove_file(stale).map_err(error)?
-            }
-            Ok(_) => {
-                return Err(error(io::Error::new(
-                    io::ErrorKind::AddrInUse,
-                    "the path is in use",
-                )));
-            }
-            Err(_) => {}
-        }
-    }
-    let listener = UnixListener::bind(&new).map_err(error)?;
-    if let Some(mode) = mode {
-        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).map_err(error)?;
-    }
-    fs::rename(&new, path).map_err(error)?;
-    Ok(listener)
-}
-
-/// Whether somebody listens on a Unix socket.
-fn answers(path: &Path) -> bool {
-    std::os::unix::net::UnixStream::connect(path).is_ok()
 }

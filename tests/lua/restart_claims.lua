@@ -7,13 +7,19 @@ local store = talk.connect "bank"
 local accounts = store:collection "account"
 
 local docs = {}
-for i, key in ipairs { "ann", "bob" } do
-  local doc = assert(accounts:claim(key, { autosave = (i - 1) * 3600, unsaved_max = 64 }))
+
+local function claim()
+  for i, key in ipairs { "ann", "bob" } do
+    docs[i] = assert(accounts:claim(key, { autosave = (i - 1) * 3600, unsaved_max = 64 }))
+  end
+end
+
+claim()
+for _, doc in ipairs(docs) do
   if doc.value == nil then
     assert(doc:put { gold = 0 })
     assert(doc:save())
   end
-  docs[i] = doc
 end
 
 local function gold()
@@ -37,6 +43,10 @@ talk.obey {
       outcome[i] = ok and "saved" or err.reason
     end
     return (table.unpack or unpack)(outcome)
+  end,
+  claim = function()
+    claim()
+    return gold()
   end,
   tokens = function()
     return docs[1].token, docs[2].token

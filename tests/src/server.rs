@@ -18,11 +18,12 @@ use tempfile::TempDir;
 use crate::lua_modules::root;
 
 /// How a server is started: its data directory, which outlives it, and its flags.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     directory: Arc<TempDir>,
     flags: Vec<String>,
     environment: Vec<(OsString, OsString)>,
+    file_bytes_max: Option<u64>,
 }
 
 impl Setup {
@@ -46,6 +47,7 @@ impl Setup {
             directory: Arc::new(directory),
             flags: Vec::new(),
             environment: Vec::new(),
+            file_bytes_max: None,
         }
     }
 
@@ -63,7 +65,14 @@ impl Setup {
             directory: self.directory.clone(),
             flags: self.flags.clone(),
             environment,
+            file_bytes_max: self.file_bytes_max,
         }
+    }
+
+    /// The same on a disk that is full as soon as a file has so many bytes.
+    pub fn with_files_up_to(mut self, bytes: u64) -> Self {
+        self.file_bytes_max = Some(bytes);
+        self
     }
 
     /// The data directory.
@@ -102,7 +111,11 @@ impl Setup {
     ///
     /// If there is no such program.
     pub fn spawn(&self) -> Server {
-        let mut process = Command::new(program())
+        let mut command = match self.file_bytes_max {
+            Some(bytes) => program_with_files_up_to(bytes),
+            None => Command::new(program()),
+        };
+        let mut process = command
             .args(["serve", "--data-dir"])
             .arg(self.directory())
             .args(&self.flags)
@@ -284,4 +297,17 @@ pub fn program() -> &'static Path {
         );
         folder.join(format!("stillpoint{}", env::consts::EXE_SUFFIX))
     })
+}
+
+/// The built `stillpoint`, on a disk that is full as soon as a file has so many bytes: the system refuses the write that
+/// would be one too many. It needs no rights, as a small file system would.
+pub fn program_with_files_up_to(bytes: u64) -> Command {
+    let mut shell = Command::new("sh");
+    // The shell counts blocks of 512 bytes. The signal would end the program before it could say anything.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"",
+        bytes / 512
+    );
+    shell.args(["-c", &script]).arg(program());
+    shell
 }

@@ -85,7 +85,13 @@ pub(crate) fn is_write(op: &v1::Op) -> bool {
             | Kind::SetCursor(_),
         ) => true,
         Some(Kind::Txn(txn)) => txn.then.iter().chain(&txn.otherwise).any(is_write),
-        Some(Kind::Get(_) | Kind::BatchGet(_) | Kind::Scan(_) | Kind::ListCollections(_))
+        Some(
+            Kind::Get(_)
+            | Kind::BatchGet(_)
+            | Kind::Scan(_)
+            | Kind::ListCollections(_)
+            | Kind::History(_),
+        )
         | None => false,
     }
 }

@@ -4,6 +4,7 @@
 -- raised at the caller.
 
 local Watch = require "stillpoint.watch"
+local history = require "stillpoint.history"
 local owned = require "stillpoint.owned"
 local requests = require "stillpoint.requests"
 local results = require "stillpoint.results"
@@ -137,6 +138,26 @@ end
 function Collection:scan_page(opts)
   local link = self._link
   return results.page(link:call(requests.scan(link, self.name, opts)))
+end
+
+---Who wrote a record, when, and what changed: a list, newest first, as far as the store's log goes back.
+---
+---    local history = assert(players:history("42", { limit = 50 }))
+---    for _, entry in ipairs(history) do
+---      print(os.date("%c", entry.time), entry.who and entry.who.instance, entry.deleted)
+---      for _, change in ipairs(entry.changes or {}) do print(change.path, change.before, change.after) end
+---    end
+---
+---`history.next_rev` says that there is more (`before = history.next_rev`); `history.complete`, that nothing older was
+---ever written. If neither, the log begins later, at `history.since`. The store reads files for it, so do not ask in
+---every frame.
+---@param key string
+---@param opts? stillpoint.HistoryOptions
+---@return stillpoint.History|nil history Empty: the log has nothing of the record.
+---@return stillpoint.Error|nil err
+function Collection:history(key, opts)
+  local link = self._link
+  return history.read(link, requests.history(link, self.name, key, opts))
 end
 
 ---Makes this session the owner of a record, which need not exist: then it is a lock. Until it is released only this

@@ -167,6 +167,20 @@ function requests.add(link, collection, key, path, delta, opts)
   return deadline, "patch", collection, key, { { "add", path, delta, bounds } }, for_core(opts)
 end
 
+---@class stillpoint.HistoryOptions
+---@field limit integer|nil At most so many entries; 20 unless given.
+---@field before integer|nil Only commits before this revision.
+---@field deadline number|nil Seconds for all of it; the store's unless given.
+local HISTORY = { limit = "count", before = "count", deadline = "seconds" }
+
+function requests.history(link, collection, key, opts)
+  check.key(key, LEVEL)
+  if opts ~= nil then
+    check.options(opts, HISTORY, LEVEL)
+  end
+  return opts and opts.deadline or link.deadline, collection, key, opts or {}
+end
+
 function requests.scan(link, collection, opts)
   if opts == nil then
     return link.deadline, "scan", collection, {}

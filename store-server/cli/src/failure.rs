@@ -200,7 +200,10 @@ impl From<StoreError> for Failure {
 impl From<BackupError> for Failure {
     fn from(error: BackupError) -> Self {
         let (exit, reason) = match &error {
-            BackupError::Url { .. } | BackupError::Into { .. } => (Exit::Usage, "usage"),
+            BackupError::Url { .. }
+            | BackupError::Into { .. }
+            | BackupError::KeyFile { .. }
+            | BackupError::Key { .. } => (Exit::Usage, "usage"),
             BackupError::NoBackup { .. } | BackupError::NotCovered { .. } => {
                 (Exit::Refused, "not_found")
             }

@@ -25,10 +25,10 @@ pub fn work(verb: &str) -> ProgressBar {
     styled(ProgressBar::new(0), verb, "{prefix} {msg}, {elapsed}")
 }
 
-/// The same, where the end is known or not: a bar of so many records with the time left, or none.
+/// The same, where the end is known or not: a bar, or the time since the beginning.
 pub fn with_end(bar: &ProgressBar, is_known: bool) {
     let style = match is_known {
-        true => "{prefix} [{bar:30}] {human_pos} of {human_len} records, {msg}, {eta} left",
+        true => "{prefix} [{bar:30}] {msg}",
         false => "{prefix} {msg}, {elapsed}",
     };
     bar.set_style(with_template(style));

@@ -1,14 +1,13 @@
 //! The backups that a target has.
 
-use std::time::{Duration, SystemTime};
+use std::collections::BTreeMap;
 
 use object_store::ObjectMeta;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::{
-    BackupError, Manifest, Target,
-    manifest::{FORMAT, Kind},
+use super::{BackupError, Manifest, Target, manifest::Kind};
+use crate::archive::{
+    names::{DATA, MANIFESTS, manifest_path},
+    sealed::{self, Unreadable},
 };
 
 /// The backups that a target has.
@@ -22,17 +21,6 @@ pub struct Listing {
 
 /// The name of whichever backup is the newest.
 const LATEST: &str = "latest";
-
-/// Where manifests are.
-const FOLDER: &str = "manifest";
-
-/// A manifest in its file. The checksum is that of the manifest's text as it stands there.
-#[derive(Serialize, Deserialize)]
-struct Sealed<'a> {
-    blake3: String,
-    #[serde(borrow)]
-    manifest: &'a RawValue,
-}
 
 /// All backups of a target.
 pub async fn list(target: &Target) -> Result<Listing, BackupError> {
@@ -58,6 +46,59 @@ pub async fn list(target: &Target) -> Result<Listing, BackupError> {
 pub async fn describe(target: &Target, what: &str) -> Result<Manifest, BackupError> {
     let listing = list(target).await?;
     listing.find(target, what).cloned()
+}
+
+/// What the newest backup lacks to be restored, with those it continues, as far as names and sizes tell: files, manifests.
+/// `newest` is the backup that was taken last, if that is known.
+pub async fn gaps(target: &Target, newest: Option<&str>) -> Result<Vec<BackupError>, BackupError> {
+    let mut listing = list(target).await?;
+    let mut gaps = Vec::new();
+    if let Some(newest) = newest
+        && !listing.backups.iter().any(|m| m.id == newest)
+    {
+        let file = target.name_of(&manifest_path(newest));
+        let is_its = |error: &BackupError| match error {
+            BackupError::Damaged { file: found, .. } | BackupError::TooNew { file: found, .. } => {
+                *found == file
+            }
+            _ => false,
+        };
+        let damaged = listing.damaged.iter().position(is_its);
+        gaps.push(match damaged {
+            Some(at) => listing.damaged.swap_remove(at),
+            None => BackupError::Missing {
+                file,
+                remedy: "The backup that it made one cannot be restored",
+            },
+        });
+    }
+    let Some(end) = listing.backups.last() else {
+        return Ok(gaps);
+    };
+    let chain = match listing.chain(target, end) {
+        Ok(chain) => chain,
+        Err(gap) => {
+            gaps.push(gap);
+            return Ok(gaps);
+        }
+    };
+    let sizes: BTreeMap<String, u64> = (target.files(DATA).await?.into_iter())
+        .map(|(path, meta)| (path, meta.size))
+        .collect();
+    for file in chain.iter().flat_map(|backup| &backup.files) {
+        match sizes.get(&file.path) {
+            Some(size) if *size == file.bytes => {}
+            Some(size) => {
+                let detail = format!("it has {size} bytes instead of {}", file.bytes);
+                gaps.push(target.unreadable(&file.path, detail));
+            }
+            None => gaps.push(BackupError::Missing {
+                file: target.name_of(&file.path),
+                remedy: "The backups that need it cannot be restored",
+            }),
+        }
+    }
+    Ok(gaps)
 }
 
 impl Listing {
@@ -98,7 +139,7 @@ impl Listing {
         while first.kind == Kind::Incremental {
             let parent = self.backups.iter().find(|m| m.id == first.parent);
             first = parent.ok_or_else(|| BackupError::Missing {
-                file: target.name_of(&path_of(&first.parent)),
+                file: target.name_of(&manifest_path(&first.parent)),
                 remedy: "Backups that continue it cannot be restored to their end; an older one may",
             })?;
             chain.push(first);
@@ -110,64 +151,31 @@ impl Listing {
 
 /// Writes the manifest, which makes the backup one.
 pub(super) async fn write(target: &Target, manifest: &Manifest) -> Result<(), BackupError> {
-    let path = path_of(&manifest.id);
-    let failed = |error: serde_json::Error| target.unreadable(&path, error);
-    let raw = serde_json::to_string(manifest)
-        .and_then(RawValue::from_string)
-        .map_err(failed)?;
-    let sealed = Sealed {
-        blake3: blake3::hash(raw.get().as_bytes()).to_string(),
-        manifest: &raw,
-    };
-    let text = serde_json::to_vec(&sealed).map_err(failed)?;
+    let path = manifest_path(&manifest.id);
+    let text = sealed::seal(manifest).map_err(|error| target.unreadable(&path, error))?;
     target.put_new(&path, text.into()).await
 }
 
 /// Removes the manifest: the backup is none any more.
 pub(super) async fn remove(target: &Target, id: &str) -> Result<(), BackupError> {
-    target.remove(&path_of(id)).await
+    target.remove(&manifest_path(id)).await
 }
 
 /// The manifests, by path.
 async fn files(target: &Target) -> Result<Vec<(String, ObjectMeta)>, BackupError> {
-    let mut found = target.files(FOLDER).await?;
+    let mut found = target.files(MANIFESTS).await?;
     found.retain(|(path, _)| path.ends_with(".json"));
     Ok(found)
 }
 
 async fn read(target: &Target, path: &str) -> Result<Manifest, BackupError> {
     let bytes = target.get(path).await?;
-    let failed = |error: serde_json::Error| target.unreadable(path, error);
-    let sealed: Sealed<'_> = serde_json::from_slice(&bytes).map_err(failed)?;
-    if blake3::hash(sealed.manifest.get().as_bytes()).to_string() != sealed.blake3 {
-        return Err(target.unreadable(path, "its checksum is wrong"));
-    }
-    #[derive(Deserialize)]
-    struct FormatOnly {
-        format: u32,
-    }
-    // The format decides how the rest is read, so look at it alone first.
-    let FormatOnly { format } = serde_json::from_str(sealed.manifest.get()).map_err(failed)?;
-    if format > FORMAT {
-        return Err(BackupError::TooNew {
+    sealed::unseal(path, &bytes).map_err(|error| match error {
+        Unreadable::TooNew { found, known } => BackupError::TooNew {
             file: target.name_of(path),
-            found: format,
-            known: FORMAT,
-        });
-    }
-    let manifest: Manifest = serde_json::from_str(sealed.manifest.get()).map_err(failed)?;
-    if path_of(&manifest.id) != path {
-        return Err(target.unreadable(path, format!("it is that of backup {}", manifest.id)));
-    }
-    Ok(manifest)
-}
-
-/// A time, in milliseconds since 1970, for people.
-pub(super) fn time(time_ms: u64) -> String {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(time_ms);
-    humantime::format_rfc3339_millis(time).to_string()
-}
-
-fn path_of(id: &str) -> String {
-    format!("{FOLDER}/{id}.json")
+            found,
+            known,
+        },
+        Unreadable::Damaged(detail) => target.unreadable(path, detail),
+    })
 }

@@ -1,20 +1,22 @@
 //! Taking a backup of a running store.
 
-use std::time::Duration;
-
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use tokio::{sync::mpsc, task, time::Instant};
+use bytes::Bytes;
+use tokio::{sync::mpsc, task};
 
 use super::{
-    BackupError, FileKind, Kind, Manifest, Phase, Progress, Target,
-    catalog::{self, list},
-    manifest::FORMAT,
-    portion::Portion,
-    reading::{Reached, Reading},
+    BackupError, Kind, Manifest, Progress, Target, catalog::list, manifest::Encryption, pace::Pace,
+    reading::Reading, writing::Writing,
 };
 use crate::{
+    archive::names,
+    engine::EngineError,
     log::{Entry, reader::ReadError},
-    store::{CopySource, Store, server_time_ms, state_hash::StateHash},
+    store::{
+        CopySource, Store,
+        copying::{Outline, Reached},
+        server_time_ms,
+        state_hash::StateHash,
+    },
 };
 
 /// What kind of backup.
@@ -29,7 +31,7 @@ pub struct CreateOptions {
 }
 
 /// Portions that wait to be stored while the next is read.
-const PORTIONS_WAITING: usize = 1;
+pub const PORTIONS_WAITING: usize = 1;
 
 /// Takes a backup. Commits go on meanwhile and do not wait for it. If it fails or is dropped, files without a manifest may
 /// stay in the target, which [`expire`](super::expire()) removes later.
@@ -40,97 +42,90 @@ pub async fn create(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Manifest, BackupError> {
     let source = store.copy_source();
-    let identity = source.identity().clone();
-    let store_id = identity.store_id.to_string();
-    target.claim(&store_id).await?;
-    let begun_ms = server_time_ms();
-    let (from, parent, applied) = match options.incremental {
+    let identity = source.identity();
+    target.claim(&identity.store_id.to_string()).await?;
+    let (begun_ms, last_seq) = (server_time_ms(), source.last_seq());
+    let (from, outline) = match options.incremental {
         true => {
             let parent = find_parent(&source, target).await?;
-            (Reached::end_of(&parent), parent.id, String::new())
+            let outline = Outline {
+                id: names::id(begun_ms, last_seq),
+                kind: Kind::Incremental,
+                store_id: identity.store_id.to_string(),
+                incarnation: identity.incarnation,
+                server_version: env!("CARGO_PKG_VERSION").into(),
+                label: options.label.clone(),
+                begun_ms,
+                base_seq: parent.last_seq,
+                applied: String::new(),
+                encryption: target.encryption(),
+                parent: parent.id.clone(),
+            };
+            (Reached::end_of(&parent), outline)
         }
         false => {
-            let failed = |e: crate::engine::EngineError| BackupError::Store(e.to_string());
-            let applied = source.applied().map_err(failed)?;
-            let encoded = BASE64.encode(applied.encode());
-            (Reached::applied(&applied), String::new(), encoded)
+            let applied =
+                (source.applied()).map_err(|e: EngineError| BackupError::Store(e.to_string()))?;
+            let outline = Outline {
+                label: options.label.clone(),
+                encryption: target.encryption(),
+                ..Outline::full(identity, begun_ms, last_seq, &applied)
+            };
+            (Reached::applied(&applied), outline)
         }
     };
-    let base_seq = from.seq;
-    let mut writing = Writing {
-        target,
-        id: id(begun_ms, source.last_seq()),
-        files: Vec::new(),
-        bytes_per_second: options.bytes_per_second,
-        begun: Instant::now(),
-        progress: Progress {
-            phase: Phase::Records,
-            records: 0,
-            records_total: source.records_total(),
-            bytes: 0,
-            bytes_total: 0,
-            stored_bytes: 0,
-        },
-    };
+    let mut writing = Writing::new(target, outline);
+    writing.expect(source.records_total(), source.log_bytes(from.seq));
     let (portions, mut read) = mpsc::channel(PORTIONS_WAITING);
     let reading = Reading {
         source,
         portions,
-        with_records: !options.incremental,
+        records_after: (!options.incremental).then(Bytes::new),
         from,
     };
     let reading = task::spawn_blocking(move || reading.run());
+    let pace = Pace::new(options.bytes_per_second);
     while let Some(portion) = read.recv().await {
-        progress(writing.store(portion).await?);
+        writing.store(portion).await?;
+        let told = writing.progress();
+        pace.keep(told.bytes).await;
+        progress(told);
     }
-    let end = reading
-        .await
-        .map_err(|e| BackupError::Store(e.to_string()))??;
-    let manifest = Manifest {
-        format: FORMAT,
-        id: writing.id,
-        kind: match options.incremental {
-            true => Kind::Incremental,
-            false => Kind::Full,
-        },
-        parent,
-        store_id,
-        incarnation: identity.incarnation,
-        server_version: env!("CARGO_PKG_VERSION").into(),
-        label: options.label.clone(),
-        begun_ms,
-        ended_ms: server_time_ms(),
-        as_of_ms: end.as_of_ms,
-        base_seq,
-        last_seq: end.seq,
-        last_time_ms: match end.time_ms {
-            0 => end.as_of_ms,
-            time_ms => time_ms,
-        },
-        records: end.namespaces.values().map(|ns| ns.records).sum(),
-        namespaces: end.namespaces,
-        state_hash: end.state_hash,
-        applied,
-        marks: end.marks,
-        files: writing.files,
-    };
-    catalog::write(target, &manifest).await?;
-    Ok(manifest)
+    let end = reading.await;
+    let end = end.map_err(|e| BackupError::Store(e.to_string()))??;
+    writing.complete(end).await
 }
 
-/// The backup's name: names are in the order of time, and no two backups of a store are begun within one millisecond.
-fn id(begun_ms: u64, seq: u64) -> String {
-    format!("{}-{seq}", catalog::time(begun_ms).replace(['-', ':'], ""))
+/// The newest backup of a target, to be continued with the target's key.
+pub async fn newest(target: &Target) -> Result<Manifest, BackupError> {
+    let no_parent = |why: String| BackupError::NoParent { why };
+    let newest = list(target).await?.backups.pop();
+    let newest =
+        newest.ok_or_else(|| no_parent(format!("{} has no backup to continue", target.url())))?;
+    let (theirs, ours) = (newest.encryption.as_ref(), target.encryption());
+    if theirs != ours.as_ref() {
+        // A restore takes both, and has one key.
+        return Err(no_parent(format!(
+            "backup {} is {}, and one that continues it would be {}",
+            newest.id,
+            encryption_words(theirs),
+            encryption_words(ours.as_ref()),
+        )));
+    }
+    Ok(newest)
+}
+
+fn encryption_words(encryption: Option<&Encryption>) -> String {
+    match encryption {
+        None => "not encrypted".into(),
+        Some(of) => format!("encrypted with key {}", of.key_id),
+    }
 }
 
 /// The backup to continue: the newest one, if the log goes on from there.
 async fn find_parent(source: &CopySource, target: &Target) -> Result<Manifest, BackupError> {
     let no_parent = |why: String| BackupError::NoParent { why };
-    let mut listing = list(target).await?;
-    let parent = listing
-        .backups
-        .pop()
-        .ok_or_else(|| no_parent(format!("{} has no backup to continue", target.url())))?;
+    let parent = newest(target).await?;
     let incarnation = source.identity().incarnation;
     if parent.incarnation != incarnation {
         return Err(no_parent(format!(
@@ -167,7 +162,7 @@ async fn find_parent(source: &CopySource, target: &Target) -> Result<Manifest, B
 }
 
 /// The state hash after a commit, if the log still has it.
-fn hash_at(source: &CopySource, seq: u64) -> Result<Option<String>, BackupError> {
+pub fn hash_at(source: &CopySource, seq: u64) -> Result<Option<String>, BackupError> {
     let mut found = None;
     let read = source.read_log(seq.saturating_sub(1), seq, |_, bytes| {
         found = Entry::decode(bytes)
@@ -178,41 +173,5 @@ fn hash_at(source: &CopySource, seq: u64) -> Result<Option<String>, BackupError>
     match read {
         Ok(()) | Err(ReadError::Removed { .. }) => Ok(found.map(|hash| hash.to_string())),
         Err(error) => Err(BackupError::Store(error.to_string())),
-    }
-}
-
-/// The writing side of a backup.
-struct Writing<'a> {
-    target: &'a Target,
-    id: String,
-    files: Vec<super::File>,
-    bytes_per_second: u64,
-    begun: Instant,
-    progress: Progress,
-}
-
-impl Writing<'_> {
-    /// Stores a portion, not sooner than the rate allows.
-    async fn store(&mut self, portion: Portion) -> Result<Progress, BackupError> {
-        let Portion { mut file, bytes } = portion;
-        let of_kind = self.files.iter().filter(|f| f.kind == file.kind).count();
-        let name = match file.kind {
-            FileKind::Records => "records",
-            FileKind::Log => "log",
-        };
-        file.path = format!("data/{}/{name}-{of_kind:06}.zst", self.id);
-        self.target.put_new(&file.path, bytes).await?;
-        self.progress.bytes += file.raw_bytes;
-        self.progress.stored_bytes += file.bytes;
-        match file.kind {
-            FileKind::Records => self.progress.records += file.entries,
-            FileKind::Log => self.progress.phase = Phase::Log,
-        }
-        self.files.push(file);
-        if let Some(nanos_per_byte) = 1_000_000_000_u64.checked_div(self.bytes_per_second) {
-            let due = Duration::from_nanos(nanos_per_byte.saturating_mul(self.progress.bytes));
-            tokio::time::sleep_until(self.begun + due).await;
-        }
-        Ok(self.progress)
     }
 }

@@ -86,6 +86,31 @@ pub enum BackupError {
         /// What to do.
         remedy: &'static str,
     },
+    /// The file that should have a key has none, or one that is not safe.
+    #[error("{} {detail}", .path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        detail: String,
+    },
+    /// What is encrypted cannot be read without its key.
+    #[error(
+        "{what} is encrypted with key {needed}, and {}: name the file of key {needed} with --key-file, \
+         STILLPOINT_BACKUP_KEY_FILE or, for what the server does, the setting backup.key_file",
+        match .given {
+            Some(given) => format!("the key given is {given}"),
+            None => "no key is given".into(),
+        }
+    )]
+    Key {
+        /// The backup or the file.
+        what: String,
+        /// The name of the key that it takes.
+        needed: String,
+        /// The name of the key that was given.
+        given: Option<String>,
+    },
     /// Several things are wrong with a backup.
     #[error("backup {id} cannot be restored:{}", .problems.iter().map(|p| format!("\n  {p}")).collect::<String>())]
     Unsound {
@@ -106,6 +131,61 @@ pub enum BackupError {
         last_seq: u64,
         /// The oldest commit in the log.
         first_seq: u64,
+    },
+    /// The log does not reach back to what was pulled before.
+    #[error(
+        "the log begins with commit {first_seq}, and what is to be continued ends before it, with commit {last_seq}: take a full \
+         backup, and incremental ones more often than log.retention_secs and log.retention_bytes remove the log"
+    )]
+    LogCut {
+        /// The last commit that is there.
+        last_seq: u64,
+        /// The oldest commit in the log.
+        first_seq: u64,
+    },
+    /// The store was brought back to another moment since.
+    #[error(
+        "the store is incarnation {store}, and what is to be continued is of incarnation {found}: take a full backup"
+    )]
+    OtherIncarnation {
+        /// That of the store.
+        store: u64,
+        /// That of what is to be continued.
+        found: u64,
+    },
+    /// What was pulled before is newer than the store.
+    #[error(
+        "the store has no commit {seq}, and what is to be continued does: it is of a copy of the store. Take a full backup"
+    )]
+    NotThere {
+        /// The commit.
+        seq: u64,
+    },
+    /// A backup of another kind is not complete.
+    #[error(
+        "{kind} backup, {id}, was begun in {target} and is not complete: go on with it first, or give it up with --restart"
+    )]
+    OtherKind {
+        /// Its name.
+        id: String,
+        /// What it is, with the article.
+        kind: &'static str,
+        /// The target.
+        target: String,
+    },
+    /// Somebody else pulls to the same directory.
+    #[error("another process is pulling a backup to {}: wait for its end", .dir.display())]
+    Pulling {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// What the server told makes no sense.
+    #[error(
+        "the server's answer makes no sense: {detail}. Use a stillpoint of the same version as the server"
+    )]
+    Answer {
+        /// What is wrong with it.
+        detail: String,
     },
     /// There is no backup to continue.
     #[error("{why}: take a full backup first")]
@@ -141,6 +221,28 @@ pub enum BackupError {
         seq: u64,
         /// How it differs.
         detail: String,
+    },
+    /// The target is not the place any more that it was.
+    #[error(
+        "{target} had backups of this store and has none any more, nor its store.json: it was removed, or is not mounted. Bring \
+         it back; or, if backups are to begin anew there, take one by hand: stillpoint backup create --to {target}"
+    )]
+    Vacant {
+        /// The target.
+        target: String,
+    },
+    /// There is no room for what is restored.
+    #[error(
+        "{} has {} MiB free, about {} MiB are needed: make room, or choose another place",
+        .path.display(), .free >> 20, .needed.div_ceil(1 << 20)
+    )]
+    NoRoom {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
     },
     /// The store that is backed up, or the one being restored, failed.
     #[error("{0}")]

@@ -12,6 +12,7 @@ use super::{
     BackupError, Manifest, Target,
     catalog::{self, Listing, list},
 };
+use crate::archive::names::{self, DATA};
 
 /// How many backups to keep of each kind of period, the newest of each. The newest backup of all is always kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub async fn expire(target: &Target, keep: &Keep, dry_run: bool) -> Result<Expir
         }
     }
     let now = SystemTime::now();
-    for (path, meta) in target.files("data").await? {
+    for (path, meta) in target.files(DATA).await? {
         let id = path.split('/').nth(1).unwrap_or_default();
         let is_removed = expired.removed.iter().any(|removed| removed == id);
         let age = now.duration_since(meta.last_modified.into());
@@ -98,7 +99,7 @@ fn kept<'a>(
         (keep.daily, |m| (m.begun_ms / DAY_MS).to_string()),
         // The first day of 1970 was a Thursday.
         (keep.weekly, |m| ((m.begun_ms / DAY_MS + 3) / 7).to_string()),
-        (keep.monthly, |m| catalog::time(m.begun_ms)[..7].to_owned()),
+        (keep.monthly, |m| names::time(m.begun_ms)[..7].to_owned()),
     ];
     let mut kept = BTreeSet::new();
     for (at, backup) in listing.backups.iter().enumerate().rev() {

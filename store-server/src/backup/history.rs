@@ -1,10 +1,7 @@
 //! Which commit a restore goes to, and which backups it takes.
 
-use super::{
-    BackupError, File, FileKind, Kind, Listing, Manifest, Target, To, catalog,
-    portion::{entries, unpack},
-};
-use crate::log::Entry;
+use super::{BackupError, File, FileKind, Kind, Listing, Manifest, Target, To, portion::entries};
+use crate::{archive::names, log::Entry};
 
 /// The backups of one history: of one incarnation, none newer than the one that ends it. Oldest first.
 pub struct History<'a> {
@@ -140,7 +137,7 @@ impl<'a> History<'a> {
         for file in backup.files.iter().filter(|f| f.kind == FileKind::Log) {
             let stored = self.target.get(&file.path).await?;
             let damaged = |detail| self.target.unreadable(&file.path, detail);
-            for item in entries(unpack(file, &stored).map_err(damaged)?) {
+            for item in entries(self.target.unpack(file, &stored)?) {
                 let (seq, bytes) = item.map_err(damaged)?;
                 if is_wanted(&Entry::decode(&bytes).map_err(damaged)?) {
                     return Ok(Some(seq));
@@ -158,7 +155,7 @@ impl<'a> History<'a> {
                 namespace,
                 revision,
             } => format!("revision {revision} of {namespace}"),
-            To::Time(time_ms) => format!("the state as of {}", catalog::time(*time_ms)),
+            To::Time(time_ms) => format!("the state as of {}", names::time(*time_ms)),
             To::Label(label) => format!("the label {label:?}"),
         };
         let oldest = self.backups.iter().find(|m| m.kind == Kind::Full);
@@ -168,9 +165,9 @@ impl<'a> History<'a> {
              incremental ones have is covered. Name another backup, or take one first",
             self.end.id,
             from.last_seq,
-            catalog::time(from.last_time_ms),
+            names::time(from.last_time_ms),
             self.end.last_seq,
-            catalog::time(self.end.as_of_ms),
+            names::time(self.end.as_of_ms),
         );
         BackupError::NotCovered {
             what,

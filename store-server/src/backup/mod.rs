@@ -23,39 +23,57 @@
 //! data/ID/records-000000.zst ...   the records in key order, in portions
 //! data/ID/log-000000.zst ...       log entries in order, in portions
 //! manifest/ID.json                 what the backup is, and the checksum of each file; written last
+//! partial.json                     what came of a backup that is being pulled, and may be gone on with
 //! ```
 //!
-//! No name is ever written twice. What has no manifest is no backup. Every file is checked against the manifest before any of
-//! its content is used, and a restored state against the state hash that the log has for its last commit.
+//! Data files may be encrypted (`.zst.aes`); their checksums are of the bytes as they are stored, so it takes no key to find
+//! damage. But for `partial.json` no name is ever written twice. What has no manifest is no backup. Every file is checked
+//! against the manifest before any of its content is used, and a restored state against the state hash that the log has for
+//! its last commit.
 //!
 //! # Layout
 //!
 //! - `target`: where backups are. `manifest`: what one is. `catalog`: those that are there.
 //! - `create`, `restore`, `verify`, `expire`: what is done with them, each in its file.
-//! - `reading`: the reading side of `create`. `history`: what `restore` takes. `portion`: what is in the files.
+//! - `give`, `receive`: the two ends of a backup that is pulled. `coming`: what came of it. `partial`: what is noted of that.
+//! - `reading`, `writing`: the two sides of a backup that is taken. `pace`: how fast it is read. `crypt`: its encryption.
+//! - `history`: what `restore` takes. `portion`: what is in the files.
 //! - `progress`: how far it is. `error`: why it failed.
 
 mod catalog;
+mod coming;
 mod create;
+mod crypt;
 mod error;
 mod expire;
+pub(crate) mod give;
 mod history;
-mod manifest;
-mod portion;
+pub(crate) mod pace;
+mod partial;
 mod progress;
 mod reading;
+mod receive;
 mod restore;
+mod scratch;
 mod target;
 mod verify;
+mod writing;
 
+use crate::archive::manifest;
+pub(crate) use crate::archive::portion;
+
+pub(crate) use self::create::hash_at;
 pub use self::{
-    catalog::{Listing, describe, list},
+    catalog::{Listing, describe, gaps, list},
     create::{CreateOptions, create},
+    crypt::Key,
     error::BackupError,
     expire::{Expired, Keep, expire},
     manifest::{File, FileKind, Kind, Manifest, Mark},
     progress::{Phase, Progress},
-    restore::{RestoreOptions, RestoreReport, To, restore},
+    receive::{Found, PullOptions, Receiving, Taken},
+    restore::{RestoreOptions, RestoreReport, To, restore, restore_above},
+    scratch::Scratch,
     target::Target,
     verify::{Verify, VerifyReport, verify},
 };

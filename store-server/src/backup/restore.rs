@@ -7,7 +7,6 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::MetadataExt,
     path::{self, Path, PathBuf},
 };
 
@@ -22,9 +21,12 @@ use super::{
     BackupError, File, FileKind, Phase, Progress, Target,
     catalog::list,
     history::{History, Plan},
-    portion::{entries, records, unpack},
+    scratch::check_room,
 };
-use crate::store::{Applied, BuildError, Builder, Namespace};
+use crate::{
+    archive::names::manifest_path,
+    store::{Applied, BuildError, Builder, Namespace, is_mount_point},
+};
 
 /// What to restore.
 #[derive(Clone, Debug)]
@@ -78,6 +80,8 @@ pub struct RestoreReport {
     pub incarnation: u64,
     /// Bytes of the files that it takes.
     pub stored_bytes: u64,
+    /// Their bytes before compression.
+    pub raw_bytes: u64,
     /// The data directory.
     pub into: PathBuf,
 }
@@ -91,13 +95,26 @@ pub async fn restore(
     options: &RestoreOptions,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<RestoreReport, BackupError> {
+    restore_above(target, options, 0, progress).await
+}
+
+/// The same for a store that is running, as this incarnation: the one that is restored is above it.
+pub async fn restore_above(
+    target: &Target,
+    options: &RestoreOptions,
+    incarnation: u64,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<RestoreReport, BackupError> {
     let place = Place::new(&options.into)?;
     let listing = list(target).await?;
     let history = History::new(target, &listing, &options.backup)?;
     let plan = history.plan(&options.to).await?;
+    for backup in (listing.backups.iter()).filter(|m| plan.backups.contains(&m.id)) {
+        target.check_key(backup)?;
+    }
     // Above all that there were, since clients may know any of them.
     let incarnations = listing.backups.iter().map(|m| m.incarnation);
-    let incarnation = incarnations.max().unwrap_or(0) + 1;
+    let incarnation = incarnations.fold(incarnation, u64::max) + 1;
     let mut report = RestoreReport {
         backups: plan.backups.clone(),
         seq: plan.seq,
@@ -107,9 +124,11 @@ pub async fn restore(
         store_id: plan.base.store_id.clone(),
         incarnation,
         stored_bytes: plan.files.iter().map(|f| f.bytes).sum(),
+        raw_bytes: plan.files.iter().map(|f| f.raw_bytes).sum(),
         into: options.into.clone(),
     };
     if !options.dry_run {
+        check_room(&options.into, room_for(&plan.files))?;
         let built = build(target, plan, incarnation, place, progress).await?;
         report.time_ms = built.time_ms;
         report.namespaces = built.applied.namespaces;
@@ -117,6 +136,23 @@ pub async fn restore(
     }
     Ok(report)
 }
+
+/// About how many bytes of the disk it takes to build a state from these files: the records in the engine and in the
+/// checkpoint; and of what the log writes over and over, as much again at most.
+fn room_for(files: &[File]) -> u64 {
+    let of = |kind| {
+        let files = files.iter().filter(|file| file.kind == kind);
+        files.map(|file| file.raw_bytes).sum::<u64>()
+    };
+    let (records, log) = (of(FileKind::Records), of(FileKind::Log));
+    2 * records + log.min(records.max(LOG_ROOM_BYTES))
+}
+
+/// Bytes that the engine may write beside what it is given.
+const ENGINE_ROOM_BYTES: u64 = 16 << 20;
+
+/// Bytes that the log may take in a state that begins with next to nothing.
+const LOG_ROOM_BYTES: u64 = 64 << 20;
 
 /// What was built.
 struct Built {
@@ -131,7 +167,7 @@ async fn build(
     place: Place,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Built, BackupError> {
-    let manifest = format!("manifest/{}.json", plan.base.id);
+    let manifest = manifest_path(&plan.base.id);
     let unreadable = |detail: String| target.unreadable(&manifest, detail);
     let applied = (BASE64.decode(&plan.base.applied).map_err(|e| e.to_string()))
         .and_then(|bytes| Applied::decode(&bytes))
@@ -142,7 +178,7 @@ async fn build(
         records: 0,
         records_total: plan.base.records,
         bytes: 0,
-        bytes_total: 0,
+        bytes_total: plan.files.iter().map(|file| file.raw_bytes).sum(),
         stored_bytes: 0,
     };
     let (files, fetched) = mpsc::channel(FETCHED_AHEAD);
@@ -247,19 +283,11 @@ impl Site {
     }
 
     fn add(&self, builder: &mut Builder, file: &File, stored: &[u8]) -> Result<(), BackupError> {
-        let damaged = |detail| self.target.unreadable(&file.path, detail);
-        let raw = unpack(file, stored).map_err(damaged)?;
-        let added = match file.kind {
-            FileKind::Records => builder.add_records(records(raw)).map(drop),
-            FileKind::Log => {
-                let needed = file.first_seq..=file.last_seq;
-                let is_needed = |item: &Result<(u64, Bytes), String>| match item {
-                    Ok((seq, _)) => needed.contains(seq),
-                    Err(_) => true,
-                };
-                builder.add_entries(entries(raw).filter(is_needed))
-            }
-        };
+        // Somebody else may have taken the room since the beginning, and the engine waits for ever when a write of it fails.
+        let room = 2 * file.raw_bytes + ENGINE_ROOM_BYTES;
+        check_room(&self.place.aside, room)?;
+        let raw = self.target.unpack(file, stored)?;
+        let added = builder.add(file, raw);
         added.map_err(|error| self.failed(&file.path, error))
     }
 
@@ -293,7 +321,11 @@ impl Place {
         let (Some(parent), Some(name)) = (into.parent(), into.file_name()) else {
             return Err(refuse("is the root of all directories"));
         };
-        let mut aside = std::ffi::OsString::from(".");
+        // Hidden, as one that is hidden anyway is.
+        let mut aside = std::ffi::OsString::from(match name.as_encoded_bytes() {
+            [b'.', ..] => "",
+            _ => ".",
+        });
         aside.push(name);
         aside.push(".restoring");
         match fs::read_dir(&into) {
@@ -301,9 +333,7 @@ impl Place {
                 if items.next().is_some() {
                     return Err(refuse("is not empty"));
                 }
-                let device = |path: &Path| fs::metadata(path).map(|m| m.dev());
-                let own = device(&into).map_err(io_error(&into))?;
-                if own != device(parent).map_err(io_error(parent))? {
+                if is_mount_point(&into).map_err(io_error(&into))? {
                     return Err(refuse(
                         "is a mount point, which cannot be replaced as a whole",
                     ));

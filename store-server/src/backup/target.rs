@@ -1,6 +1,6 @@
 //! Where backups are kept: a directory, or a prefix of a bucket.
 
-use std::{path, sync::Arc, time::Duration};
+use std::{fs, path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -9,10 +9,21 @@ use object_store::{
     aws::AmazonS3Builder, azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder,
     local::LocalFileSystem, path::Path,
 };
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
+use tokio::task;
 use url::Url;
 
-use super::{BackupError, manifest::FORMAT};
+use super::{
+    BackupError, File, Manifest, crypt,
+    crypt::Key,
+    manifest::{Encryption, FORMAT},
+    portion::{Portion, check, decompress, unpack},
+};
+use crate::{archive::names::manifest_path, page_cache};
 
 /// A directory, or a prefix of a bucket.
 #[derive(Clone, Debug)]
@@ -20,6 +31,10 @@ pub struct Target {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     url: String,
+    /// The directory, if it is one.
+    dir: Option<path::PathBuf>,
+    /// What data files are encrypted with.
+    key: Option<Arc<Key>>,
 }
 
 /// How often a request is repeated that failed in a way that may pass ...
@@ -30,6 +45,9 @@ const RETRY_FOR: Duration = Duration::from_secs(30);
 
 /// Tells whose backups these are.
 const STORE_FILE: &str = "store.json";
+
+/// Locked by whoever pulls a backup to a directory.
+const LOCK_FILE: &str = "partial.lock";
 
 /// The content of [`STORE_FILE`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,7 +111,15 @@ impl Target {
             store,
             prefix,
             url: url.trim_end_matches('/').to_owned(),
+            dir: None,
+            key: None,
         }
+    }
+
+    /// The same with a key: backups are encrypted with it, and those that are can be read.
+    pub fn with_key(mut self, key: Option<Key>) -> Target {
+        self.key = key.map(Arc::new);
+        self
     }
 
     fn directory(dir: &path::Path) -> Result<Target, BackupError> {
@@ -105,11 +131,11 @@ impl Target {
         let prefix = Path::from_absolute_path(&dir).map_err(|e| bad(e.to_string()))?;
         // A manifest must not outlive a file that it names.
         let store = LocalFileSystem::new().with_fsync(true);
-        Ok(Target::new(
-            Arc::new(store),
-            prefix,
-            &dir.display().to_string(),
-        ))
+        let target = Target::new(Arc::new(store), prefix, &dir.display().to_string());
+        Ok(Target {
+            dir: Some(dir),
+            ..target
+        })
     }
 
     /// How it is called in messages.
@@ -120,6 +146,32 @@ impl Target {
     /// How a file of it is called in messages.
     pub(super) fn name_of(&self, path: &str) -> String {
         format!("{}/{path}", self.url)
+    }
+
+    /// Keeps others from pulling a backup to the same directory, for as long as what it gives lives. `None`: it is no directory.
+    pub(super) async fn lock(&self) -> Result<Option<fs::File>, BackupError> {
+        let Some(dir) = self.dir.clone() else {
+            return Ok(None);
+        };
+        let locked = task::spawn_blocking(move || {
+            let path = dir.join(LOCK_FILE);
+            let io_error = |source| BackupError::Io {
+                path: path.clone(),
+                source,
+            };
+            fs::create_dir_all(&dir).map_err(io_error)?;
+            let mut options = fs::File::options();
+            let file = options.create(true).truncate(false).write(true).open(&path);
+            let file = file.map_err(io_error)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => Ok(Some(file)),
+                Err(Errno::WOULDBLOCK) => Err(BackupError::Pulling { dir }),
+                Err(error) => Err(io_error(error.into())),
+            }
+        });
+        locked
+            .await
+            .map_err(|e| BackupError::Store(e.to_string()))?
     }
 
     /// Makes the target that of a store, if it is nobody's yet; refuses it if it is another's.
@@ -133,8 +185,17 @@ impl Target {
             Err(BackupError::Exists { .. }) => {}
             other => return other,
         }
-        let found: Owner = serde_json::from_slice(&self.get(STORE_FILE).await?)
-            .map_err(|e| self.unreadable(STORE_FILE, e))?;
+        self.is_of(store_id).await.map(drop)
+    }
+
+    /// Whether it is that of a store already; refuses it if it is another's.
+    pub async fn is_of(&self, store_id: &str) -> Result<bool, BackupError> {
+        let text = match self.get(STORE_FILE).await {
+            Err(BackupError::Missing { .. }) => return Ok(false),
+            read => read?,
+        };
+        let found: Owner =
+            serde_json::from_slice(&text).map_err(|e| self.unreadable(STORE_FILE, e))?;
         if found.format > FORMAT {
             return Err(BackupError::TooNew {
                 file: self.name_of(STORE_FILE),
@@ -149,7 +210,7 @@ impl Target {
                 store: store_id.to_owned(),
             });
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes a file that is not there yet, durably.
@@ -159,13 +220,110 @@ impl Target {
             .store
             .put_opts(&self.at(path), bytes.into(), options)
             .await;
-        put.map(drop).map_err(|error| self.failed(path, error))
+        put.map(drop)
+            .map_err(|error| self.not_written(path, error))?;
+        self.forget(path).await;
+        Ok(())
+    }
+
+    /// Writes a file, durably, in place of what is there.
+    pub(super) async fn replace(&self, path: &str, bytes: Bytes) -> Result<(), BackupError> {
+        let put = self.store.put(&self.at(path), bytes.into()).await;
+        put.map(drop).map_err(|error| self.not_written(path, error))
     }
 
     /// Reads a file.
     pub(super) async fn get(&self, path: &str) -> Result<Bytes, BackupError> {
         let read = async { self.store.get(&self.at(path)).await?.bytes().await };
-        read.await.map_err(|error| self.failed(path, error))
+        let bytes = read.await.map_err(|error| self.failed(path, error))?;
+        self.forget(path).await;
+        Ok(bytes)
+    }
+
+    /// Takes a file out of the page cache: it is not read again soon, and what the store needs should stay there.
+    async fn forget(&self, path: &str) {
+        if let Some(dir) = &self.dir {
+            let path = dir.join(path);
+            // It has ended, or it is only advice that was not given.
+            let _ = task::spawn_blocking(move || page_cache::forget(&path)).await;
+        }
+    }
+
+    /// How its new backups are encrypted.
+    pub(super) fn encryption(&self) -> Option<Encryption> {
+        self.key.as_ref().map(|key| Encryption {
+            cipher: crypt::CIPHER.into(),
+            key_id: key.id().into(),
+        })
+    }
+
+    /// Encrypts a portion, whose path is given, if there is a key.
+    pub(super) fn seal(&self, portion: Portion) -> Result<Portion, BackupError> {
+        let Some(key) = &self.key else {
+            return Ok(portion);
+        };
+        let mut file = portion.file;
+        let sealed = key.seal(&file.path, &portion.bytes);
+        let bytes = sealed.map_err(|_| {
+            BackupError::Store(format!("{} cannot be encrypted", self.name_of(&file.path)))
+        })?;
+        file.bytes = bytes.len() as u64;
+        file.blake3 = blake3::hash(&bytes).to_string();
+        file.key_id = Some(key.id().into());
+        Ok(Portion {
+            file,
+            bytes,
+            ..portion
+        })
+    }
+
+    /// The content of a data file, which is checked, decrypted and decompressed.
+    pub(super) fn unpack(&self, file: &File, stored: &[u8]) -> Result<Bytes, BackupError> {
+        let damaged = |detail: String| self.unreadable(&file.path, detail);
+        let Some(key_id) = &file.key_id else {
+            return unpack(file, stored).map_err(damaged);
+        };
+        check(file, stored).map_err(damaged)?;
+        let key = self.key_named(key_id, || self.name_of(&file.path))?;
+        let packed = key.open(&file.path, stored).map_err(|_| {
+            damaged(
+                "it was encrypted as another file, or changed together with its manifest".into(),
+            )
+        })?;
+        decompress(file, &packed).map_err(damaged)
+    }
+
+    /// Whether there is the key that a backup takes.
+    pub(super) fn check_key(&self, backup: &Manifest) -> Result<(), BackupError> {
+        match &backup.encryption {
+            Some(encryption) => self.check_encryption(encryption, &backup.id),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is the key, and the cipher is known, that the backup of this name takes.
+    pub(super) fn check_encryption(
+        &self,
+        encryption: &Encryption,
+        id: &str,
+    ) -> Result<(), BackupError> {
+        let Encryption { cipher, key_id } = encryption;
+        if cipher != crypt::CIPHER {
+            let what = manifest_path(id);
+            return Err(self.unreadable(&what, format!("the cipher {cipher:?} is not known")));
+        }
+        self.key_named(key_id, || format!("backup {id}")).map(drop)
+    }
+
+    fn key_named(&self, key_id: &str, what: impl Fn() -> String) -> Result<&Key, BackupError> {
+        let given = self.key.as_deref();
+        given
+            .filter(|key| key.id() == key_id)
+            .ok_or_else(|| BackupError::Key {
+                what: what(),
+                needed: key_id.to_owned(),
+                given: given.map(|key| key.id().to_owned()),
+            })
     }
 
     /// Removes a file; it may be gone already.
@@ -203,6 +361,17 @@ impl Target {
             file: self.name_of(path),
             detail: detail.to_string(),
             remedy: REMEDY_BACKUP,
+        }
+    }
+
+    /// The error of a write. What was not found is the bucket then: the file need not be there.
+    fn not_written(&self, path: &str, error: object_store::Error) -> BackupError {
+        match error {
+            source @ object_store::Error::NotFound { .. } => BackupError::Target {
+                file: self.name_of(path),
+                source,
+            },
+            error => self.failed(path, error),
         }
     }
 

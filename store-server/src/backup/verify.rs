@@ -7,7 +7,7 @@ use tokio::task;
 
 use super::{
     BackupError, File, Manifest, Phase, Progress, RestoreOptions, Target, To, catalog::list,
-    portion::check, restore,
+    portion::check, restore, scratch::Scratch,
 };
 
 /// How to find out.
@@ -15,7 +15,8 @@ use super::{
 pub enum Verify {
     /// Read all files that it needs and compare their checksums.
     Checksums,
-    /// Restore it into a directory below this one, compare the state hash, and remove it again.
+    /// Restore it into a directory below this one, compare the state hash, and remove it again. What killed trials have left
+    /// there goes, too.
     TrialRestore {
         /// Where there is room for a copy of the store.
         scratch: PathBuf,
@@ -31,6 +32,8 @@ pub struct VerifyReport {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// The backup.
+    pub backup: Manifest,
     /// The state hash that the trial restore came to; none: there was none.
     pub state_hash: Option<String>,
 }
@@ -53,19 +56,21 @@ pub async fn verify(
         backups: chain.iter().map(|m| m.id.clone()).collect(),
         files: files.len() as u64,
         bytes: files.iter().map(|f| f.bytes).sum(),
+        backup: end.clone(),
         state_hash: None,
     };
     // A trial restore may stop at the first file that is damaged; whoever verifies wants to know of all.
-    checksums(target, end, files, progress).await?;
+    checksums(target, &end.id, files, progress).await?;
     if let Verify::TrialRestore { scratch } = how {
         report.state_hash = trial(target, end, scratch, progress).await?;
     }
     Ok(report)
 }
 
-async fn checksums(
+/// Compares the checksums of the files of a backup, or of those that it takes.
+pub(super) async fn checksums(
     target: &Target,
-    end: &Manifest,
+    id: &str,
     files: Vec<File>,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(), BackupError> {
@@ -74,7 +79,7 @@ async fn checksums(
         records: 0,
         records_total: 0,
         bytes: 0,
-        bytes_total: 0,
+        bytes_total: files.iter().map(|file| file.raw_bytes).sum(),
         stored_bytes: 0,
     };
     let mut problems = Vec::new();
@@ -102,7 +107,7 @@ async fn checksums(
     match problems.is_empty() {
         true => Ok(()),
         false => Err(BackupError::Unsound {
-            id: end.id.clone(),
+            id: id.to_owned(),
             problems,
         }),
     }
@@ -115,15 +120,20 @@ async fn trial(
     scratch: &Path,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Option<String>, BackupError> {
-    let into = scratch.join(format!("trial-{}", end.id));
+    let place = scratch.to_owned();
+    let scratch = task::spawn_blocking(move || Scratch::new(&place)).await;
+    let scratch = scratch.map_err(|e| BackupError::Store(e.to_string()))??;
     let options = RestoreOptions {
         backup: end.id.clone(),
         to: To::Latest,
-        into: into.clone(),
+        into: scratch.path().join("store"),
         dry_run: false,
     };
-    let report = restore(target, &options, progress).await?;
-    std::fs::remove_dir_all(&into).map_err(|source| BackupError::Io { path: into, source })?;
+    let restored = restore(target, &options, progress).await;
+    // Large files take their time to be removed.
+    let removed = task::spawn_blocking(move || drop(scratch)).await;
+    let report = restored?;
+    removed.map_err(|e| BackupError::Store(e.to_string()))?;
     match &end.state_hash {
         Some(expected) if report.state_hash.as_ref() != Some(expected) => {
             Err(BackupError::Differs {

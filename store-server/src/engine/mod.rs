@@ -56,6 +56,14 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     fn size_bytes(&self) -> u64;
 }
 
+/// Waits until an engine whose last handle was dropped has let go of its files in `dir`; fails if it does not.
+pub fn wait_until_free(dir: &Path, config: &ViewConfig) -> Result<(), EngineError> {
+    match config.engine {
+        EngineKind::Sled => SledEngine::wait_until_free(dir),
+        EngineKind::Memory => Ok(()),
+    }
+}
+
 /// Opens the engine whose files are in `dir`, making them if they are missing.
 pub fn open(dir: &Path, config: &ViewConfig) -> Result<Arc<dyn Engine>, EngineError> {
     Ok(match config.engine {

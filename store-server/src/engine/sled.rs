@@ -4,10 +4,11 @@
 //! the store never lets a reader see a key that is being applied. It holds one lock over a batch, so batches are kept
 //! short for the readers' sake.
 
-use std::{ops::Bound, panic::AssertUnwindSafe, path::Path, time::Duration};
+use std::{fs::File, io, ops::Bound, panic::AssertUnwindSafe, path::Path, time::Duration};
 
 use backon::{BlockingRetryable, ConstantBuilder};
 use bytes::Bytes;
+use rustix::fs::{FlockOperation, flock};
 
 use super::{Engine, EngineError, KeyChange, KeyRange, Pair};
 
@@ -28,15 +29,31 @@ impl SledEngine {
         // A database that was just closed here stays locked until sled's own threads have let go of it. No other process
         // can have it: the store's directory is locked.
         let db = (|| open(&config))
-            .retry(
-                ConstantBuilder::new()
-                    .with_delay(Duration::from_millis(5))
-                    .with_max_times(2000),
-            )
+            .retry(until_let_go())
             .when(|e| e.detail.contains("could not acquire lock"))
             .call()?;
         Ok(SledEngine { db })
     }
+
+    /// Waits until sled's own threads have let go of a database whose last handle was dropped: they may write to its
+    /// directory, by its name.
+    pub fn wait_until_free(dir: &Path) -> Result<(), EngineError> {
+        let lock = || match File::open(dir.join("db")) {
+            Ok(file) => flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(Into::into),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
+        };
+        lock.retry(until_let_go())
+            .when(|e: &io::Error| e.kind() == io::ErrorKind::WouldBlock)
+            .call()
+            .map_err(|e| error(e.into()))
+    }
+}
+
+fn until_let_go() -> ConstantBuilder {
+    ConstantBuilder::new()
+        .with_delay(Duration::from_millis(5))
+        .with_max_times(2000)
 }
 
 fn open(config: &sled::Config) -> Result<sled::Db, EngineError> {

@@ -19,7 +19,7 @@ pub struct Entry<'a> {
     pub time_ms: u64,
     /// What made it.
     pub origin: Origin,
-    /// Who asked for it; empty while there are no principals.
+    /// The operator who asked for it; empty for none.
     pub principal: &'a str,
     /// The session that asked for it; empty for none.
     pub session: &'a str,
@@ -156,24 +156,27 @@ mod tests {
         }
     }
 
-    /// The entry as format 1 wrote it: without the field at the end.
-    fn in_format_1(entry: &Entry<'_>) -> Vec<u8> {
+    /// The entry as an older format wrote it: without the last fields, which are empty.
+    fn without_last(entry: &Entry<'_>, fields: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         entry.encode(&mut bytes);
-        assert_eq!(bytes.first(), Some(&0x9c), "an array of 12");
-        assert_eq!(
-            bytes.split_off(bytes.len() - 2),
-            [0xc4, 0],
-            "an empty `once`"
-        );
-        bytes[0] = 0x9b;
+        assert_eq!(bytes.first(), Some(&0x9d), "an array of 13");
+        let last = bytes.split_off(bytes.len() - 2 * fields);
+        assert_eq!(last, [0xc4, 0].repeat(fields), "empty ones");
+        bytes[0] -= fields as u8;
         bytes
     }
 
     #[test]
-    fn an_entry_of_format_1_is_one_without_a_name() {
-        let bytes = in_format_1(&entry());
-        assert_eq!(Entry::decode(&bytes), Ok(entry()));
+    fn an_entry_of_an_older_format_is_one_without_a_hash_and_a_name() {
+        let old = Entry {
+            state_hash: b"",
+            ..entry()
+        };
+        for fields in 0..=2 {
+            let bytes = without_last(&old, fields);
+            assert_eq!(Entry::decode(&bytes), Ok(old.clone()), "{fields}");
+        }
     }
 
     #[test]

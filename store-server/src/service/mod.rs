@@ -3,6 +3,7 @@
 //! - [`connection`]: a connection on the data port, and the bound on their number.
 //! - [`state`]: the service `StateService`.
 //! - [`pipeline`]: its `Pipeline` method, the hot path.
+//! - [`history`]: the commits that wrote a record.
 //! - [`session`]: the service `SessionService`, and who is there.
 //! - [`watch`]: the service `WatchService`.
 //! - [`admin`]: the service `AdminService`.
@@ -12,6 +13,7 @@
 pub mod admin;
 pub mod backup;
 pub mod connection;
+pub mod history;
 pub mod management;
 pub mod pipeline;
 pub mod session;

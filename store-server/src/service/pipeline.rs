@@ -7,7 +7,8 @@
 //! A slow reader holds up only itself: an operation keeps its credit until its answer has left, and while many bytes of
 //! answers wait, what the client sent waits too.
 //!
-//! A claim that has to wait for its record's owner waits in a task of its own, which ends with the Pipeline.
+//! A claim that has to wait for its record's owner waits in a task of its own, and so does a history, which is read from
+//! files. They end with the Pipeline.
 //!
 //! Items of one lane keep their order: the writer keeps that of writes by itself, so only a read, what comes behind one,
 //! and what comes behind a claim that may wait is held back here, until the lane's writes before it are answered.
@@ -21,7 +22,7 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use stillpoint_proto::v1::{
-    Durability, OpResult, PipelineItem, PipelineOpen, PipelineOpened, PipelineRequest,
+    Durability, HistoryOp, OpResult, PipelineItem, PipelineOpen, PipelineOpened, PipelineRequest,
     PipelineResponse, PipelineResult, Reason, ResponseHeader, StoreError, op, op_result,
 };
 use tokio::{
@@ -32,6 +33,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     Gauges,
+    history::Histories,
     session::{
         claim::{Claimant, WaitingClaim},
         hub::Hub,
@@ -50,7 +52,8 @@ pub struct Pipeline {
     stopping: watch::Receiver<bool>,
     gauges: Arc<Gauges>,
     hub: Arc<Hub>,
-    /// Claims that wait.
+    histories: Arc<Histories>,
+    /// Claims that wait, and histories.
     waits: JoinSet<()>,
     caller: Option<Caller>,
     header: ResponseHeader,
@@ -143,6 +146,7 @@ impl Pipeline {
             stopping: api.stopping.clone(),
             gauges: api.gauges.clone(),
             hub: api.hub.clone(),
+            histories: api.histories.clone(),
             waits: JoinSet::new(),
             caller: None,
             header: api.store.header(),
@@ -349,7 +353,12 @@ impl Pipeline {
         let Admitted { item, deadline } = admitted;
         if is_read {
             let reader = reader.get_or_insert_with(|| store.reader());
-            self.read(&item, deadline, reader);
+            match item.op.as_ref().and_then(|op| op.kind.as_ref()) {
+                Some(op::Kind::History(history)) => {
+                    self.history(item.id, history.clone(), deadline, reader);
+                }
+                _ => self.read(&item, deadline, reader),
+            }
         } else {
             self.write(item, deadline, writes);
         }
@@ -367,6 +376,42 @@ impl Pipeline {
             kind: Some(op_result::Kind::Error(too_late())),
         });
         self.push(item.id, result, true);
+    }
+
+    /// Has a history read, as it is now. It keeps its credit meanwhile; nothing waits for it.
+    fn history(
+        &mut self,
+        id: u64,
+        mut op: HistoryOp,
+        deadline: Option<Instant>,
+        reader: &Reader<'_>,
+    ) {
+        let Some(caller) = &self.caller else {
+            return;
+        };
+        let (histories, namespace) = (self.histories.clone(), caller.namespace.clone());
+        let revision = reader.revision(&namespace);
+        if op.before_revision == 0 {
+            op.before_revision = revision + 1;
+        }
+        let sender = self.answers.0.clone();
+        self.waits.spawn(async move {
+            let page = histories.page(&namespace, op, deadline).await;
+            let kind = page.map_or_else(op_result::Kind::Error, op_result::Kind::History);
+            let tag = Tag {
+                id,
+                lane: 0,
+                wait: None,
+            };
+            // A connection that is gone wants no answers.
+            let _ = sender.send(Answered {
+                tags: vec![tag],
+                answers: Answers {
+                    results: vec![OpResult { kind: Some(kind) }],
+                    revision,
+                },
+            });
+        });
     }
 
     fn write(&mut self, item: PipelineItem, deadline: Option<Instant>, writes: &mut Writes) {
@@ -508,14 +553,15 @@ async fn receive(
     }
 }
 
-/// Whether an item is answered from the view.
+/// Whether an item changes nothing.
 fn is_read(item: &PipelineItem) -> bool {
     match item.op.as_ref().and_then(|op| op.kind.as_ref()) {
         Some(
             op::Kind::Get(_)
             | op::Kind::BatchGet(_)
             | op::Kind::Scan(_)
-            | op::Kind::ListCollections(_),
+            | op::Kind::ListCollections(_)
+            | op::Kind::History(_),
         ) => true,
         Some(op::Kind::Txn(txn)) => Reader::answers(txn),
         _ => false,

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Gauges, pipeline::Pipeline, session::hub::Hub};
+use super::{Gauges, history::Histories, pipeline::Pipeline, session::hub::Hub};
 use crate::store::{
     Store,
     request::{Answers, Job, WriteItem, WriterKey},
@@ -31,6 +31,8 @@ pub struct StateApi {
     pub gauges: Arc<Gauges>,
     /// Who is there.
     pub hub: Arc<Hub>,
+    /// Reads histories.
+    pub histories: Arc<Histories>,
 }
 
 impl StateApi {

@@ -7,7 +7,6 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
 };
 
 use bytes::Bytes;
@@ -17,15 +16,15 @@ use thiserror::Error;
 use super::{
     checkpoint::{self, CheckpointError},
     datadir::{DataDir, DataDirError, io_error},
-    keys,
-    open::{self, Replay, count_state_hash},
-    record::Record,
-    view::{Applied, View},
+    fill::{FillError, Filling},
+    open::{self, count_state_hash},
+    view::Applied,
 };
 use crate::{
+    archive::manifest,
     config::ViewConfig,
-    engine::{self, Engine, EngineError, KeyChange},
-    log::{Entry, segment::sync_dir},
+    engine::{self, EngineError},
+    log::segment::sync_dir,
 };
 
 /// Why a data directory could not be made.
@@ -53,20 +52,23 @@ pub(crate) enum BuildError {
     },
 }
 
+impl From<FillError> for BuildError {
+    fn from(error: FillError) -> Self {
+        match error {
+            FillError::Engine(error) => error.into(),
+            FillError::Content(detail) => BuildError::Content(detail),
+        }
+    }
+}
+
 /// A data directory being made. It is removed when it is dropped unfinished.
 #[derive(Debug)]
 pub(crate) struct Builder {
     // Dropped in this order: the engine lets go of its files, they are removed, and only then may another have the directory.
-    view: View,
-    engine: Arc<dyn Engine>,
+    filling: Filling,
     unfinished: Unfinished,
     dir: DataDir,
-    config: ViewConfig,
-    time_ms: u64,
 }
-
-/// Changes given to the engine at once.
-const CHANGES_MAX: usize = 1024;
 
 impl Builder {
     /// Begins a store of this identity in `root`, in place of whatever is there. The records that are going to be added are
@@ -77,80 +79,27 @@ impl Builder {
         let config = ViewConfig::default();
         let engine = engine::open(&dir.view(), &config)?;
         Ok(Builder {
-            view: View::new(engine.clone(), applied, 0),
-            engine,
+            filling: Filling::new(engine, applied, config.overlay_bytes),
             unfinished,
             dir,
-            config,
-            time_ms: 0,
         })
     }
 
-    /// Adds records by view key, in order; gives their number.
-    pub fn add_records(
-        &self,
-        records: impl Iterator<Item = Result<(Bytes, Bytes), String>>,
-    ) -> Result<u64, BuildError> {
-        let mut changes: Vec<KeyChange> = Vec::with_capacity(CHANGES_MAX);
-        let mut count = 0;
-        for pair in records {
-            let (key, value) = pair.map_err(BuildError::Content)?;
-            let record = Record::decode(&value).map_err(BuildError::Content)?;
-            if record.expires_at_ms > 0 {
-                let expiry = keys::expiry(record.expires_at_ms, &key);
-                changes.push((expiry, Some(Bytes::new())));
-            }
-            changes.push((key, Some(value)));
-            count += 1;
-            if changes.len() >= CHANGES_MAX {
-                self.apply(&mut changes)?;
-            }
-        }
-        self.apply(&mut changes)?;
-        Ok(count)
-    }
-
-    fn apply(&self, changes: &mut Vec<KeyChange>) -> Result<(), BuildError> {
-        changes.sort();
-        self.engine.apply(changes)?;
-        changes.clear();
-        Ok(())
-    }
-
-    /// Brings in log entries behind those it has.
-    pub fn add_entries(
-        &mut self,
-        entries: impl Iterator<Item = Result<(u64, Bytes), String>>,
-    ) -> Result<(), BuildError> {
-        let applied = self.view.applied();
-        let mut replay = Replay::new(&self.view, &applied, self.config.overlay_bytes);
-        for (expected, item) in (applied.seq + 1..).zip(entries) {
-            let (seq, bytes) = item.map_err(BuildError::Content)?;
-            if seq != expected {
-                let detail = format!("commit {seq} follows where {expected} was expected");
-                return Err(BuildError::Content(detail));
-            }
-            let unreadable = |detail| {
-                BuildError::Content(format!("commit {seq} cannot be brought in: {detail}"))
-            };
-            let entry = Entry::decode(&bytes).map_err(unreadable)?;
-            self.time_ms = entry.time_ms;
-            replay.entry(seq, &entry)?.map_err(unreadable)?;
-        }
-        replay.finish()?;
-        Ok(())
+    /// Adds the content of a file: all records, or the commits that `file` names.
+    pub fn add(&mut self, file: &manifest::File, raw: Bytes) -> Result<(), BuildError> {
+        Ok(self.filling.add(file, raw)?)
     }
 
     /// The newest commit that it has.
     pub fn seq(&self) -> u64 {
-        self.view.applied().seq
+        self.filling.view().applied().seq
     }
 
     /// Compares the state with what the log says of it, makes it durable, and gives the directory its name, which nothing but
     /// an empty directory has yet. Gives the state, and the time of the last entry that was added.
     pub fn finish(self, into: &Path) -> Result<(Applied, u64), BuildError> {
-        let mut applied = self.view.applied();
-        let found = count_state_hash(&self.view.read())?;
+        let mut applied = self.filling.view().applied();
+        let found = count_state_hash(&self.filling.view().read())?;
         match applied.state_hash.replace(found) {
             Some(expected) if expected != found => {
                 return Err(BuildError::Differs {
@@ -160,21 +109,15 @@ impl Builder {
             }
             _ => {}
         }
-        open::mark(&*self.engine, &applied)?;
-        checkpoint::take(
-            &*self.engine,
-            &self.dir.checkpoint(),
-            self.dir.identity().store_id.into_bytes(),
-            &AtomicBool::new(false),
-        )?;
+        open::mark(self.filling.engine(), &applied)?;
+        checkpoint::take(self.filling.engine(), &self.dir)?;
+        let time_ms = self.filling.time_ms();
         let Builder {
-            view,
-            engine,
+            filling,
             mut unfinished,
             dir,
-            ..
         } = self;
-        drop((view, engine));
+        drop(filling);
         fs::rename(dir.root(), into)
             .and_then(|()| {
                 unfinished.0 = None;
@@ -182,7 +125,7 @@ impl Builder {
                 sync_dir(into)
             })
             .map_err(io_error(into))?;
-        Ok((applied, self.time_ms))
+        Ok((applied, time_ms))
     }
 }
 

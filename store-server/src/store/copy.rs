@@ -1,16 +1,22 @@
 //! What a backup reads of a store that goes on working: the engine's records, and the log behind them.
 
 use std::{
-    ops::ControlFlow,
+    ops::{Bound, ControlFlow},
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
 
+use bytes::Bytes;
 use stillpoint_migrations::format::Identity;
 
 use super::{Store, checkpoint, feed::Hold, keys, shared::Shared, view::Applied};
 use crate::{
     engine::{EngineError, Pair},
-    log::reader::{ReadError, Reader},
+    log::{
+        reader::{ReadError, Reader},
+        segment::SegmentInfo,
+    },
+    page_cache,
 };
 
 /// What a backup reads of a store. As long as it lives, the log behind its place is kept as it is for a watch.
@@ -23,15 +29,18 @@ pub(crate) struct CopySource {
 impl Store {
     /// What a backup reads.
     pub(crate) fn copy_source(&self) -> CopySource {
-        // At first it holds all of the log: the place is not known yet.
-        CopySource {
-            shared: self.shared.clone(),
-            hold: Hold::new(self.shared.clone(), 0),
-        }
+        CopySource::new(self.shared.clone())
     }
 }
 
 impl CopySource {
+    /// What is copied of a store.
+    pub(super) fn new(shared: Arc<Shared>) -> CopySource {
+        // At first it holds all of the log: the place is not known yet.
+        let hold = Hold::new(shared.clone(), 0);
+        CopySource { shared, hold }
+    }
+
     /// Who the store is.
     pub fn identity(&self) -> &Identity {
         self.shared.dir.identity()
@@ -44,9 +53,14 @@ impl CopySource {
         Ok(applied)
     }
 
-    /// The engine's records by view key, in order. Fuzzy: what is committed meanwhile may be among them.
-    pub fn records(&self) -> impl Iterator<Item = Pair> {
-        self.shared.view.engine().scan(keys::all_records(), false)
+    /// The engine's records by view key, in order, behind this one; empty: all. Fuzzy: what is committed meanwhile may be among
+    /// them.
+    pub fn records_after(&self, key: &Bytes) -> impl Iterator<Item = Pair> {
+        let range = match key.is_empty() {
+            true => keys::all_records(),
+            false => (Bound::Excluded(key.clone()), keys::all_records().1),
+        };
+        self.shared.view.engine().scan(range, false)
     }
 
     /// Records that there are, but for the store's own.
@@ -60,6 +74,18 @@ impl CopySource {
         self.shared.synced_seq.load(Ordering::Acquire)
     }
 
+    /// About how many bytes of log there are behind a commit.
+    pub fn log_bytes(&self, after_seq: u64) -> u64 {
+        let segments = self.shared.segments.snapshot();
+        let behind = segments.iter().map(|segment| {
+            let commits = (segment.last_seq + 1).saturating_sub(segment.first_seq);
+            let wanted = segment.last_seq.saturating_sub(after_seq).min(commits);
+            let share = wanted as f64 / commits.max(1) as f64;
+            (segment.bytes as f64 * share) as u64
+        });
+        behind.sum()
+    }
+
     /// Calls `each` with the log's entries `(after_seq, last_seq]`, in order, until it breaks.
     pub fn read_log(
         &self,
@@ -68,9 +94,11 @@ impl CopySource {
         mut each: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let mut reader = Reader::default();
+        let mut copied = Copied::default();
         let mut flow = ControlFlow::Continue(());
         while after_seq < last_seq && flow.is_continue() {
             self.hold.move_to(after_seq);
+            copied.move_to(&self.shared.segments.snapshot(), after_seq);
             let mut read_seq = after_seq;
             reader.read(&self.shared.segments, after_seq, last_seq, |seq, entry| {
                 read_seq = seq;
@@ -80,5 +108,24 @@ impl CopySource {
             after_seq = read_seq;
         }
         Ok(())
+    }
+}
+
+/// The segment that is being copied.
+#[derive(Debug, Default)]
+struct Copied(Option<PathBuf>);
+
+impl Copied {
+    /// Goes on behind a commit. A segment that was left goes out of the page cache: all of it was read, and nobody but a watch
+    /// that is far behind reads it again.
+    fn move_to(&mut self, segments: &[SegmentInfo], after_seq: u64) {
+        let path = (segments.iter())
+            .find(|segment| segment.last_seq > after_seq)
+            .map(|segment| &segment.path);
+        if self.0.as_ref() != path
+            && let Some(left) = std::mem::replace(&mut self.0, path.cloned())
+        {
+            page_cache::forget(&left);
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! DIR/store.toml     format version, store id, incarnation
 //! DIR/lock           locked while a server runs
 //! DIR/log/           the commit log
-//! DIR/checkpoint/    the newest checkpoint
+//! DIR/checkpoint/    the newest checkpoint: a full backup
 //! DIR/view/          the engine's files; can be rebuilt
 //! ```
 
@@ -18,7 +18,11 @@ use rustix::fs::{FlockOperation, flock};
 use stillpoint_migrations::format::{self, Identity};
 use thiserror::Error;
 
+use super::swap::{self, Beside};
 use crate::log::segment::sync_dir;
+
+/// The file that is locked.
+pub(super) const LOCK: &str = "lock";
 
 /// An opened data directory. The lock is held as long as it lives.
 #[derive(Debug)]
@@ -47,6 +51,12 @@ pub enum DataDirError {
         /// What is wrong with it.
         source: format::FormatError,
     },
+    /// It cannot be replaced by another.
+    #[error(
+        "{0} is a mount point, which cannot be replaced as a whole: put the data directory one level below it, as in \
+         --data-dir {0}/data"
+    )]
+    MountPoint(PathBuf),
     /// There is none.
     #[error("{0} does not exist: name the data directory of a store")]
     Missing(PathBuf),
@@ -63,8 +73,9 @@ pub enum DataDirError {
 impl DataDir {
     /// Opens the directory, or makes a new store in it if it is missing or empty.
     pub fn open_or_create(root: &Path) -> Result<DataDir, DataDirError> {
+        swap::settle(root)?;
         fs::create_dir_all(root).map_err(io_error(root))?;
-        let lock = lock(root)?;
+        let lock = lock_settled(root)?;
         let identity_path = root.join(format::FILE);
         if !identity_path.exists() {
             if !is_new(root).map_err(io_error(root))? {
@@ -78,30 +89,27 @@ impl DataDir {
 
     /// Opens the directory of an existing store.
     pub fn open_existing(root: &Path) -> Result<DataDir, DataDirError> {
+        swap::settle(root)?;
         if !root.join(format::FILE).exists() {
             return Err(DataDirError::Missing(root.to_owned()));
         }
-        Self::with_lock(root, lock(root)?)
+        Self::with_lock(root, lock_settled(root)?)
     }
 
     /// Makes a directory for a store of this identity, in place of whatever is there.
     pub fn replace(root: &Path, identity: &Identity) -> Result<DataDir, DataDirError> {
         fs::create_dir_all(root).map_err(io_error(root))?;
         let lock = lock(root)?;
-        for item in fs::read_dir(root).map_err(io_error(root))? {
-            let path = item.map_err(io_error(root))?.path();
-            let removed = match path.is_dir() {
-                true => fs::remove_dir_all(&path),
-                false if path.ends_with("lock") => Ok(()),
-                false => fs::remove_file(&path),
-            };
-            removed.map_err(io_error(&path))?;
+        if let Err(error) = begin_anew(root, identity) {
+            // The first error is the one to tell.
+            let _ = fs::remove_dir_all(root);
+            return Err(error);
         }
-        write_identity(root, identity).map_err(io_error(root))?;
         Self::with_lock(root, lock)
     }
 
-    fn with_lock(root: &Path, lock: File) -> Result<DataDir, DataDirError> {
+    /// The directory of an existing store that is locked already.
+    pub(super) fn with_lock(root: &Path, lock: File) -> Result<DataDir, DataDirError> {
         let path = root.join(format::FILE);
         let text = fs::read_to_string(&path).map_err(io_error(&path))?;
         let identity =
@@ -176,7 +184,7 @@ pub fn io_error(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + use<> {
 fn is_new(root: &Path) -> io::Result<bool> {
     for item in fs::read_dir(root)? {
         let name = item?.file_name();
-        let left = ["lock", "store.new"].iter().any(|left| name == *left);
+        let left = [LOCK, "store.new"].iter().any(|left| name == *left);
         if !left && !name.to_string_lossy().ends_with(".sock") {
             return Ok(false);
         }
@@ -184,8 +192,20 @@ fn is_new(root: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn lock(root: &Path) -> Result<File, DataDirError> {
-    let path = root.join("lock");
+/// Locks a directory in which no swap is about to happen, and removes what restores have left beside it.
+pub(super) fn lock_settled(root: &Path) -> Result<File, DataDirError> {
+    let lock = lock(root)?;
+    // It was not when we looked first; the directory that we have locked may be one that is not to be.
+    if swap::is_decided(root) {
+        return Err(DataDirError::Locked(root.to_owned()));
+    }
+    Beside::of(root)?.sweep();
+    Ok(lock)
+}
+
+/// Locks a directory, or says that somebody else has it.
+pub(super) fn lock(root: &Path) -> Result<File, DataDirError> {
+    let path = root.join(LOCK);
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -197,6 +217,20 @@ fn lock(root: &Path) -> Result<File, DataDirError> {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::Locked(root.to_owned())),
         Err(e) => Err(io_error(&path)(e.into())),
     }
+}
+
+/// Leaves nothing in a locked directory but the lock and the identity.
+fn begin_anew(root: &Path, identity: &Identity) -> Result<(), DataDirError> {
+    for item in fs::read_dir(root).map_err(io_error(root))? {
+        let path = item.map_err(io_error(root))?.path();
+        let removed = match path.is_dir() {
+            true => fs::remove_dir_all(&path),
+            false if path.ends_with(LOCK) => Ok(()),
+            false => fs::remove_file(&path),
+        };
+        removed.map_err(io_error(&path))?;
+    }
+    write_identity(root, identity).map_err(io_error(root))
 }
 
 fn write_identity(root: &Path, identity: &Identity) -> io::Result<()> {

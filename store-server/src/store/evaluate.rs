@@ -9,7 +9,7 @@ use stillpoint_proto::v1::{
 
 use super::{
     draft::Draft,
-    index::{Claim, Index},
+    index::{Claim, Index, TAKEN_BY_RESTORE},
     keys,
     read::Room,
     record::Record,
@@ -80,6 +80,7 @@ impl Rules<'_> {
             op::Kind::BatchGet(_)
             | op::Kind::Scan(_)
             | op::Kind::ListCollections(_)
+            | op::Kind::History(_)
             | op::Kind::Txn(_) => {
                 return Err(StoreError::new(
                     Reason::Invalid,
@@ -328,6 +329,9 @@ impl Rules<'_> {
         match self.index.claim(key) {
             Some(claim) if *claim.session == *self.caller.session => Ok(()),
             Some(claim) => Err(self.not_owner(name, claim)),
+            None if (self.index).is_taken_from(self.namespace, self.caller.session, key) => {
+                Err(taken(name))
+            }
             None => {
                 let settings = self.config.collection(self.namespace, &name.collection);
                 if settings.is_some_and(|c| c.claims == ClaimRule::Required) {
@@ -374,6 +378,17 @@ fn conflict(key: &RecordKey, current: Option<&Record>, failure: String) -> Store
     let mut error = StoreError::new(Reason::VersionConflict, format!("{name}: {failure}"));
     error.key = Some(key.clone());
     error.current = current.map(Record::to_proto);
+    error
+}
+
+fn taken(key: &RecordKey) -> StoreError {
+    let message = format!(
+        "{}/{}: an operator brought it back to an earlier state, and took it from its owner: claim it again",
+        key.collection,
+        key.key.escape_ascii()
+    );
+    let mut error = at(key, StoreError::new(Reason::NotOwner, message));
+    error.holder = TAKEN_BY_RESTORE.into();
     error
 }
 

@@ -15,12 +15,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     applier::Applier,
-    checkpoint::Background,
     clock::now_ms,
     datadir::DataDir,
     draft::Draft,
     evaluate::{Caller, Rules},
     feed::{Feed, Watch},
+    give_back::GiveBack,
     index::{Index, Notice},
     keys,
     open::{self, OldView, OpenError, count_state_hash},
@@ -86,7 +86,12 @@ pub struct Status {
 impl Store {
     /// Opens the store in `config.data_dir`, making it if there is none, and recovers it.
     pub fn open(config: Config) -> Result<Store, OpenError> {
-        let mut dir = DataDir::open_or_create(&config.data_dir)?;
+        let dir = DataDir::open_or_create(&config.data_dir)?;
+        Store::open_in(dir, config)
+    }
+
+    /// Opens the store in a directory that is locked already; it is the one that `config` names.
+    pub(crate) fn open_in(mut dir: DataDir, config: Config) -> Result<Store, OpenError> {
         let opened = open::open(&dir, &config, OldView::Use)?;
         // Not before it is open: what this program cannot recover stays as the older one knows it.
         dir.raise_format()?;
@@ -120,7 +125,7 @@ impl Store {
             synced_seq: AtomicU64::new(log.next_seq - 1),
             applied_seq: AtomicU64::new(opened.applied_seq),
             checkpoint_seq: AtomicU64::new(opened.checkpoint_seq),
-            checkpoint: Background::default(),
+            checkpoint: opened.checkpoint,
             config,
             dir,
         });
@@ -142,6 +147,11 @@ impl Store {
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// The store's identity: 32 hexadecimal digits.
+    pub fn id(&self) -> String {
+        self.shared.dir.identity().store_id.simple().to_string()
     }
 
     /// Where answers come from, but for the revision.
@@ -226,6 +236,11 @@ impl Store {
     /// Writes a record of the store's own.
     pub(super) fn write_own(&self, record: OwnRecord) {
         self.shared.queue.push_own(record);
+    }
+
+    /// Writes records for an operator.
+    pub(super) fn submit_give_back(&self, given: GiveBack) {
+        self.shared.queue.push_give_back(given);
     }
 
     /// Sessions, claims and timers. Hold it shortly: commits of them wait for it. Who needs a [`reader`](Self::reader)
@@ -448,15 +463,7 @@ impl Reader<'_> {
 
     fn claim(&self, namespace: &str, key: Option<&v1::RecordKey>) -> Option<v1::Claim> {
         let key = key.map(|key| keys::record(namespace, &key.collection, &key.key))?;
-        let index = self.store.index();
-        let claim = index.claim(&key)?;
-        let session = index.session(namespace, &claim.session)?;
-        Some(v1::Claim {
-            session_id: session.id.to_string(),
-            service: session.service.clone(),
-            instance: session.instance.clone(),
-            token: index.token(namespace, claim),
-        })
+        self.store.index().owner(namespace, &key)
     }
 
     fn read_txn(&self, namespace: &str, op: &Op) -> OpResult {

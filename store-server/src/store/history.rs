@@ -24,6 +24,10 @@ pub struct HistoryOf {
     pub key: RecordKey,
     /// Only commits before this revision; `u64::MAX`: from the newest on.
     pub before_revision: u64,
+    /// Only commits before the one with this sequence number; `u64::MAX`: from the newest on.
+    pub before_seq: u64,
+    /// Begins to read no further segment once so many bytes were read.
+    pub read_bytes_max: u64,
     /// At most so many commits.
     pub limit: usize,
 }
@@ -41,6 +45,8 @@ pub struct Written {
     pub origin: Origin,
     /// The session that made it; empty for none.
     pub session: String,
+    /// The operator that the store made it for; empty for none.
+    pub actor: String,
     /// The record as it was written; none: it was deleted.
     pub record: Option<Record>,
     /// Records that the commit wrote, with this one.
@@ -64,8 +70,8 @@ pub enum Told {
 /// How a history ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct End {
-    /// Whether the log was read to its beginning.
-    pub whole_log: bool,
+    /// What was not read is before the commit with this sequence number; 0: the log was read to its beginning.
+    pub next_seq: u64,
     /// Sequence number of the oldest commit in the log; 0: the log is empty.
     pub log_first_seq: u64,
     /// When that was made, in milliseconds since 1970.
@@ -84,29 +90,40 @@ impl Store {
         let bytes_total = segments.iter().map(|segment| segment.bytes).sum();
         let mut bytes = 0;
         let mut left = of.limit;
-        let mut whole_log = true;
-        for segment in segments.iter().rev() {
-            if left == 0 {
-                whole_log = false;
+        // What is not read yet is before this one.
+        let mut next_seq = 0;
+        'log: for segment in segments.iter().rev() {
+            if segment.first_seq >= of.before_seq {
+                continue;
+            }
+            if bytes >= of.read_bytes_max {
                 break;
             }
             let Some(found) = self.history_in(segment, synced_seq, of, left)? else {
+                // It is gone, with all before it.
+                next_seq = 0;
                 break;
             };
-            left -= found.len();
             for written in found.into_iter().rev() {
-                if tell(Told::Written(written)).is_break() {
-                    return Ok(End::default());
+                left -= 1;
+                next_seq = written.seq;
+                if tell(Told::Written(written)).is_break() || left == 0 {
+                    break 'log;
                 }
             }
+            next_seq = segment.first_seq;
             bytes += segment.bytes;
             if tell(Told::Scanned { bytes, bytes_total }).is_break() {
-                return Ok(End::default());
+                break;
             }
         }
         let (log_first_seq, log_first_ms) = self.log_beginning(synced_seq)?;
         Ok(End {
-            whole_log,
+            next_seq: if next_seq > log_first_seq {
+                next_seq
+            } else {
+                0
+            },
             log_first_seq,
             log_first_ms,
         })
@@ -136,7 +153,7 @@ impl Store {
     }
 
     /// Sequence number and time of the oldest commit that the log has; zeros: it has none.
-    fn log_beginning(&self, synced_seq: u64) -> Result<(u64, u64), StoreError> {
+    pub(super) fn log_beginning(&self, synced_seq: u64) -> Result<(u64, u64), StoreError> {
         loop {
             let Some(oldest) = self.segments().snapshot().into_iter().next() else {
                 return Ok((0, 0));
@@ -154,7 +171,7 @@ impl Store {
     }
 
     /// Calls `each` with the entries of a segment, in order, until it breaks; `false`: the segment is gone.
-    fn read_segment(
+    pub(super) fn read_segment(
         &self,
         segment: &SegmentInfo,
         synced_seq: u64,
@@ -192,7 +209,8 @@ impl HistoryOf {
     /// The commit, if it wrote the record.
     fn written_by(&self, seq: u64, bytes: &[u8]) -> Result<Option<Written>, String> {
         let (namespace, revision) = Entry::peek(bytes)?;
-        if namespace != self.namespace || revision >= self.before_revision {
+        let is_late = revision >= self.before_revision || seq >= self.before_seq;
+        if namespace != self.namespace || is_late {
             return Ok(None);
         }
         let entry = Entry::decode(bytes)?;
@@ -207,13 +225,14 @@ impl HistoryOf {
             time_ms: entry.time_ms,
             origin: entry.origin,
             session: entry.session.into(),
+            actor: entry.principal.into(),
             record: (change.written.as_ref()).map(|written| Record::from_log(revision, written)),
             records_written: entry.changes.len(),
         }))
     }
 }
 
-fn unreadable(seq: u64, detail: &str) -> StoreError {
+pub(super) fn unreadable(seq: u64, detail: &str) -> StoreError {
     let message = format!("commit {seq} of the log cannot be read: {detail}");
     StoreError::new(Reason::Internal, message)
 }

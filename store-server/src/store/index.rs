@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use stillpoint_proto::v1::{Reason, StoreError};
+use stillpoint_proto::v1::{self, Reason, StoreError};
 
 use super::{
     keys::{self, System},
@@ -27,7 +27,11 @@ pub struct Index {
     /// By view key of the record.
     claims: HashMap<Bytes, Claim>,
     /// View keys of the records that a session owns, by its id.
-    claimed_by: HashMap<Arc<str>, HashSet<Bytes>>,
+    claimed_by: KeysOf,
+    /// Claims that the store took away, by view key of the record.
+    taken: HashMap<Bytes, Taken>,
+    /// View keys of these records, by id of the session that owned them.
+    taken_from: KeysOf,
     /// When each timer is due, by view key of its record.
     due_of: HashMap<Bytes, Due>,
     /// The same in the order of time.
@@ -42,6 +46,20 @@ pub struct Claim {
     /// The revision that made it the owner.
     pub revision: u64,
 }
+
+/// A claim that the store took away. Nobody owns the record then, and anybody may claim it; but the holder that had it may
+/// not know it yet, and what it has sent as its owner is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The session's id.
+    pub session: Arc<str>,
+    /// The fence of its holder then. A successor has not sent anything as the owner.
+    pub fence: u64,
+}
+
+/// Whom a record was taken by, where the store took it away for an operator who brought it back to an earlier state. No
+/// session has such a name.
+pub const TAKEN_BY_RESTORE: &str = "@restore";
 
 /// When a timer is due, and where it fires.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +92,8 @@ pub enum Notice {
         before: Option<Arc<str>>,
         /// The session that owns it.
         after: Option<Arc<str>>,
+        /// The store took it away: nobody released it.
+        is_taken: bool,
     },
     /// A timer was set, moved on or removed.
     Timer {
@@ -132,39 +152,36 @@ impl Index {
     ) -> Result<Notice, String> {
         let key = keys::claimed_record(namespace, name);
         let before = self.claims.remove(&key).map(|claim| claim.session);
-        if let Some(session) = &before
-            && let Some(keys) = self.claimed_by.get_mut(session)
-        {
-            keys.remove(&key);
-            if keys.is_empty() {
-                self.claimed_by.remove(session);
-            }
+        if let Some(session) = &before {
+            remove_of(&mut self.claimed_by, session, &key);
         }
-        let mut owner = None;
-        if let Some(record) = after {
-            let session = session::decode_owner(record)?;
-            let session = match self.claimed_by.get_key_value(&*session) {
-                Some((known, _)) => known.clone(),
-                None => session,
-            };
-            let revision = record.mod_rev;
-            self.claimed_by
-                .entry(session.clone())
-                .or_default()
-                .insert(key.clone());
-            self.claims.insert(
-                key.clone(),
-                Claim {
+        if let Some(taken) = self.taken.remove(&key) {
+            remove_of(&mut self.taken_from, &taken.session, &key);
+        }
+        let claimed = after.map(session::decode_claim).transpose()?;
+        let (mut owner, mut is_taken) = (None, false);
+        match (claimed, after) {
+            (Some(session::Claimed::By(session)), Some(record)) => {
+                let session = add_of(&mut self.claimed_by, session, &key);
+                let claim = Claim {
                     session: session.clone(),
-                    revision,
-                },
-            );
-            owner = Some(session);
+                    revision: record.mod_rev,
+                };
+                self.claims.insert(key.clone(), claim);
+                owner = Some(session);
+            }
+            (Some(session::Claimed::TakenFrom(mut taken)), _) => {
+                taken.session = add_of(&mut self.taken_from, taken.session, &key);
+                self.taken.insert(key.clone(), taken);
+                is_taken = true;
+            }
+            _ => {}
         }
         Ok(Notice::Claim {
             key,
             before,
             after: owner,
+            is_taken,
         })
     }
 
@@ -264,6 +281,32 @@ impl Index {
         self.claims.get(key)
     }
 
+    /// Whether the store took a record from a session's holder, who may not know it yet.
+    pub fn is_taken_from(&self, namespace: &str, session: &str, key: &[u8]) -> bool {
+        let Some(taken) = self.taken.get(key).filter(|t| *t.session == *session) else {
+            return false;
+        };
+        let session = self.session(namespace, session);
+        session.is_some_and(|session| session.fence == taken.fence)
+    }
+
+    /// View keys of the records that the store took from a session.
+    pub fn taken_from(&self, session: &str) -> impl Iterator<Item = &Bytes> {
+        self.taken_from.get(session).into_iter().flatten()
+    }
+
+    /// Who owns the record with this view key, for an answer.
+    pub fn owner(&self, namespace: &str, key: &[u8]) -> Option<v1::Claim> {
+        let claim = self.claim(key)?;
+        let session = self.session(namespace, &claim.session)?;
+        Some(v1::Claim {
+            session_id: session.id.to_string(),
+            service: session.service.clone(),
+            instance: session.instance.clone(),
+            token: self.token(namespace, claim),
+        })
+    }
+
     /// A claim's fencing token: it grows with each owner, and with each holder of the owner's session.
     pub fn token(&self, namespace: &str, claim: &Claim) -> u64 {
         let fence = self
@@ -314,5 +357,28 @@ impl Index {
     /// How many timers are set.
     pub fn timer_count(&self) -> usize {
         self.due.len()
+    }
+}
+
+/// Keys of records by session.
+type KeysOf = HashMap<Arc<str>, HashSet<Bytes>>;
+
+/// Adds a record to those of a session; gives the id as it is kept.
+fn add_of(all: &mut KeysOf, session: Arc<str>, key: &Bytes) -> Arc<str> {
+    let session = match all.get_key_value(&*session) {
+        Some((known, _)) => known.clone(),
+        None => session,
+    };
+    let keys = all.entry(session.clone()).or_default();
+    keys.insert(key.clone());
+    session
+}
+
+fn remove_of(all: &mut KeysOf, session: &str, key: &Bytes) {
+    if let Some(keys) = all.get_mut(session) {
+        keys.remove(key);
+        if keys.is_empty() {
+            all.remove(session);
+        }
     }
 }

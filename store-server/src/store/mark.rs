@@ -2,8 +2,13 @@
 //!
 //! A label is a commit that writes nothing else. Who restores the store up to that commit has exactly what was committed
 //! before it, in all namespaces, since there is one log. So a label is unique in the whole store.
+//!
+//! The store labels the moments before what changes much of it, by itself ([`Store::mark_before`]).
 
-use std::cmp::Reverse;
+use std::{
+    cmp::Reverse,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -11,6 +16,7 @@ use stillpoint_proto::{
     name::check_label,
     v1::{Mark, Reason, StoreError},
 };
+use tokio::sync::oneshot;
 
 use super::{
     clock::now_ms,
@@ -66,6 +72,40 @@ impl Store {
             reply: Box::new(reply),
         });
         Ok(time_ms)
+    }
+
+    /// Labels this moment as the one before something that changes much: a `reload`, a `migration`, a `restore`. In
+    /// `namespace`, or where the store writes [what concerns it](Self::home_namespace).
+    /// Gives the label once it is durable. `None`: there is none, which is logged with its reason, and stands in
+    /// nobody's way; a store that takes no writes has none.
+    pub async fn mark_before(
+        &self,
+        namespace: &str,
+        what: &str,
+        note: &str,
+        actor: &str,
+    ) -> Option<String> {
+        let namespace = self.home_namespace(namespace)?;
+        let label = label_before(what, now_ms());
+        let (told, committed) = oneshot::channel();
+        let asked = self.mark(&namespace, &label, note, actor, |committed| {
+            // Who has gone away wants no answer.
+            drop(told.send(committed));
+        });
+        let marked = match asked {
+            Ok(_) => committed.await.unwrap_or_else(|_| {
+                let message = "the server stopped before the label was written";
+                Err(StoreError::new(Reason::Unavailable, message))
+            }),
+            Err(error) => Err(error),
+        };
+        match marked {
+            Ok(_) => Some(label),
+            Err(error) => {
+                tracing::warn!(label, namespace, %error, "a moment has no label");
+                None
+            }
+        }
     }
 
     /// The labelled moments of a namespace, newest first; of all namespaces, if it is empty.
@@ -132,6 +172,14 @@ impl Stored {
     }
 }
 
+/// `before-reload-20261123T140500.123Z`: letters that labels may have, and in the order of time.
+fn label_before(what: &str, time_ms: u64) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(time_ms);
+    let mut time = humantime::format_rfc3339_millis(time).to_string();
+    time.retain(|c| !matches!(c, '-' | ':'));
+    format!("before-{what}-{time}")
+}
+
 fn check_text(what: &str, text: &str, bytes_max: usize) -> Result<(), StoreError> {
     if text.len() <= bytes_max {
         return Ok(());
@@ -141,4 +189,16 @@ fn check_text(what: &str, text: &str, bytes_max: usize) -> Result<(), StoreError
         text.len()
     );
     Err(StoreError::new(Reason::Invalid, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_of_the_store_says_what_it_is_before_and_when() {
+        let label = label_before("reload", 1_795_442_400_123);
+        assert_eq!(label, "before-reload-20261123T140000.123Z");
+        assert_eq!(check_label(&label), Ok(()));
+    }
 }

@@ -15,18 +15,23 @@
 //! - `read`: how reads are answered. `feed`: how watches hear of commits. `history`: which of them wrote a record.
 //! - `expiry`, `checkpoint`: what is done in between.
 //! - `datadir`, `open`, `repair`: the way from a directory to a store.
-//! - `copy`, `build`: what a backup reads of a store, and how a store is made of a backup.
+//! - `moment`: what records were like, as far as the log tells; `at_rest`, as a backup does. `give_back`: how they are written.
+//! - `copy`, `copying`: what a backup reads of a store, and how. `fill`, `build`: how a store is made of a backup. `swap`: how
+//!   it takes another's place.
+//! - `retire`: a store on its way out.
 //! - `thread`: the store's own threads.
 //! - `state_hash`: what the whole store contains, in 16 bytes.
 //! - `keys`, `record`: what the view's bytes mean.
 
 mod applier;
+mod at_rest;
 mod audit;
 mod build;
 mod cache;
 mod checkpoint;
 mod clock;
 mod copy;
+pub(crate) mod copying;
 mod datadir;
 mod dedup;
 mod draft;
@@ -34,11 +39,14 @@ mod due;
 mod evaluate;
 mod expiry;
 pub mod feed;
+mod fill;
+pub(crate) mod give_back;
 mod handle;
 pub mod history;
 pub mod index;
 pub mod keys;
 mod mark;
+pub(crate) mod moment;
 mod once;
 mod open;
 mod own_record;
@@ -46,15 +54,18 @@ mod read;
 pub mod record;
 pub mod repair;
 pub mod request;
+mod retire;
 pub mod session;
 mod shared;
 pub mod state_hash;
+mod swap;
 mod thread;
 pub mod timer;
 mod validate;
 mod view;
 mod writer;
 
+pub(crate) use at_rest::AtRest;
 pub(crate) use build::{BuildError, Builder};
 pub use clock::now_ms as server_time_ms;
 pub(crate) use copy::CopySource;
@@ -62,5 +73,7 @@ pub use datadir::DataDirError;
 pub use handle::{Reader, State, Status, Store};
 pub use open::OpenError;
 pub use own_record::Committed;
+pub(crate) use retire::Paused;
+pub(crate) use swap::{Beside, Swap, is_mount_point};
 pub(crate) use view::Applied;
 pub use view::Namespace;

@@ -6,12 +6,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use thiserror::Error;
 
 use super::{
-    checkpoint::{self, CheckpointError},
+    checkpoint::{self, Background, CheckpointError, Found},
     clock::now_ms,
     datadir::{DataDir, DataDirError, io_error},
     dedup::Dedup,
@@ -98,6 +99,8 @@ pub struct Opened {
     pub index: Index,
     /// Sequence number the newest checkpoint covers; 0: there is none.
     pub checkpoint_seq: u64,
+    /// When the next one is due.
+    pub checkpoint: Background,
     /// Sequence number of the newest commit in the engine.
     pub applied_seq: u64,
 }
@@ -117,10 +120,12 @@ const PROGRESS_EVERY: u64 = 100_000;
 /// Brings everything up to the end of the log.
 pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened, OpenError> {
     let root = dir.root();
-    let newest = checkpoint::newest(&dir.checkpoint()).map_err(io_error(&dir.checkpoint()))?;
-    let checkpoint_seq = newest.as_ref().map_or(0, |(seq, _)| *seq);
+    let found = checkpoint::find(&dir.checkpoint(), dir.identity().store_id)?;
+    let checkpoint = Background::new(&found);
+    let checkpoint_seq = found.seq();
     let log = check_log(dir, config, OnTornTail::Cut)?;
-    remove_unfinished(&[dir.log(), dir.checkpoint()])?;
+    remove_unfinished(&dir.log())?;
+    checkpoint::sweep(&dir.checkpoint())?;
     if let Some(cut) = &log.cut {
         tracing::warn!(
             segment = %cut.path.display(),
@@ -129,7 +134,7 @@ pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened,
             "cut an unfinished write off the log's end, as a crash leaves it; no acknowledged commit was in it"
         );
     }
-    let (engine, applied) = open_engine(dir, config, &log, newest.as_ref(), old_view)?;
+    let (engine, applied) = open_engine(dir, config, &log, found, old_view)?;
     if applied.seq >= log.next_seq {
         return Err(OpenError::LogTooShort {
             dir: root.into(),
@@ -181,6 +186,8 @@ pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened,
     if view.applied().state_hash.is_none() {
         let counted = count_state_hash(&view.read())?;
         view.know(counted);
+        // So that the next start need not.
+        mark(view.engine(), &view.applied())?;
     }
     for (namespace, state) in view.read().namespaces() {
         if !named_since.contains(namespace) {
@@ -193,6 +200,7 @@ pub fn open(dir: &DataDir, config: &Config, old_view: OldView) -> Result<Opened,
         view,
         dedup,
         checkpoint_seq,
+        checkpoint,
         applied_seq,
     })
 }
@@ -236,14 +244,19 @@ pub fn build_index(view: &View) -> Result<Index, EngineError> {
 
 /// Checks the log as far as the settings say.
 pub fn check_log(dir: &DataDir, config: &Config, torn: OnTornTail) -> Result<Recovered, OpenError> {
-    let newest = checkpoint::newest(&dir.checkpoint()).map_err(io_error(&dir.checkpoint()))?;
+    let found = checkpoint::find(&dir.checkpoint(), dir.identity().store_id)?;
     let expected = log::recovery::Expected {
         store_id: dir.identity().store_id.into_bytes(),
-        first_seq: newest.map_or(0, |(seq, _)| seq) + 1,
+        first_seq: found.seq() + 1,
         verify_all: config.log.verify_at_start,
         torn,
     };
-    log::recover(&dir.log(), &expected).map_err(|e| log_error(dir.root(), e))
+    let log = log::recover(&dir.log(), &expected).map_err(|e| log_error(dir.root(), e))?;
+    match found.damaged {
+        // Where an empty log goes on, nothing else tells.
+        Some(error) if log.segments.snapshot().is_empty() => Err(error.into()),
+        _ => Ok(log),
+    }
 }
 
 /// Writes down how far an engine is, durably.
@@ -259,28 +272,33 @@ fn open_engine(
     dir: &DataDir,
     config: &Config,
     log: &Recovered,
-    newest: Option<&(u64, PathBuf)>,
+    found: Found,
     old_view: OldView,
 ) -> Result<(Arc<dyn Engine>, Applied), OpenError> {
     if old_view == OldView::Discard {
-        return rebuild(dir, config, log, newest, "it was asked for");
+        return rebuild(dir, config, log, found, "it was asked for");
     }
     let opened = engine::open(&dir.view(), &config.view).and_then(|engine| {
         let applied = checkpoint::read_applied(&*engine)?;
         Ok((engine, applied))
     });
-    let why = match opened {
-        Ok((engine, Some(applied))) if applied.seq + 1 >= log.first_seq => {
-            return Ok((engine, applied));
+    let usable = match opened {
+        Ok((engine, Some(applied))) if applied.seq + 1 >= log.first_seq => Ok((engine, applied)),
+        Ok((engine, None)) if log.first_seq == 1 && found.newest.is_none() => {
+            Ok((engine, Applied::default()))
         }
-        Ok((engine, None)) if log.first_seq == 1 && newest.is_none() => {
-            return Ok((engine, Applied::default()));
-        }
-        Ok((_, Some(_))) => "it is older than the log".into(),
-        Ok((_, None)) => "it is missing".into(),
-        Err(error) => error.to_string(),
+        Ok((_, Some(_))) => Err("it is older than the log".into()),
+        Ok((_, None)) => Err("it is missing".into()),
+        Err(error) => Err(error.to_string()),
     };
-    rebuild(dir, config, log, newest, &why)
+    match (usable, &found.damaged) {
+        (Ok(usable), None) => Ok(usable),
+        (Ok(usable), Some(error)) => {
+            tracing::warn!(%error, "the view is whole, so the store opens all the same, and takes a new checkpoint");
+            Ok(usable)
+        }
+        (Err(why), _) => rebuild(dir, config, log, found, &why),
+    }
 }
 
 /// Makes a new engine from the newest checkpoint; the old one stays until the new one is complete.
@@ -288,34 +306,30 @@ fn rebuild(
     dir: &DataDir,
     config: &Config,
     log: &Recovered,
-    newest: Option<&(u64, PathBuf)>,
+    found: Found,
     why: &str,
 ) -> Result<(Arc<dyn Engine>, Applied), OpenError> {
-    let base_seq = newest.map_or(0, |(seq, _)| *seq);
+    let base_seq = found.seq();
     if base_seq + 1 < log.first_seq {
-        return Err(OpenError::NoBase {
-            dir: dir.root().into(),
-            first: log.first_seq,
+        return Err(match found.damaged {
+            Some(error) => error.into(),
+            None => OpenError::NoBase {
+                dir: dir.root().into(),
+                first: log.first_seq,
+            },
         });
     }
-    if config.view.engine != EngineKind::Memory {
+    let is_kept = config.view.engine != EngineKind::Memory;
+    let begun = Instant::now();
+    if is_kept {
         tracing::info!(why, from_checkpoint = base_seq, "rebuilding the view");
     }
     // Built aside: the old view may have what nothing else has, so it goes last.
     let path = dir.view();
     let (aside, old) = (path.with_extension("rebuilt"), path.with_extension("old"));
-    remove_dir(&aside)?;
-    let engine = engine::open(&aside, &config.view)?;
-    let applied = match newest {
-        Some((_, file)) => checkpoint::load(file, &*engine, |records| {
-            if records % PROGRESS_EVERY == 0 {
-                tracing::info!(records, "rebuilding the view from the checkpoint");
-            }
-        })?,
-        None => Applied::default(),
-    };
+    let (engine, applied) = fill(dir, config, log, &found, &aside)?;
     mark(&*engine, &applied)?;
-    if config.view.engine == EngineKind::Memory {
+    if !is_kept {
         return Ok((engine, applied));
     }
     drop(engine);
@@ -325,17 +339,51 @@ fn rebuild(
     }
     fs::rename(&aside, &path).map_err(io_error(&path))?;
     remove_dir(&old)?;
+    tracing::info!(
+        seq = applied.seq,
+        secs = begun.elapsed().as_secs_f32(),
+        "rebuilt the view; the log behind the checkpoint follows"
+    );
     Ok((engine::open(&path, &config.view)?, applied))
 }
 
-/// Removes what a server that was killed had not finished writing.
-fn remove_unfinished(dirs: &[PathBuf]) -> Result<(), OpenError> {
-    for dir in dirs {
-        for item in fs::read_dir(dir).map_err(io_error(dir))? {
-            let path = item.map_err(io_error(dir))?.path();
-            if path.extension().is_some_and(|e| e == "new") {
-                fs::remove_file(&path).map_err(io_error(&path))?;
+/// Fills a new engine from the newest checkpoint. One that is damaged is not needed while the log has everything.
+fn fill(
+    dir: &DataDir,
+    config: &Config,
+    log: &Recovered,
+    found: &Found,
+    path: &Path,
+) -> Result<(Arc<dyn Engine>, Applied), OpenError> {
+    let new_engine = || {
+        remove_dir(path)?;
+        Ok::<_, OpenError>(engine::open(path, &config.view)?)
+    };
+    if let Some(newest) = &found.newest {
+        let engine = new_engine()?;
+        let loaded = checkpoint::load(
+            &dir.checkpoint(),
+            newest,
+            &engine,
+            config.view.overlay_bytes,
+        );
+        match loaded {
+            Ok(applied) => return Ok((engine, applied)),
+            Err(error @ CheckpointError::Damaged { .. }) if log.first_seq == 1 => {
+                tracing::warn!(%error, "rebuilding the view from the log, which has everything");
             }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((new_engine()?, Applied::default()))
+}
+
+/// Removes what a server that was killed had not finished writing.
+fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
+    for item in fs::read_dir(dir).map_err(io_error(dir))? {
+        let path = item.map_err(io_error(dir))?.path();
+        if path.extension().is_some_and(|e| e == "new") {
+            fs::remove_file(&path).map_err(io_error(&path))?;
         }
     }
     Ok(())

@@ -8,8 +8,12 @@ use stillpoint_proto::v1::{Reason, StoreError};
 
 use super::{
     draft::{Accepted, Draft, Source},
+    handle::Store,
     keys::{self, System},
 };
+
+/// The namespace that an operator means who names none.
+const DEFAULT_NAMESPACE: &str = "default";
 
 /// A record to be written, and who waits for it.
 pub struct OwnRecord {
@@ -36,6 +40,21 @@ pub struct Committed {
     pub revision: u64,
     /// Its sequence number in the log.
     pub seq: u64,
+}
+
+impl Store {
+    /// Where the store writes what concerns a namespace: there, if it was ever written. If it was not, or `namespace` is
+    /// empty, as all of the store is concerned: in namespace `default`, or else in the first by name. `None`: nothing was
+    /// ever written, and no namespace is made for that.
+    pub fn home_namespace(&self, namespace: &str) -> Option<String> {
+        let reader = self.reader();
+        if reader.revision(namespace) > 0 {
+            return Some(namespace.into());
+        }
+        let namespaces = reader.snapshot().namespaces().map(|(name, _)| name);
+        let home = namespaces.min_by_key(|name| (*name != DEFAULT_NAMESPACE, *name));
+        home.map(str::to_owned)
+    }
 }
 
 impl std::fmt::Debug for OwnRecord {

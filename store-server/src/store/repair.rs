@@ -8,14 +8,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
 };
 
 use serde::Serialize;
 use thiserror::Error;
 
 use super::{
-    checkpoint::{self, CheckpointError},
+    checkpoint::{self, Checkpoint, CheckpointError},
     clock::now_ms,
     datadir::{DataDir, DataDirError, io_error},
     keys,
@@ -172,29 +172,30 @@ fn sound(
 /// How a state is saved.
 struct Plan {
     source: StateSource,
-    base: Option<PathBuf>,
+    base: Option<Checkpoint>,
     saved_seq: u64,
 }
 
 impl Plan {
     fn make(dir: &DataDir, config: &Config, survey: &Salvage) -> Result<Plan, RepairError> {
-        let newest = checkpoint::newest(&dir.checkpoint()).map_err(io_error(&dir.checkpoint()))?;
-        let (base_seq, base) = newest.map_or((0, None), |(seq, path)| (seq, Some(path)));
-        let from_checkpoint = survey.reach(base_seq);
-        let from_view = newest_applied(dir, config).map_or(0, |applied| survey.reach(applied.seq));
-        Ok(if from_view >= from_checkpoint && from_view > 0 {
-            Plan {
+        let found = checkpoint::find(&dir.checkpoint(), dir.identity().store_id)?;
+        let from_checkpoint = survey.reach(found.seq());
+        let from_view = newest_applied(dir, config).map(|applied| survey.reach(applied.seq));
+        let from_view = from_view.filter(|seq| *seq > 0 && *seq >= from_checkpoint);
+        match (from_view, found.damaged) {
+            (Some(saved_seq), _) => Ok(Plan {
                 source: StateSource::View,
                 base: None,
-                saved_seq: from_view,
-            }
-        } else {
-            Plan {
+                saved_seq,
+            }),
+            // It may have what nothing else has, and it would be removed.
+            (None, Some(error)) => Err(error.into()),
+            (None, None) => Ok(Plan {
                 source: StateSource::Checkpoint,
-                base,
+                base: found.newest,
                 saved_seq: from_checkpoint,
-            }
-        })
+            }),
+        }
     }
 
     /// Brings the view to the saved state, and makes a checkpoint of it. Gives the number of records newer than that.
@@ -204,7 +205,9 @@ impl Plan {
         }
         let engine = engine::open(&dir.view(), &config.view)?;
         let applied = match &self.base {
-            Some(file) => checkpoint::load(file, &*engine, |_| {})?,
+            Some(base) => {
+                checkpoint::load(&dir.checkpoint(), base, &engine, config.view.overlay_bytes)?
+            }
             None => checkpoint::read_applied(&*engine)?.unwrap_or_default(),
         };
         let view = View::new(engine.clone(), &applied, 0);
@@ -228,12 +231,7 @@ impl Plan {
         // What the log said is that of a state that was lost.
         applied.state_hash = None;
         open::mark(&*engine, &applied)?;
-        checkpoint::take(
-            &*engine,
-            &dir.checkpoint(),
-            dir.identity().store_id.into_bytes(),
-            &AtomicBool::new(false),
-        )?;
+        checkpoint::take(&*engine, dir)?;
         Ok(newer_records)
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     draft::Draft,
-    index::Index,
+    index::{Index, Taken},
     keys::{self, System},
     record::Record,
 };
@@ -81,6 +81,12 @@ impl Session {
 /// `service/instance`: names have no `/`, so it is unique.
 pub fn identity(service: &str, instance: &str) -> String {
     format!("{service}/{instance}")
+}
+
+/// Service and instance of the session with this id, be it over or not. `None`: no session has such an id.
+pub fn identity_of(id: &str) -> Option<(&str, &str)> {
+    let (identity, _) = id.rsplit_once('/')?;
+    identity.split_once('/')
 }
 
 /// A change of a session.
@@ -168,7 +174,7 @@ pub fn change(
                 System::Session,
                 session.identity().as_bytes(),
             ))?;
-            for key in index.claims_of(id) {
+            for key in index.claims_of(id).chain(index.taken_from(id)) {
                 if let Some(claim) = keys::claim(key) {
                     draft.delete(&claim)?;
                 }
@@ -238,9 +244,31 @@ pub fn encode_owner(session: &str) -> Bytes {
         .into()
 }
 
-/// The session that a claim's record names.
-pub fn decode_owner(record: &Record) -> Result<Arc<str>, String> {
-    let owner: &str =
+/// The value of a claim's record after the store took the claim away.
+pub fn encode_taken(taken: &Taken) -> Bytes {
+    rmp_serde::to_vec(&(&*taken.session, taken.fence))
+        .expect("text and a number are always encodable")
+        .into()
+}
+
+/// What a claim's record says.
+#[derive(Debug)]
+pub enum Claimed {
+    /// This session owns the record.
+    By(Arc<str>),
+    /// Nobody does, since the store took it away.
+    TakenFrom(Taken),
+}
+
+/// Reads a claim's record.
+pub fn decode_claim(record: &Record) -> Result<Claimed, String> {
+    if let Ok(owner) = rmp_serde::from_slice::<&str>(&record.value) {
+        return Ok(Claimed::By(owner.into()));
+    }
+    let (session, fence): (&str, u64) =
         rmp_serde::from_slice(&record.value).map_err(|e| format!("a claim's record: {e}"))?;
-    Ok(owner.into())
+    Ok(Claimed::TakenFrom(Taken {
+        session: session.into(),
+        fence,
+    }))
 }

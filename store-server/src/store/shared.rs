@@ -14,6 +14,7 @@ use super::{
     checkpoint::Background,
     datadir::DataDir,
     feed::Feed,
+    give_back::GiveBack,
     index::{Index, Notice},
     own_record::OwnRecord,
     request::Job,
@@ -96,6 +97,8 @@ pub enum Command {
     Session(SessionJob),
     /// Write a record of the store's own.
     Own(OwnRecord),
+    /// Write records for an operator.
+    GiveBack(GiveBack),
     /// Do what is queued, then stop.
     Stop,
 }
@@ -188,6 +191,15 @@ impl Queue {
         }
     }
 
+    /// Adds records that are written for an operator. Whoever does so waits for the answer before the next.
+    pub fn push_give_back(&self, given: GiveBack) {
+        if let Err(refused) = self.sender.send(Command::GiveBack(given))
+            && let Command::GiveBack(given) = refused.into_inner()
+        {
+            (given.reply)(Err(stopped()));
+        }
+    }
+
     /// Tells the writer to stop.
     pub fn stop(&self) {
         // A writer that is gone already has stopped.
@@ -230,6 +242,14 @@ struct Why {
     failed: Option<String>,
     /// For now: the disk is nearly full.
     disk: Option<String>,
+    /// For now: an operator replaces the store.
+    paused: Option<String>,
+}
+
+impl Why {
+    fn closes(&self) -> bool {
+        self.failed.is_some() || self.disk.is_some() || self.paused.is_some()
+    }
 }
 
 impl Gate {
@@ -248,6 +268,7 @@ impl Gate {
         let why = self.why.lock();
         why.failed
             .as_ref()
+            .or(why.paused.as_ref())
             .or(why.disk.as_ref())
             .cloned()
             .unwrap_or_default()
@@ -275,10 +296,18 @@ impl Gate {
             }
         }
         why.disk = full;
-        self.closed.store(
-            why.failed.is_some() || why.disk.is_some(),
-            Ordering::Release,
-        );
+        self.closed.store(why.closes(), Ordering::Release);
+    }
+
+    /// Closes it for an operator, or opens it.
+    pub fn set_paused(&self, reason: Option<String>) {
+        match &reason {
+            Some(reason) => tracing::warn!(reason, "the store takes no writes for now"),
+            None => tracing::info!("the store takes writes again"),
+        }
+        let mut why = self.why.lock();
+        why.paused = reason;
+        self.closed.store(why.closes(), Ordering::Release);
     }
 }
 

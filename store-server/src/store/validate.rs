@@ -61,6 +61,7 @@ impl Validator {
             }
             Some(op::Kind::Scan(scan)) => self.collection(namespace, &scan.collection),
             Some(op::Kind::ListCollections(_)) => Ok(()),
+            Some(op::Kind::History(history)) => self.key(namespace, history.key.as_ref()).map(drop),
             Some(op::Kind::Txn(txn)) => self.txn(namespace, txn),
             Some(op::Kind::Claim(claim)) => self.key(namespace, claim.key.as_ref()).map(drop),
             Some(op::Kind::Release(release)) => self.key(namespace, release.key.as_ref()).map(drop),
@@ -84,6 +85,7 @@ impl Validator {
             op::Kind::BatchGet(_)
             | op::Kind::Scan(_)
             | op::Kind::ListCollections(_)
+            | op::Kind::History(_)
             | op::Kind::Claim(_)
             | op::Kind::Release(_)
             | op::Kind::SetCursor(_)

@@ -107,8 +107,10 @@ async fn a_missing_a_truncated_and_an_exchanged_file_are_told() {
         let whole = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
         see_that_it_is_told(&world, file).await;
-        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        see_that_it_is_told(&world, file).await;
+        for bytes in [0, 1, whole.len() / 2, whole.len() - 1] {
+            fs::write(&path, &whole[..bytes]).unwrap();
+            see_that_it_is_told(&world, file).await;
+        }
         fs::write(&path, &whole).unwrap();
     }
     // The log of another backup in its place: the records may be the same, as long as the engine has nothing new.
@@ -123,6 +125,63 @@ async fn a_missing_a_truncated_and_an_exchanged_file_are_told() {
     let backups = world.path("backups");
     fs::copy(backups.join(old), backups.join(&new)).unwrap();
     see_that_it_is_told(&world, &new).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_exchanged_between_two_backups_are_told() {
+    let world = backed_up().await;
+    let first = data_files(&world);
+    world.execute(add("key9", 1));
+    world.full().await;
+    world.execute(add("key9", 1));
+    world.incremental().await;
+    let second = data_files(&world).into_iter();
+    let second: Vec<_> = second.filter(|file| !first.contains(file)).collect();
+    let backups = world.path("backups");
+    let is_log = |file: &String| file.contains("/log-");
+    let content = |file: &String| fs::read(backups.join(file)).unwrap();
+    let mut exchanged = 0;
+    for file in &second {
+        let of_its_kind = first.iter().filter(|other| is_log(other) == is_log(file));
+        for other in of_its_kind {
+            // The records may be the same, as long as the engine has nothing new.
+            if content(file) == content(other) {
+                continue;
+            }
+            exchanged += 1;
+            let exchange = || {
+                let [a, b] = [file, other].map(|file| backups.join(file));
+                let kept = fs::read(&a).unwrap();
+                fs::copy(&b, &a).unwrap();
+                fs::write(&b, kept).unwrap();
+            };
+            exchange();
+            see_that_it_is_told(&world, file).await;
+            exchange();
+        }
+    }
+    assert!(exchanged > 0, "all files are the same");
+    world.restore(To::Latest, "restored").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_manifest_of_another_backup_is_none() {
+    let world = backed_up().await;
+    let ids: Vec<_> = (list(&world.target).await.unwrap().backups.into_iter())
+        .map(|manifest| manifest.id)
+        .collect();
+    let [old, new] = [0, 1].map(|nth| format!("manifest/{}.json", ids[nth]));
+    let backups = world.path("backups");
+    fs::copy(backups.join(&old), backups.join(&new)).unwrap();
+    let listing = list(&world.target).await.unwrap();
+    assert_eq!((listing.backups.len(), listing.damaged.len()), (1, 1));
+    let told = listing.damaged[0].to_string();
+    let names_both = told.contains(&new) && told.contains(&format!("that of backup {}", ids[0]));
+    assert!(names_both, "{told}");
+    // Whoever asks for it is told, too.
+    let error = verify(&world.target, &ids[1], &Verify::Checksums, &silent).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains(&new), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,97 +1,11 @@
-//! Full backups of a store that goes on working.
+//! Full backups of small and of large stores.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-};
-
-use stillpoint_store_server::{
-    backup::{CreateOptions, Kind, Phase, Progress, To, create},
-    store::Store,
-};
-use tokio::runtime::Handle;
+use stillpoint_store_server::backup::{CreateOptions, Kind, Phase, Progress, To, create};
 
 use crate::{
-    common::{Content, NAMESPACE, add, count_of, put, txn},
-    world::{World, content_of, options, silent},
+    common::{Content, put},
+    world::{World, content_of},
 };
-
-const ACCOUNTS: u64 = 200;
-
-const GOLD_EACH: i64 = 100;
-
-const BACKUPS: usize = 12;
-
-fn account(n: u64) -> String {
-    format!("account{:04}", n % ACCOUNTS)
-}
-
-/// Moves gold about until it is told to stop; now and then an account is closed and opened anew in one transaction.
-fn transfer(store: &Store, seed: u64, done: &AtomicBool) {
-    let mut n = seed;
-    while !done.load(Ordering::Relaxed) {
-        n += 1;
-        let moved = vec![
-            add(&account(n * 7), -3),
-            add(&account(n * 13 + 5), 1),
-            add(&account(n * 29 + 50), 2),
-        ];
-        store.execute(NAMESPACE, txn(moved)).unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn backups_taken_while_gold_is_moved_have_all_of_it() {
-    let world = World::new();
-    let all = (0..ACCOUNTS).map(|n| put(&account(n), &format!(r#"{{"n": {GOLD_EACH}}}"#)));
-    world.execute(txn(all.collect()));
-    let done = AtomicBool::new(false);
-    let manifests = thread::scope(|scope| {
-        for seed in [0, 1_000_000] {
-            let (store, done) = (&world.store, &done);
-            scope.spawn(move || transfer(store, seed, done));
-        }
-        let _done = SetOnDrop(&done);
-        tokio::task::block_in_place(|| {
-            Handle::current().block_on(async {
-                let mut manifests = Vec::new();
-                for _ in 0..BACKUPS {
-                    manifests.push(world.full().await);
-                }
-                manifests
-            })
-        })
-    });
-    let mut moved_meanwhile = 0;
-    for manifest in &manifests {
-        moved_meanwhile += manifest.last_seq - manifest.base_seq;
-        let options = stillpoint_store_server::backup::RestoreOptions {
-            backup: manifest.id.clone(),
-            ..options(To::Latest, world.path(&manifest.id))
-        };
-        let report = stillpoint_store_server::backup::restore(&world.target, &options, &silent)
-            .await
-            .unwrap();
-        assert_eq!(report.seq, manifest.last_seq);
-        assert_eq!(report.state_hash, manifest.state_hash);
-        assert_eq!(report.namespaces, manifest.namespaces);
-        let content = content_of(&report);
-        let gold: i64 = content.records.iter().map(|(_, r)| count_of(Some(r))).sum();
-        assert_eq!(gold, ACCOUNTS as i64 * GOLD_EACH, "{}", manifest.id);
-    }
-    assert!(
-        moved_meanwhile > 0,
-        "nothing was moved while they were taken"
-    );
-}
-
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_store_can_be_backed_up_and_comes_back_empty() {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use stillpoint_proto::v1::Record;
-use stillpoint_store_server::backup::{BackupError, Kind, To, Verify, create, list, verify};
+use stillpoint_store_server::{
+    backup::{BackupError, To, Verify, create, verify},
+    store::server_time_ms,
+};
 
 use crate::{
     common::{Content, NAMESPACE, add, delete, put, txn},
@@ -46,80 +49,123 @@ fn live(world: &World, model: &mut Model, random: &mut u64, count: u64) {
     }
 }
 
+/// Rounds of commits, each ended by a backup.
+const ROUNDS: u64 = 12;
+
+/// Commits that are gone back to.
+const MOMENTS: u64 = 100;
+
 #[tokio::test(flavor = "multi_thread")]
-async fn every_commit_since_the_first_full_backup_can_be_gone_back_to() {
+async fn any_of_100_random_revisions_comes_back_as_it_was() {
     let world = World::new();
     let (mut model, mut random) = (vec![BTreeMap::new()], 7);
     let mut first = 0;
-    for round in 0..8 {
+    // Each with its commit.
+    let (mut times, mut labels) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
         live(&world, &mut model, &mut random, 25);
-        let manifest = match round {
-            0 | 4 => world.full().await,
-            _ => world.incremental().await,
+        times.push((a_moment_later(), model.len() as u64 - 1));
+        live(&world, &mut model, &mut random, 10);
+        let label = format!("round-{round}");
+        mark(&world, &mut model, &label);
+        labels.push((label, model.len() as u64 - 1));
+        live(&world, &mut model, &mut random, 5);
+        let last_seq = match round {
+            0 => world.full().await.last_seq,
+            // Commits between an incremental backup and the next full one are in none.
+            5 | 9 => {
+                world.incremental().await;
+                world.full().await.last_seq
+            }
+            _ => world.incremental().await.last_seq,
         };
-        assert_eq!(manifest.last_seq as usize, model.len() - 1);
+        assert_eq!(last_seq as usize, model.len() - 1);
         if round == 0 {
-            first = manifest.last_seq;
-        }
-        if round == 3 {
-            // What the second full backup has, no incremental one needs to have.
-            world.incremental().await;
+            first = last_seq;
         }
     }
+    // In the first round there was no backup yet.
+    times.remove(0);
+    labels.remove(0);
     let last = model.len() as u64 - 1;
-    for n in 0..25 {
-        let seq = match n {
+    for n in 0..MOMENTS {
+        let random_seq = match n {
             0 => first,
             1 => last,
             _ => first + step(&mut random) % (last - first),
         };
-        let what = if n % 2 == 0 {
-            To::Seq(seq)
-        } else {
-            To::Revision {
-                namespace: NAMESPACE.into(),
-                revision: seq,
+        let (to, seq) = match n % 8 {
+            2 => {
+                let (time_ms, seq) = times[step(&mut random) as usize % times.len()];
+                (To::Time(time_ms), seq)
+            }
+            5 => {
+                let (label, seq) = &labels[step(&mut random) as usize % labels.len()];
+                (To::Label(label.clone()), *seq)
+            }
+            _ if n % 2 == 0 => (To::Seq(random_seq), random_seq),
+            _ => {
+                let revision = To::Revision {
+                    namespace: NAMESPACE.into(),
+                    revision: random_seq,
+                };
+                (revision, random_seq)
             }
         };
-        match world.restore(what, &format!("restored{n}")).await {
-            Ok(report) => {
-                assert_eq!(report.seq, seq);
-                let content = content_of(&report);
-                let records: BTreeMap<_, _> = content.records.into_iter().collect();
-                assert_eq!(records, model[seq as usize], "commit {seq}");
-            }
-            // Commits between the last incremental backup and the next full one are in none.
-            Err(error) => {
-                let listing = list(&world.target).await.unwrap();
-                let second = listing
-                    .backups
-                    .iter()
-                    .rfind(|m| m.kind == Kind::Full)
-                    .unwrap();
-                let before = listing
-                    .backups
-                    .iter()
-                    .filter(|m| m.last_seq < second.last_seq);
-                let covered = before.map(|m| m.last_seq).max().unwrap();
-                assert!(
-                    (covered + 1..second.last_seq).contains(&seq),
-                    "{seq}: {error}"
-                );
-                assert!(matches!(error, BackupError::NotCovered { .. }), "{error}");
-            }
-        }
+        let report = world.restore(to.clone(), "restored").await.unwrap();
+        assert_eq!(report.seq, seq, "{to:?}");
+        let content = content_of(&report);
+        std::fs::remove_dir_all(&report.into).unwrap();
+        let records: BTreeMap<_, _> = content.records.into_iter().collect();
+        assert!(records == model[seq as usize], "{to:?}: not what was there");
     }
-    let before = world
-        .restore(To::Seq(first - 1), "before")
-        .await
-        .unwrap_err();
+    let before = world.restore(To::Seq(first - 1), "before").await;
+    let before = before.unwrap_err();
     assert!(matches!(before, BackupError::NotCovered { .. }), "{before}");
-    let behind = world
-        .restore(To::Seq(last + 1), "behind")
-        .await
-        .unwrap_err();
+    let behind = world.restore(To::Seq(last + 1), "behind").await;
+    let behind = behind.unwrap_err();
     assert!(behind.to_string().contains("commit"), "{behind}");
     assert!(!world.path("before").exists() && !world.path("behind").exists());
+}
+
+/// A time that all commits before it are not later than, and all behind it are.
+fn a_moment_later() -> u64 {
+    // The server's clock has milliseconds.
+    let at = server_time_ms();
+    while server_time_ms() <= at + 1 {
+        std::thread::yield_now();
+    }
+    at
+}
+
+/// Labels this moment, which is a commit that changes no record of the tests.
+fn mark(world: &World, model: &mut Model, label: &str) {
+    let (told, committed) = std::sync::mpsc::channel();
+    let reply = move |committed| told.send(committed).unwrap();
+    (world.store.mark(NAMESPACE, label, "", "ann", reply)).unwrap();
+    let committed = committed.recv().unwrap().unwrap();
+    model.push(model[model.len() - 1].clone());
+    assert_eq!(committed.seq as usize, model.len() - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_between_an_incremental_backup_and_the_next_full_one_are_in_none() {
+    let world = World::new();
+    let (mut model, mut random) = (vec![BTreeMap::new()], 13);
+    live(&world, &mut model, &mut random, 10);
+    world.full().await;
+    live(&world, &mut model, &mut random, 10);
+    let covered = world.incremental().await.last_seq;
+    live(&world, &mut model, &mut random, 10);
+    let full = world.full().await;
+    for seq in covered + 1..full.last_seq {
+        let error = world.restore(To::Seq(seq), "between").await.unwrap_err();
+        assert!(matches!(error, BackupError::NotCovered { .. }), "{error}");
+    }
+    for seq in [covered, full.last_seq] {
+        let report = world.restore(To::Seq(seq), &format!("at{seq}")).await;
+        assert_eq!(report.unwrap().seq, seq);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,7 +178,7 @@ async fn a_time_is_the_state_before_the_first_commit_after_it() {
     let between = world.incremental().await;
     // The server's clock has milliseconds; what comes next is later.
     let at = between.as_of_ms;
-    while stillpoint_store_server::store::server_time_ms() <= at + 1 {
+    while server_time_ms() <= at + 1 {
         std::thread::yield_now();
     }
     live(&world, &mut model, &mut random, 5);
@@ -170,7 +216,7 @@ async fn a_trial_restore_comes_to_the_hash_in_the_manifest() {
         .unwrap();
     assert_eq!(tried.state_hash, manifest.state_hash);
     assert!(tried.state_hash.is_some());
-    assert_eq!(scratch.read_dir().unwrap().count(), 0);
+    assert_eq!(scratch.read_dir().map_or(0, Iterator::count), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,7 +93,11 @@ fn the_fixtures_have_all_parts_of_their_formats() {
     for format in FORMATS {
         let dir = fixture(format);
         assert!(segments(&dir).len() >= 3, "sealed segments and an open one");
-        let checkpoints = fs::read_dir(dir.join("checkpoint")).unwrap().count();
+        let manifests = match format {
+            "format-1" | "format-2" => "checkpoint",
+            _ => "checkpoint/manifest",
+        };
+        let checkpoints = fs::read_dir(dir.join(manifests)).unwrap().count();
         assert_eq!(checkpoints, 1);
         assert!(!dir.join("log/00000000000000000001.log").exists());
         assert!(!dir.join("view").exists(), "the view is made from the rest");

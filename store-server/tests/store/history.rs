@@ -36,6 +36,8 @@ fn of(name: &str, limit: usize) -> HistoryOf {
         namespace: NAMESPACE.into(),
         key: key("c", name.to_owned()).unwrap(),
         before_revision: u64::MAX,
+        before_seq: u64::MAX,
+        read_bytes_max: u64::MAX,
         limit,
     }
 }
@@ -140,19 +142,19 @@ fn a_history_is_told_newest_first_over_all_segments() {
     assert_eq!((changed.version, found[1].records_written), (2, 2));
     assert_eq!(changed.value, value("{\"gold\": 2}"));
     assert_eq!(found[2].seq, 1);
-    assert!(end.whole_log);
+    assert_eq!(end.next_seq, 0);
     assert_eq!((end.log_first_seq, end.log_first_ms), (1, found[2].time_ms));
 
     let (newest, end) = history(&store, &of("b", 3));
     assert_eq!(revisions(&newest), [41, 40, 39]);
-    assert!(!end.whole_log);
+    assert_eq!(end.next_seq, 39);
     let older = HistoryOf {
         before_revision: 39,
         ..of("b", 2)
     };
     assert_eq!(revisions(&history(&store, &older).0), [38, 37]);
     let (none, end) = history(&store, &of("nobody", 1));
-    assert!(none.is_empty() && end.whole_log);
+    assert_eq!((none.len(), end.next_seq), (0, 0));
     store.close();
 }
 
@@ -166,6 +168,39 @@ fn a_history_ends_where_its_reader_does_not_want_more() {
         told += 1;
         ControlFlow::Break(())
     });
-    assert_eq!((told, end.unwrap()), (1, End::default()));
+    assert_eq!((told, end.unwrap().next_seq), (1, 30));
+    store.close();
+}
+
+#[test]
+fn a_history_that_reads_a_part_of_the_log_at_a_time_misses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for n in 0..200 {
+        let name = if n % 7 == 0 { "rare" } else { "often" };
+        do_all(&store, [put(name, &n.to_string())]);
+    }
+    let (all, _) = history(&store, &of("rare", usize::MAX));
+    assert_eq!(all.len(), 29);
+    for limit in [1, 3, usize::MAX] {
+        let mut part = HistoryOf {
+            read_bytes_max: 1,
+            ..of("rare", limit)
+        };
+        let (mut found, mut parts) = (Vec::new(), 0);
+        loop {
+            let (more, end) = history(&store, &part);
+            assert!(more.len() <= limit);
+            found.extend(more);
+            parts += 1;
+            if end.next_seq == 0 {
+                break;
+            }
+            assert!(end.next_seq < part.before_seq, "it gets on");
+            part.before_seq = end.next_seq;
+        }
+        assert_eq!(found, all);
+        assert!(parts > 5, "{parts} parts");
+    }
     store.close();
 }

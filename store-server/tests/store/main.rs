@@ -2,6 +2,7 @@
 //!
 //! - `golden`: scripts in `scripts/`, for reading: what the log's files are like, what each operation answers.
 //! - `damage`: a log cut at every byte, a bit flipped at every byte, segments missing, exchanged, of another store.
+//! - `checkpoint`: what a store that has lost its view comes back from, and what is told where it cannot.
 //! - `model`: random histories on each engine, against a plain map.
 //! - `readers`: batches, pages and transactions that read while a writer moves gold about see one revision each.
 //! - `dedup`: repeats of writes, also after a restart. `clock`: and after the wall clock was set.
@@ -9,6 +10,7 @@
 //! - `history`: labelled moments, and the commits that wrote a record.
 //! - `fixture`: data directories of each format, kept in this repository, open for ever.
 
+mod checkpoint;
 mod claims;
 mod clock;
 mod common;

@@ -3,7 +3,11 @@
 use rustix::process::Signal;
 use stillpoint_client::{
     CallOptions, Reply,
-    v1::{DeleteOp, GetOp, Op, Reason, RecordKey, op, op_result::Kind},
+    v1::{
+        DeleteOp, GetOp, MarkLabelRequest, Op, Reason, RecordKey, RestorePoint,
+        RestoreRecordsRequest, op, op_result::Kind, restore_point::Point,
+        restore_records_response::Kind as Restored,
+    },
 };
 use stillpoint_tests::{
     lua_modules::LuaVersion,
@@ -13,7 +17,7 @@ use stillpoint_tests::{
 use crate::{Ending, process::Process};
 
 /// Starts an owner, which has got its documents when this returns. The second value: the gold in them.
-fn start(
+pub fn start(
     version: LuaVersion,
     server: &Server,
     environment: &[(&str, &str)],
@@ -23,8 +27,8 @@ fn start(
     Some((owner, gold))
 }
 
-const ONE: (&str, &str) = ("STILLPOINT_SPEC_INSTANCE", "one");
-const OTHER: (&str, &str) = ("STILLPOINT_SPEC_INSTANCE", "other");
+pub const ONE: (&str, &str) = ("STILLPOINT_SPEC_INSTANCE", "one");
+pub const OTHER: (&str, &str) = ("STILLPOINT_SPEC_INSTANCE", "other");
 const TAKEOVER: (&str, &str) = ("STILLPOINT_SPEC_TAKEOVER", "1");
 
 pub fn claimed_documents_go_on_with_what_was_changed_while_the_store_was_away(version: LuaVersion) {
@@ -111,6 +115,53 @@ pub fn changes_from_before_a_restart_are_refused_when_there_is_a_successor(versi
     }
 }
 
+pub fn a_record_that_is_restored_is_lost_by_its_owner_who_can_claim_it_again(version: LuaVersion) {
+    let setup = Setup::new();
+    let server = setup.start();
+    let Some((mut owner, _)) = start(version, &server, &[ONE]) else {
+        return;
+    };
+    assert_eq!(owner.ask("add 3"), "3\t3");
+    assert_eq!(owner.ask("save"), "saved\tsaved");
+    let mut admin = server.admin();
+    let label = MarkLabelRequest {
+        namespace: "spec".into(),
+        label: "then".into(),
+        ..MarkLabelRequest::default()
+    };
+    admin.mark_label(label).expect("nothing has it");
+    assert_eq!(owner.ask("add 4"), "7\t7");
+    assert_eq!(owner.ask("save"), "saved\tsaved");
+    // Of one document these are sent at once, of the other not before it is saved.
+    assert_eq!(owner.ask("add 5"), "12\t12");
+    let store_id = admin.status().expect("the server answers").header;
+    let store_id = store_id.unwrap_or_default().store_id;
+    let request = RestoreRecordsRequest {
+        namespace: "spec".into(),
+        collection: "account".into(),
+        point: Some(RestorePoint {
+            point: Some(Point::Label("then".into())),
+        }),
+        confirm: store_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        ..RestoreRecordsRequest::default()
+    };
+    let told = admin.restore_records(request).expect("it begins");
+    let told: Result<Vec<_>, _> = told.collect();
+    let end = told.expect("it goes well").pop().and_then(|told| told.kind);
+    let Some(Restored::End(end)) = end else {
+        panic!("no end: {end:?}");
+    };
+    assert_eq!((end.changed, end.owned, end.commits), (2, 2, 1));
+
+    assert_eq!(owner.ask("lose"), "lost");
+    assert_eq!(owner.ask("save"), "not_owner\tnot_owner");
+    assert_eq!(read(&server), [3, 3]);
+    assert_eq!(owner.ask("claim"), "3\t3");
+    assert_eq!(owner.ask("add 1"), "4\t4");
+    assert_eq!(owner.ask("save"), "saved\tsaved");
+    assert_eq!(read(&server), [4, 4]);
+}
+
 fn account(key: &'static str) -> Option<RecordKey> {
     Some(RecordKey {
         collection: "account".into(),
@@ -119,7 +170,7 @@ fn account(key: &'static str) -> Option<RecordKey> {
 }
 
 /// The gold that the store has, in each of the documents.
-fn read(server: &Server) -> [u64; 2] {
+pub fn read(server: &Server) -> [u64; 2] {
     let client = server.client("spec");
     ["ann", "bob"].map(|key| {
         let op = Op {

@@ -22,7 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const SESSION: &[(&str, &str)] = &[("STILLPOINT_SPEC_INSTANCE", "b1")];
 
-fn start(version: LuaVersion, server: &Server, environment: &[(&str, &str)]) -> Option<Process> {
+/// Starts a process that says what it hears and sees; with an instance in its environment it has a session.
+pub fn start(
+    version: LuaVersion,
+    server: &Server,
+    environment: &[(&str, &str)],
+) -> Option<Process> {
     let mut process = Process::start(version, "restart_events.lua", server, environment)?;
     assert_eq!(process.says().as_deref(), Some("ready"));
     Some(process)

@@ -6,6 +6,7 @@ mod claims;
 mod errors;
 mod events;
 mod process;
+mod restore;
 mod watches;
 
 use stillpoint_tests::server::{Server, Setup};
@@ -53,6 +54,8 @@ under_every_lua! {
     claims::claimed_documents_go_on_with_what_was_changed_while_the_store_was_away
     claims::no_change_is_lost_or_doubled_while_the_store_dies_and_stops
     claims::changes_from_before_a_restart_are_refused_when_there_is_a_successor
+    claims::a_record_that_is_restored_is_lost_by_its_owner_who_can_claim_it_again
+    restore::a_store_that_goes_back_takes_claims_and_refuses_what_its_owners_knew
 }
 
 /// How a server ends.

@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! - [`reader`]: arguments of every type, with the errors for wrong ones.
-//! - [`get`], [`put`], [`delete`], [`patch`], [`batch_get`], [`txn`], [`scan`], [`claim`], [`timer`], [`cursor`]: one kind
-//!   of operation each.
+//! - [`get`], [`put`], [`delete`], [`patch`], [`batch_get`], [`txn`], [`scan`], [`claim`], [`timer`], [`cursor`],
+//!   [`history`]: one kind of operation each.
 //! - [`options`]: guards and what else writes have in common; [`path`]: places in a document.
 //! - [`record`], [`failure`]: how a record and an error look in Lua.
 
@@ -14,6 +14,7 @@ mod cursor;
 mod delete;
 pub(crate) mod failure;
 mod get;
+mod history;
 mod options;
 mod patch;
 mod path;
@@ -54,6 +55,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, name: &[u8], first: c_int) -> Result
         b"set_timer" => op::Kind::SetTimer(timer::read_set(reader, first)?),
         b"cancel_timer" => op::Kind::CancelTimer(timer::read_cancel(reader, first)?),
         b"finish_timer" => op::Kind::FinishTimer(timer::read_finish(reader, first)?),
+        b"history" => op::Kind::History(history::read(reader, first)?),
         b"set_cursor" => op::Kind::SetCursor(cursor::read(reader, first)?),
         _ => return Err(Fault::Misuse(format!("unknown operation {}", quoted(name))).into()),
     };
@@ -85,6 +87,7 @@ pub(crate) unsafe fn push(
         op_result::Kind::SetTimer(result) => Ok(timer::push_set(lua, result)),
         op_result::Kind::CancelTimer(result) => Ok(timer::push_cancel(lua, result)),
         op_result::Kind::FinishTimer(result) => Ok(timer::push_finish(lua, result)),
+        op_result::Kind::History(result) => history::push(lua, result),
         op_result::Kind::SetCursor(_) => Ok(0),
         // No operation above asks for the collections, and the client gives errors as such.
         op_result::Kind::ListCollections(_) | op_result::Kind::Error(_) => Ok(0),

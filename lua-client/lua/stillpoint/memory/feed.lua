@@ -60,6 +60,16 @@ function Feed:add(records)
   end
 end
 
+---When the oldest commit that is remembered was made; nil: there is none.
+---@return number|nil
+function Feed:since()
+  for rev = self.first, self.last do
+    if self.commits[rev] then
+      return self.commits[rev].time
+    end
+  end
+end
+
 ---@class stillpoint.memory.Watch
 ---@field records stillpoint.memory.Records
 ---@field opts table

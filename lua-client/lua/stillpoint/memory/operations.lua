@@ -262,6 +262,33 @@ function ops.scan(records, collection, opts)
   return entries, next_key, records.revision
 end
 
+-- The session's id begins with who it is.
+local function author(session)
+  if session then
+    local service, instance = session:match "^([^/]*)/([^/]*)"
+    return { session = session, service = service, instance = instance }
+  end
+end
+
+function ops.history(records, collection, key, opts)
+  -- Checks the key, too.
+  records:find(collection, key)
+  local feed, entries = records.feed, {}
+  local limit = opts.limit or PAGE_MAX
+  for rev = math.min(feed.last, (opts.before or math.huge) - 1), feed.first, -1 do
+    local commit = #entries < limit and feed.commits[rev]
+    for _, change in ipairs(commit and commit.changes or {}) do
+      if change.collection == collection and change.key == key then
+        local entry = change.stored and to_record(change.stored) or { rev = rev }
+        entry.deleted, entry.time, entry.records = change.stored == nil, commit.time, #commit.changes
+        entry.by, entry.who = change.type == "expire" and "expiry" or "client", author(commit.session)
+        entries[#entries + 1] = entry
+      end
+    end
+  end
+  return entries, nil, feed:since(), feed.first == 1
+end
+
 function ops.set_cursor(records, name, position)
   if name == "" or #name > 128 then
     refuse("invalid", ("the cursor's name has %d bytes: use 1 to 128"):format(#name))

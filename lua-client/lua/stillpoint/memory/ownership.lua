@@ -29,6 +29,8 @@ local refuse = refusal.raise
 ---As the server's default, in seconds.
 local TTL = 10
 
+local READS = { get = true, batch_get = true, scan = true, owner = true, history = true }
+
 local function name_of(session)
   return session.service .. "/" .. session.instance
 end
@@ -53,7 +55,7 @@ end
 ---@param op string
 function ownership.check_caller(records, op)
   local caller = records.caller
-  if not caller or op == "get" or op == "batch_get" or op == "scan" or op == "owner" then
+  if not caller or READS[op] then
     return
   end
   local session = session_of(records, caller.id)

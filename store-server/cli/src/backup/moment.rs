@@ -2,12 +2,35 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use stillpoint_proto::name::{LATEST, check_label, check_name};
+use stillpoint_proto::{
+    name::{LATEST, check_label, check_name},
+    v1::{NamespaceRevision, RestorePoint, restore_point::Point},
+};
 use stillpoint_store_server::backup::To;
 
 /// A moment in the history of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment(pub To);
+
+impl Moment {
+    /// As a server is asked for it.
+    pub fn to_point(&self) -> Option<RestorePoint> {
+        let point = match &self.0 {
+            To::Latest => return None,
+            To::Seq(seq) => Point::Seq(*seq),
+            To::Revision {
+                namespace,
+                revision,
+            } => Point::Revision(NamespaceRevision {
+                namespace: namespace.clone(),
+                revision: *revision,
+            }),
+            To::Time(time_ms) => Point::TimeMs(*time_ms),
+            To::Label(label) => Point::Label(label.clone()),
+        };
+        Some(RestorePoint { point: Some(point) })
+    }
+}
 
 /// What can be typed.
 const FORMS: &str = "write latest, a label, a time (2026-11-23T14:05:00Z, 14:05 or '10m ago', in UTC), NAMESPACE@REVISION, \

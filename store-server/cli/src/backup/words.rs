@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rmpv::Value;
-use stillpoint_proto::v1::{BackupKind, BackupSummary};
+use stillpoint_proto::v1::{BackupKind, BackupNamespace, BackupSummary};
 use stillpoint_store_server::{
     backup::{Kind, Manifest},
     store::Namespace,
@@ -70,19 +70,13 @@ impl From<&Manifest> for Summary {
 
 impl From<BackupSummary> for Summary {
     fn from(told: BackupSummary) -> Self {
-        let namespaces = told.namespaces.iter().map(|of| {
-            let state = Namespace {
-                revision: of.revision,
-                records: of.records,
-            };
-            (of.namespace.clone(), state)
-        });
+        let namespaces = namespaces(&told.namespaces);
         Summary {
             kind: match told.kind() {
                 BackupKind::Incremental => "incremental",
                 BackupKind::Full | BackupKind::Unspecified => "full",
             },
-            namespaces: namespaces.collect(),
+            namespaces,
             id: told.id,
             parent: told.parent_id,
             label: told.label,
@@ -149,6 +143,18 @@ fn size(stored_bytes: u64, raw_bytes: u64, files: u64) -> String {
         if files == 1 { "file" } else { "files" },
         size_text(raw_bytes)
     )
+}
+
+/// Namespaces as a server tells them.
+pub fn namespaces(told: &[BackupNamespace]) -> BTreeMap<String, Namespace> {
+    let each = told.iter().map(|of| {
+        let state = Namespace {
+            revision: of.revision,
+            records: of.records,
+        };
+        (of.namespace.clone(), state)
+    });
+    each.collect()
 }
 
 /// Namespaces for programs.

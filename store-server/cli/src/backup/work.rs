@@ -2,14 +2,19 @@
 
 use std::{
     future::Future,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use indicatif::ProgressBar;
 use stillpoint_store_server::backup::{BackupError, Phase, Progress};
 
-use crate::{failure::Failure, interrupt::Interrupt, progress, settings::kind::size_text};
+use crate::{
+    failure::Failure, interrupt::Interrupt, output::harmless, progress, settings::kind::size_text,
+};
 
 /// How long Ctrl-C may wait for us.
 const TICK: Duration = Duration::from_millis(20);
@@ -32,17 +37,18 @@ pub fn run<T>(work: impl Future<Output = Result<T, BackupError>>) -> Result<T, F
     })
 }
 
-/// What is done while the end is known.
+/// What a backup or a restore does first.
 pub const RECORDS: &str = "records";
 
-/// The progress line of a backup, a restore or a check. How much there is to do is known of records only: while they are
-/// copied there is a bar with the time left, at other times what was done and how fast.
+/// The progress line of a backup, a restore or a check: what is done, how much of how much, how fast, and the time left. What
+/// is not known is left out.
 #[derive(Debug)]
 pub struct Meter {
     bar: ProgressBar,
-    begun: Instant,
+    /// When the first bytes were told, and how many. A pull that goes on has many.
+    begun: OnceLock<(Instant, u64)>,
     /// The bar is shown.
-    is_counting: AtomicBool,
+    is_measured: AtomicBool,
 }
 
 impl Meter {
@@ -52,8 +58,8 @@ impl Meter {
         bar.set_message("begins");
         Meter {
             bar,
-            begun: Instant::now(),
-            is_counting: AtomicBool::new(false),
+            begun: OnceLock::new(),
+            is_measured: AtomicBool::new(false),
         }
     }
 
@@ -65,33 +71,92 @@ impl Meter {
             Phase::Checking => "checksums",
             Phase::Finishing => "finishing",
         };
-        self.show(
-            doing,
-            progress.records,
-            progress.records_total,
-            progress.bytes,
-        );
+        self.show(doing, progress.bytes, progress.bytes_total);
     }
 
-    /// How far it is: what is being done, records of about so many, bytes.
-    pub fn show(&self, doing: &str, records: u64, records_total: u64, bytes: u64) {
-        let is_counting = doing == RECORDS && records > 0;
-        if self.is_counting.swap(is_counting, Ordering::Relaxed) != is_counting {
-            progress::with_end(&self.bar, is_counting);
-        }
-        self.bar.set_length(records_total.max(records));
-        self.bar.set_position(records);
-        let rate = bytes as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
-        let done = format!("{}, {}/s", size_text(bytes), size_text(rate as u64));
-        self.bar.set_message(match is_counting {
-            true => done,
-            false => format!("{doing}: {done}"),
-        });
+    /// Says something above the line.
+    pub fn note(&self, text: &str) {
+        self.bar.suspend(|| eprintln!("note: {}", harmless(text)));
     }
+
+    /// How far it is, in words.
+    pub fn say(&self, doing: &str) {
+        if self.is_measured.swap(false, Ordering::Relaxed) {
+            progress::with_end(&self.bar, false);
+        }
+        self.bar.set_message(doing.to_owned());
+    }
+
+    /// Prints while the line is out of the way.
+    pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
+    /// How far it is: what is being done, bytes of about so many; 0: not known.
+    pub fn show(&self, doing: &str, bytes: u64, bytes_total: u64) {
+        let (begun, before) = *self.begun.get_or_init(|| (Instant::now(), bytes));
+        let is_measured = bytes_total > 0;
+        if self.is_measured.swap(is_measured, Ordering::Relaxed) != is_measured {
+            progress::with_end(&self.bar, is_measured);
+        }
+        self.bar.set_length(bytes_total.max(bytes));
+        self.bar.set_position(bytes);
+        let seconds = begun.elapsed().as_secs_f64();
+        let rate = bytes.saturating_sub(before) as f64 / seconds.max(0.001);
+        self.bar
+            .set_message(format!("{doing}: {}", words(bytes, bytes_total, rate)));
+    }
+}
+
+/// How much was done of how much, at so many bytes a second, and the time left.
+fn words(bytes: u64, bytes_total: u64, rate: f64) -> String {
+    let mut words = size_text(bytes);
+    if bytes_total > 0 {
+        words += &format!(" of about {}", size_text(bytes_total.max(bytes)));
+    }
+    // Before anything was done, nothing can be said.
+    if rate >= 1.0 {
+        words += &format!(", {}/s", size_text(rate as u64));
+        let seconds = bytes_total.saturating_sub(bytes) as f64 / rate;
+        if bytes_total > 0 {
+            let left = Duration::from_secs(seconds.ceil() as u64);
+            words += &format!(", {} left", humantime::format_duration(left));
+        }
+    }
+    words
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_told_where_the_end_and_the_rate_are_known() {
+        const MIB: u64 = 1 << 20;
+        for (bytes, total, rate, told) in [
+            (0, 0, 0.0, "0 B"),
+            (MIB, 0, 2.0 * MIB as f64, "1 MiB, 2 MiB/s"),
+            (0, 8 * MIB, 0.0, "0 B of about 8 MiB"),
+            (
+                MIB,
+                8 * MIB,
+                MIB as f64,
+                "1 MiB of about 8 MiB, 1 MiB/s, 7s left",
+            ),
+            (
+                10 * MIB,
+                8 * MIB,
+                MIB as f64,
+                "10 MiB of about 10 MiB, 1 MiB/s, 0s left",
+            ),
+        ] {
+            assert_eq!(words(bytes, total, rate), told);
+        }
     }
 }

@@ -8,12 +8,14 @@
 //! - [`server`]: a server of our own, or one that runs. [`rust_driver`], [`lua_driver`]: the two clients.
 //! - [`script`]: a process with Lua. [`measured`]: what a cell came to. [`report`]: the table.
 //! - [`succession`], [`claimed`]: beside the grid, with `--succession`: restarts, and a document that one process owns.
+//! - [`backup`], [`backup_report`]: beside the grid, with `--backup`: backups, restores, starts.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
 use self::{
+    backup::Sizes,
     measured::Measured,
     plan::{Cell, ClientKind, Plan, Workload},
     records::Records,
@@ -22,6 +24,8 @@ use self::{
 };
 use crate::{failure::Failure, interrupt::Interrupt, progress};
 
+mod backup;
+mod backup_report;
 mod claimed;
 mod lua_driver;
 mod measured;
@@ -54,11 +58,17 @@ With --succession it is planned restarts instead: Lua processes that succeed
 each other, and the gap from the last acknowledged write of one to the first of
 the next. And how fast Lua reads and changes a document that it has claimed.
 
+With --backup it is full backups while YCSB A runs on documents of 400 bytes, 32
+operations in flight: how fast they are, and what the writers feel of them; how
+fast a backup is restored; and how long a server takes to serve again after it
+was killed, with its view and without.
+
 Examples:
   stillpoint bench --quick
   stillpoint bench --workload get,put --size 400 --client rust --rounds 5
   stillpoint bench --dir /srv --workload put --in-flight 256
   stillpoint bench --succession --restarts 1000
+  stillpoint bench --backup --rounds 3 --dir /srv
   stillpoint bench --json > bench.json
 ";
 
@@ -67,6 +77,15 @@ const RESTARTS: u32 = 200;
 
 /// The same for a quick look.
 const RESTARTS_QUICK: u32 = 10;
+
+/// Records that are backed up, unless told otherwise.
+const BACKUP_RECORDS: u32 = 1_000_000;
+
+/// Records with which a server is started after a kill, unless told otherwise.
+const STARTUP_RECORDS: u32 = 5_000_000;
+
+/// Both of them for a quick look.
+const BACKUP_RECORDS_QUICK: u32 = 10_000;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -87,7 +106,7 @@ pub struct Options {
     /// How long each cell is measured [default: 3]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     seconds: Option<Duration>,
-    /// Records of each size [default: 10000]
+    /// Records of each size [default: 10000, with --backup 1000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     records: Option<u32>,
     /// How often each cell is measured; the median is reported [default: 1]
@@ -102,6 +121,12 @@ pub struct Options {
     /// Restarts of each kind [default: 200]
     #[arg(long, value_name = "N", requires = "succession", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     restarts: Option<u32>,
+    /// Measure backups, restores and starts instead
+    #[arg(long, conflicts_with_all = ["workload", "in_flight", "size", "client", "succession", "url"])]
+    backup: bool,
+    /// Records with which a killed server is started [default: 5000000]
+    #[arg(long, value_name = "N", requires = "backup", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    startup_records: Option<u32>,
     /// Use the server at unix:PATH or http://HOST:PORT instead of one of its own
     #[arg(long, value_name = "URL", requires = "admin", help_heading = "Store")]
     url: Option<String>,
@@ -134,12 +159,15 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     let plan = options.plan();
     // Our server's directory is removed in the end, also if that comes early.
     let interrupt = Interrupt::listen()?;
-    let target = match (&options.url, &options.admin) {
+    let mut target = match (&options.url, &options.admin) {
         (Some(url), Some(admin)) => Target::running(url, admin),
         _ => Target::start(options.dir.as_deref())?,
     };
     if options.succession {
         return measure_succession(&options, &plan, &target, &interrupt, json);
+    }
+    if options.backup {
+        return measure_backup(&options, &plan, &mut target, &interrupt, json);
     }
     let version = target.check(&plan)?;
     for &size in &plan.sizes {
@@ -196,6 +224,31 @@ fn measure_succession(
     }
     let rates = claimed::measure(plan.time, target)?;
     report::print_succession(&version, &gaps, &rates, json)
+}
+
+/// Measures backups, restores and starts, and prints the tables.
+fn measure_backup(
+    options: &Options,
+    plan: &Plan,
+    target: &mut Target,
+    interrupt: &Interrupt,
+    json: bool,
+) -> Result<(), Failure> {
+    let usual = |full| match options.quick {
+        true => BACKUP_RECORDS_QUICK,
+        false => full,
+    };
+    let records = options.records.unwrap_or(usual(BACKUP_RECORDS));
+    let startup_records = options.startup_records.unwrap_or(usual(STARTUP_RECORDS));
+    let sizes = Sizes {
+        records,
+        startup_records: startup_records.max(records),
+        rounds: plan.rounds,
+        time: plan.time,
+    };
+    let version = target.version()?;
+    let report = backup::measure(&sizes, target, interrupt)?;
+    backup_report::print(&sizes, &version, &report, json)
 }
 
 impl Options {

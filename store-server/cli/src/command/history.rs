@@ -16,8 +16,8 @@ use crate::{
     progress,
 };
 
-mod diff;
-mod entry;
+pub mod diff;
+pub mod entry;
 
 use entry::Entry;
 
@@ -82,6 +82,7 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     let bar = progress::bytes("reading the log", 0);
     let mut shown = Shown {
         left: limit,
+        oldest: None,
         newer: None,
         json,
         bar: &bar,
@@ -99,9 +100,9 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
             None => {}
         }
     }
-    let count = limit - shown.end()?;
+    let oldest = shown.end()?;
     bar.finish_and_clear();
-    if count == 0 {
+    let Some(oldest) = oldest else {
         let message = format!(
             "no commit in the log wrote {}: {}",
             options.record,
@@ -109,21 +110,28 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
         );
         return Err(Failure::no_history(message)
             .hint("what is older is in the backups: restore one into a directory of its own"));
-    }
-    if end.whole_log && !json {
-        eprintln!("{}", since(&end));
+    };
+    if !json {
+        match end.whole_log {
+            true => eprintln!("{}", since(&end)),
+            false => eprintln!("there may be more: go on with --before={oldest}"),
+        }
     }
     Ok(())
 }
 
 /// Where the log begins.
 fn since(end: &HistoryEnd) -> String {
-    match end.log_first_seq {
-        0 => "the log is empty".into(),
-        seq => format!(
+    let begins = |seq| {
+        format!(
             "the log begins with commit {seq} of {}",
             moment(end.log_first_ms)
-        ),
+        )
+    };
+    match end.log_first_seq {
+        0 => "the log is empty".into(),
+        1 => begins(1),
+        seq => format!("{}; what is older is in the backups", begins(seq)),
     }
 }
 
@@ -131,6 +139,8 @@ fn since(end: &HistoryEnd) -> String {
 struct Shown<'a> {
     /// So many may be shown yet.
     left: u32,
+    /// Revision of the last one that was shown.
+    oldest: Option<u64>,
     /// The one that waits for the one before it.
     newer: Option<HistoryChange>,
     json: bool,
@@ -146,12 +156,12 @@ impl Shown<'_> {
         Ok(())
     }
 
-    /// Shows the oldest; gives how many more might have been shown.
-    fn end(mut self) -> Result<u32, Failure> {
+    /// Shows the oldest; gives its revision, if anything was shown.
+    fn end(mut self) -> Result<Option<u64>, Failure> {
         if let Some(oldest) = self.newer.take() {
             self.show(&oldest, None)?;
         }
-        Ok(self.left)
+        Ok(self.oldest)
     }
 
     fn show(
@@ -163,6 +173,7 @@ impl Shown<'_> {
             return Ok(());
         }
         self.left -= 1;
+        self.oldest = Some(change.revision);
         let entry = Entry::new(change, before).map_err(Failure::operation)?;
         let text = match self.json {
             true => json::to_string(&entry.to_value(), false) + "\n",

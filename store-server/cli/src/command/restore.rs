@@ -1,32 +1,42 @@
-//! `stillpoint restore`: from backups to a data directory.
+//! `stillpoint restore`: brings a store back to a moment.
+//!
+//! - [`into`]: into a new data directory, without a server.
+//! - [`live`]: in place of the store that is running.
+//! - [`records`]: only some records of it.
+
+mod into;
+mod live;
+mod records;
 
 use std::path::PathBuf;
 
-use clap::Args;
-use rmpv::Value;
+use clap::{Args, Subcommand};
 use stillpoint_proto::name::LATEST;
-use stillpoint_store_server::backup::{self, RestoreOptions, RestoreReport};
 
 use crate::{
     backup::{
+        key::KeyFile,
         moment::{Moment, parse_moment},
         target::From,
-        words::{backups, namespace_text, namespaces_value},
-        work::{self, Meter},
     },
     command::backup::EXIT_CODES,
     failure::Failure,
-    management::words::moment,
-    output::{print_json, print_text},
-    record::object,
-    settings::kind::size_text,
+    port::AdminPort,
 };
 
 const AFTER_HELP: &str = "\
-Makes a data directory that a server can be started on. The directory must not
-exist, or be empty; it is there only when the state in it was complete and its hash
-was that of the store at that moment. Nothing else is touched: the directory of
-now stays as it is, and so do the backups.
+With --into: makes a data directory that a server can be started on. The directory
+must not exist, or be empty; it is there only when the state in it was complete and
+its hash was that of the store at that moment. Nothing else is touched: the
+directory of now stays as it is, and so do the backups.
+
+`restore records` brings only some records of the running store back: see there.
+
+With --live: the running server builds that directory beside its own, and takes no
+writes meanwhile. When the new one is complete and compared, it takes the place of
+the old one, which is kept, and is served within a second or two. Until then a
+failure changes nothing. The first 8 digits of the store's identity, which
+`stillpoint status` shows, have to be typed, or given with --confirm.
 
 The moment is one of
   latest                  the newest commit of the backup
@@ -36,100 +46,69 @@ The moment is one of
   world1@4711             a revision of a namespace
   seq:90210               a commit by its number in the log
 
-The store becomes a new incarnation, which its clients notice.
+The store becomes a new incarnation, which its clients notice: sessions end, claims
+are free, and watches are told the state anew.
 
 Examples:
   stillpoint restore --from /mnt/backups/world1 --into ./restored
   stillpoint restore --from s3://backups/world1 --to 14:05 --into ./restored --dry-run
   stillpoint restore --from s3://backups/world1 --to before-2.0 --into ./restored
-  stillpoint serve --data-dir ./restored";
+  stillpoint serve --data-dir ./restored
+  stillpoint restore records player/42 --to 14:05 --dry-run
+  stillpoint restore --from s3://backups/world1 --to 14:05 --live --dry-run
+  stillpoint restore --from s3://backups/world1 --to 14:05 --live --confirm 3f2a91c0";
 
 /// What was typed.
 #[derive(Debug, Args)]
-#[command(after_help = format!("{AFTER_HELP}\n\n{EXIT_CODES}"))]
+#[command(
+    after_help = format!("{AFTER_HELP}\n\n{EXIT_CODES}"),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Options {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// The moment to go back to
     #[arg(long, value_name = "MOMENT", default_value = LATEST, value_parser = parse_moment)]
     to: Moment,
     /// The data directory to make
-    #[arg(long, value_name = "DIR")]
-    into: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "live")]
+    into: Option<PathBuf>,
+    /// Restore the running store
+    #[arg(long, conflicts_with = "into")]
+    live: bool,
+    /// The running store that is meant: the first 8 digits of its identity, or all
+    #[arg(long, value_name = "STORE", requires = "live")]
+    confirm: Option<String>,
     /// The backup to look in, by its name or label, with those before it
     #[arg(long, value_name = "BACKUP", default_value = LATEST)]
     backup: String,
-    /// Make nothing, only say what would be
+    /// Change nothing, only say what would be
     #[arg(long)]
     dry_run: bool,
+    /// Who asks, for the running store's audit [default: the user of the system]
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
     #[command(flatten)]
     target: From,
+    #[command(flatten)]
+    key: KeyFile,
+    #[command(flatten)]
+    port: AdminPort,
+}
+
+/// A part of the store.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Bring some records of the running store back, as they were
+    Records(Box<records::Options>),
 }
 
 /// Restores it.
-pub fn run(options: Options, json: bool) -> Result<(), Failure> {
-    let target = options.target.open()?;
-    let what = RestoreOptions {
-        backup: options.backup,
-        to: options.to.0,
-        into: options.into,
-        dry_run: options.dry_run,
-    };
-    let report = {
-        let meter = Meter::new("restoring");
-        let tell = |progress| meter.tell(&progress);
-        work::run(backup::restore(&target, &what, &tell))?
-    };
-    match json {
-        true => print_json(&to_value(&report, what.dry_run), false)?,
-        false => print_text(&describe(&report, what.dry_run))?,
+pub fn run(mut options: Options, json: bool) -> Result<(), Failure> {
+    match (options.part.take(), options.into.take()) {
+        (Some(Part::Records(options)), _) => records::run(*options, json),
+        (None, Some(into)) => into::run(options, into, json),
+        (None, None) => live::run(options, json),
     }
-    Ok(())
-}
-
-fn describe(report: &RestoreReport, dry_run: bool) -> String {
-    let from = format!(
-        "{} of {}",
-        size_text(report.stored_bytes),
-        backups(report.backups.len())
-    );
-    let into = report.into.display();
-    if dry_run {
-        let needed = report.backups.iter().map(|id| format!("  {id}\n"));
-        return format!(
-            "would restore commit {} into {into}, as incarnation {}, from {from}:\n{}",
-            report.seq,
-            report.incarnation,
-            needed.collect::<String>()
-        );
-    }
-    let mut text = format!(
-        "restored commit {} of {} into {into}, as incarnation {}, from {from}\n",
-        report.seq,
-        moment(report.time_ms),
-        report.incarnation
-    );
-    for (name, state) in &report.namespaces {
-        text += &format!("  {}\n", namespace_text(name, state));
-    }
-    text += &match &report.state_hash {
-        Some(hash) => format!("its state hash is that of the store at that moment: {hash}\n"),
-        None => "the store knew no state hash to compare with\n".to_owned(),
-    };
-    text + &format!("start it with: stillpoint serve --data-dir {into}\n")
-}
-
-fn to_value(report: &RestoreReport, dry_run: bool) -> Value {
-    let needed = report.backups.iter().map(|id| Value::from(id.as_str()));
-    let hash = report.state_hash.as_deref();
-    object([
-        ("dry_run", dry_run.into()),
-        ("into", report.into.display().to_string().into()),
-        ("backups", Value::Array(needed.collect())),
-        ("stored_bytes", report.stored_bytes.into()),
-        ("seq", report.seq.into()),
-        ("time_ms", report.time_ms.into()),
-        ("namespaces", namespaces_value(&report.namespaces)),
-        ("state_hash", hash.map_or(Value::Nil, Value::from)),
-        ("store_id", report.store_id.as_str().into()),
-        ("incarnation", report.incarnation.into()),
-    ])
 }

@@ -1,6 +1,6 @@
 //! `stillpoint status`: how the store is.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table};
@@ -8,6 +8,7 @@ use rmpv::Value;
 use stillpoint_proto::v1::GetStatusResponse;
 
 use crate::{
+    backup::schedule,
     failure::Failure,
     output::{self, plain_table},
     port::AdminPort,
@@ -16,8 +17,12 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "\
+With --check it fails, with exit code 1, where somebody has to look: there is an
+alarm, or the store takes no writes. For monitoring.
+
 Examples:
   stillpoint status
+  stillpoint status --check > /dev/null
   stillpoint status --json | jq .log.bytes
 ";
 
@@ -25,6 +30,9 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Options {
+    /// Fail if there is an alarm or the store takes no writes
+    #[arg(long)]
+    check: bool,
     #[command(flatten)]
     port: AdminPort,
 }
@@ -32,15 +40,44 @@ pub struct Options {
 /// Prints the status.
 pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     let status = options.port.connect()?.status()?;
-    if json {
-        return Ok(output::print_json(&to_value(&status), false)?);
+    match json {
+        true => output::print_json(&to_value(&status), false)?,
+        false => show(&status)?,
     }
-    output::print_table(&store_table(&status))?;
+    match options.check {
+        true => check(&status),
+        false => Ok(()),
+    }
+}
+
+fn show(status: &GetStatusResponse) -> io::Result<()> {
+    let backup = status.backup.clone().unwrap_or_default();
+    output::print_text(&schedule::alarm_lines(&backup.alarms))?;
+    let mut table = store_table(status);
+    for (name, value) in schedule::rows(&backup) {
+        table.add_row([name.to_owned(), value]);
+    }
+    output::print_table(&table)?;
     if !status.namespaces.is_empty() {
         output::print_line("")?;
-        output::print_table(&namespace_table(&status))?;
+        output::print_table(&namespace_table(status))?;
     }
     Ok(())
+}
+
+/// Fails if somebody has to look.
+fn check(status: &GetStatusResponse) -> Result<(), Failure> {
+    let mut wrong = Vec::new();
+    if !status.read_only_reason.is_empty() {
+        let reason = &status.read_only_reason;
+        wrong.push(format!("the store takes no writes: {reason}"));
+    }
+    let alarms = status.backup.iter().flat_map(|backup| &backup.alarms);
+    wrong.extend(alarms.map(|alarm| format!("{}: {}", alarm.name, alarm.message)));
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::operation(wrong.join("\n"))),
+    }
 }
 
 /// The status for people.
@@ -193,6 +230,10 @@ fn to_value(status: &GetStatusResponse) -> Value {
             ]),
         ),
         (
+            "backup",
+            schedule::to_value(&status.backup.clone().unwrap_or_default()),
+        ),
+        (
             "counters",
             object([
                 ("reads", counters.reads.into()),
@@ -207,7 +248,8 @@ fn to_value(status: &GetStatusResponse) -> Value {
     ])
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as two digits each.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

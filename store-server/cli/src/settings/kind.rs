@@ -24,6 +24,10 @@ pub enum Kind {
     Millis,
     /// The name of a key-value engine.
     Engine,
+    /// Where backups are; empty for nowhere.
+    Target,
+    /// A cron expression, or nothing.
+    Cron,
     /// A list of `[NAMESPACE/]COLLECTION[=RULE[+RULE]]`, a rule being `synced`, `applied` or `claims`.
     Collections,
 }
@@ -39,6 +43,8 @@ impl Kind {
             Kind::Bytes => "SIZE",
             Kind::Seconds | Kind::Millis => "TIME",
             Kind::Engine => "sled|memory",
+            Kind::Target => "URL",
+            Kind::Cron => "CRON",
             Kind::Collections => "[NAMESPACE/]COLLECTION[=RULE[+RULE]]",
         }
     }
@@ -87,6 +93,8 @@ impl Kind {
                 "sled" | "memory" => Ok(text.into()),
                 _ => Err("write sled or memory".into()),
             },
+            // Whether they mean anything is checked with the other settings.
+            Kind::Target | Kind::Cron => Ok(text.into()),
             Kind::Collections => parse_collection(text),
         }
     }
@@ -113,13 +121,14 @@ impl Kind {
         !matches!(self, Kind::Switch | Kind::Count | Kind::Collections)
     }
 
-    /// Shows a value to people; nothing for an empty list.
+    /// Shows a value to people; nothing for an empty list or text.
     pub fn show(self, value: &Value) -> Option<String> {
         let number = value.as_integer().and_then(|n| u64::try_from(n).ok());
         match (self, value, number) {
             (Kind::Bytes, _, Some(bytes)) => Some(size_text(bytes)),
             (Kind::Seconds, _, Some(n)) => Some(show_time(Duration::from_secs(n))),
             (Kind::Millis, _, Some(n)) => Some(show_time(Duration::from_millis(n))),
+            (_, Value::String(text), _) if text.is_empty() => None,
             (_, Value::String(text), _) => Some(text.clone()),
             (_, Value::Array(items), _) if items.is_empty() => None,
             (_, value, _) => Some(value.to_string()),

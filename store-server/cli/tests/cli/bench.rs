@@ -109,3 +109,49 @@ fn restarts_have_no_workload() {
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("--workload"), "{}", ran.stderr);
 }
+
+#[test]
+fn backups_restores_and_starts_are_measured() {
+    let parent = tempfile::tempdir().unwrap();
+    let typed = [
+        "bench",
+        "--backup",
+        "--records=2000",
+        "--startup-records=3000",
+    ];
+    let ran = run(program()
+        .args(typed)
+        .args(["--rounds=2", "--seconds=0.1", "--json", "--dir"])
+        .arg(parent.path()));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let writers = report["writers"].as_array().unwrap();
+    assert_eq!(writers.len(), 3, "{report}");
+    for beside in writers {
+        let [p50, p99] = ["p50_us", "p99_us"].map(|name| beside[name].as_f64().unwrap());
+        assert!(0.0 < p50 && p50 <= p99, "{report}");
+        assert!(beside["writes"].as_u64().unwrap() > 0, "{report}");
+    }
+    assert!(writers[0]["backup"].is_null(), "{report}");
+    for moved in [
+        &writers[1]["backup"],
+        &writers[2]["backup"],
+        &report["restore"],
+    ] {
+        // The documents alone are 400 bytes each.
+        assert!(moved["bytes"].as_u64().unwrap() > 2000 * 400, "{report}");
+        assert!(moved["mb_per_second"].as_f64().unwrap() > 0.0, "{report}");
+    }
+    for start in ["start_seconds", "start_without_view_seconds"] {
+        assert!(report[start].as_f64().unwrap() > 0.0, "{report}");
+    }
+    assert_eq!(report["startup_records"], 3000);
+    assert_eq!(parent.path().read_dir().unwrap().count(), 0);
+
+    let elsewhere = ["bench", "--backup", "--url=unix:x", "--admin=unix:y"];
+    let refused = run(program().args(elsewhere));
+    assert_eq!(
+        refused.code, 2,
+        "a server that somebody else runs is not killed"
+    );
+}

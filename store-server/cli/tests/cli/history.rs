@@ -1,5 +1,7 @@
 //! `history` and `mark`, against a real server.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use stillpoint_client::CallOptions;
 use stillpoint_proto::v1::{Op, PutOp, RecordKey, op};
@@ -56,6 +58,8 @@ fn a_history_says_when_who_and_what_changed() {
         ran.stderr
     );
 
+    let newest = server.run(&["history", "player/42", "--limit=2"]);
+    assert_eq!(newest.stderr, "there may be more: go on with --before=4\n");
     let found = lines(&server, &["history", "player/42", "--limit=2"]);
     let revisions: Vec<_> = found
         .iter()
@@ -82,7 +86,7 @@ fn a_history_says_when_who_and_what_changed() {
 }
 
 #[test]
-fn a_history_names_the_process_that_wrote() {
+fn a_history_names_the_process_that_wrote_also_when_its_session_is_over() {
     let server = Server::start();
     let battle = open(&server, "default", "battle", "battle-3");
     let put = Op {
@@ -99,6 +103,9 @@ fn a_history_names_the_process_that_wrote() {
     let found = lines(&server, &["history", "player/42"]);
     assert_eq!(found[0]["service"], "battle");
     assert_eq!(found[0]["instance"], "battle-3");
+    let within = Duration::from_secs(5);
+    battle.close_session(false, Duration::ZERO, within).unwrap();
+    assert_eq!(server.ok(&["sessions", "--json"]), "", "it is over");
     let text = server.ok(&["history", "player/42"]);
     assert!(text.contains("  battle/battle-3  created"), "{text}");
 }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod bench;
+mod checkpoint;
 mod demo;
 mod dump_load;
 mod history;

@@ -34,10 +34,27 @@ const SETTINGS: &[(&str, &str, &str, [Value; 3])] = &[
     ("sessions.ttl_max_secs", "--session-ttl-max-secs", "STILLPOINT_SESSION_TTL_MAX_SECS", SECONDS),
     ("sessions.reattach_ms", "--session-reattach-ms", "STILLPOINT_SESSION_REATTACH_MS", [
         ("31", "31"), ("32ms", "32"), ("3s", "3000")]),
+    ("backup.target", "--backup-target", "STILLPOINT_BACKUP_TARGET", [
+        ("\"/a/file\"", "\"/a/file\""), ("/env", "\"/env\""), ("/flag", "\"/flag\"")]),
+    // It has to be there.
+    ("backup.key_file", "--backup-key-file", "STILLPOINT_BACKUP_KEY_FILE", [
+        ("\"Cargo.toml\"", "\"Cargo.toml\""), ("src/main.rs", "\"src/main.rs\""), ("./Cargo.toml", "\"./Cargo.toml\"")]),
+    ("backup.bytes_per_second", "--backup-bytes-per-second", "STILLPOINT_BACKUP_BYTES_PER_SECOND", SIZES),
+    ("backup.full", "--backup-full", "STILLPOINT_BACKUP_FULL", CRONS),
+    ("backup.incremental", "--backup-incremental", "STILLPOINT_BACKUP_INCREMENTAL", CRONS),
+    ("backup.verify", "--backup-verify", "STILLPOINT_BACKUP_VERIFY", CRONS),
+    ("backup.expire", "--backup-expire", "STILLPOINT_BACKUP_EXPIRE", CRONS),
+    ("backup.keep_hourly", "--backup-keep-hourly", "STILLPOINT_BACKUP_KEEP_HOURLY", COUNTS),
+    ("backup.keep_daily", "--backup-keep-daily", "STILLPOINT_BACKUP_KEEP_DAILY", COUNTS),
+    ("backup.keep_weekly", "--backup-keep-weekly", "STILLPOINT_BACKUP_KEEP_WEEKLY", COUNTS),
+    ("backup.keep_monthly", "--backup-keep-monthly", "STILLPOINT_BACKUP_KEEP_MONTHLY", COUNTS),
+    ("backup.scratch", "--backup-scratch", "STILLPOINT_BACKUP_SCRATCH", PATHS),
     ("log.segment_bytes", "--segment-bytes", "STILLPOINT_SEGMENT_BYTES", SIZES),
     ("log.retention_bytes", "--retention-bytes", "STILLPOINT_RETENTION_BYTES", SIZES),
     ("log.retention_secs", "--retention-secs", "STILLPOINT_RETENTION_SECS", SECONDS),
     ("log.checkpoint_bytes", "--checkpoint-bytes", "STILLPOINT_CHECKPOINT_BYTES", SIZES),
+    ("log.checkpoint_secs", "--checkpoint-secs", "STILLPOINT_CHECKPOINT_SECS", SECONDS),
+    ("log.checkpoint_bytes_per_second", "--checkpoint-bytes-per-second", "STILLPOINT_CHECKPOINT_BYTES_PER_SECOND", SIZES),
     ("log.dedup_window_secs", "--dedup-window-secs", "STILLPOINT_DEDUP_WINDOW_SECS", SECONDS),
     ("log.dedup_entries", "--dedup-entries", "STILLPOINT_DEDUP_ENTRIES", LARGE_COUNTS),
     ("log.applied_sync_ms", "--applied-sync-ms", "STILLPOINT_APPLIED_SYNC_MS", [
@@ -63,6 +80,11 @@ const SIZES: [Value; 3] = [
     ("\"33MiB\"", "34603008"),
     ("34MiB", "35651584"),
     ("36000000", "36000000"),
+];
+const CRONS: [Value; 3] = [
+    ("\"0 3 * * SUN\"", "\"0 3 * * SUN\""),
+    ("@daily", "\"@daily\""),
+    ("*/15 * * * *", "\"*/15 * * * *\""),
 ];
 const SECONDS: [Value; 3] = [("\"5m\"", "300"), ("6m", "360"), ("77", "77")];
 
@@ -106,7 +128,12 @@ fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
         let (section, name) = key
             .split_once('.')
             .map_or((String::new(), *key), |(s, n)| (format!("[{s}]\n"), n));
-        let file = format!("{section}{name} = {in_file}\n");
+        // Nothing is scheduled without a target.
+        let target = match (section.as_str(), name) {
+            ("[backup]\n", name) if name != "target" => "target = \"/backups\"\n",
+            _ => "",
+        };
+        let file = format!("{section}{target}{name} = {in_file}\n");
         let env = Some((*env, in_env));
         let flags = [format!("{flag}={in_flag}")];
         let default = printed("", None, &[], key);
@@ -150,6 +177,26 @@ fn a_wrong_setting_is_a_usage_error_that_names_it() {
             "cannot read settings file no-such-file",
         ),
         ("A=b", "--no-such-flag", "unexpected argument"),
+        (
+            "STILLPOINT_BACKUP_TARGET=/backups",
+            "--backup-full=daily",
+            "backup.full is \"daily\", which is no cron expression",
+        ),
+        (
+            "A=b",
+            "--backup-verify=@daily",
+            "backup.verify is set, but backup.target is not",
+        ),
+        (
+            "A=b",
+            "--backup-target=ftp://somewhere",
+            "backup.target: \"ftp://somewhere\" is no place for backups",
+        ),
+        (
+            "A=b",
+            "--backup-key-file=no-such-file",
+            "backup.key_file: cannot read no-such-file",
+        ),
     ] {
         let (name, value) = env.split_once('=').unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_stillpoint"))

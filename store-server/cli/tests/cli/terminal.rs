@@ -21,8 +21,18 @@ fn terminal() -> (File, OwnedFd) {
     (ours.into(), theirs.into())
 }
 
-/// Runs a command that asks, and types `answer` then; gives the exit code, the question and what was printed.
+/// Runs a command that asks for a yes, and types `answer` then; gives the exit code, the question and what was printed.
 pub fn ask_on_a_terminal(command: &mut Command, answer: &str) -> (i32, String, String) {
+    type_on_a_terminal(command, "[y/N] ", answer)
+}
+
+/// Runs a command that asks, and types `answer` once it has said `prompt`; gives the exit code, what it said up to there, and
+/// what was printed.
+pub fn type_on_a_terminal(
+    command: &mut Command,
+    prompt: &str,
+    answer: &str,
+) -> (i32, String, String) {
     let (mut ours, theirs) = terminal();
     let mut process = command
         .stdin(Stdio::from(theirs))
@@ -32,7 +42,7 @@ pub fn ask_on_a_terminal(command: &mut Command, answer: &str) -> (i32, String, S
         .unwrap();
     let mut asked = Vec::new();
     let mut stderr = process.stderr.take().unwrap();
-    while !asked.ends_with(b"[y/N] ") {
+    while !asked.ends_with(prompt.as_bytes()) {
         let mut byte = [0];
         let told = String::from_utf8_lossy(&asked).into_owned();
         assert_eq!(stderr.read(&mut byte).unwrap(), 1, "no question: {told}");

@@ -9,19 +9,24 @@ use crate::backup::{self, BackupError, Manifest, Phase, Progress};
 
 /// How far it is.
 pub fn progress(progress: &Progress) -> Kind {
+    Kind::Progress(backup_progress(progress))
+}
+
+/// The same by itself.
+pub fn backup_progress(progress: &Progress) -> BackupProgress {
     let phase = match progress.phase {
         Phase::Records => BackupPhase::Records,
         Phase::Log => BackupPhase::Log,
         Phase::Checking | Phase::Finishing => BackupPhase::Finishing,
     };
-    Kind::Progress(BackupProgress {
+    BackupProgress {
         phase: phase.into(),
         records: progress.records,
         records_total: progress.records_total,
         bytes: progress.bytes,
         stored_bytes: progress.stored_bytes,
         bytes_total: progress.bytes_total,
-    })
+    }
 }
 
 /// A backup that is complete.
@@ -64,8 +69,13 @@ pub fn error(error: &BackupError) -> StoreError {
         | BackupError::NoBackup { .. }
         | BackupError::NoParent { .. }
         | BackupError::NotCovered { .. }
+        | BackupError::KeyFile { .. }
+        | BackupError::Key { .. }
         | BackupError::Into { .. } => Reason::Invalid,
-        BackupError::LogGone { .. } => Reason::Compacted,
+        BackupError::LogGone { .. } | BackupError::LogCut { .. } | BackupError::NotThere { .. } => {
+            Reason::Compacted
+        }
+        BackupError::OtherIncarnation { .. } => Reason::WrongIncarnation,
         BackupError::Exists { .. } => Reason::RateLimited,
         _ => Reason::Internal,
     };

@@ -16,21 +16,22 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::{
-    answer,
+    answer, asked,
+    audit::{self, Asked},
     turn::{Backups, Turn},
 };
 use crate::{
-    backup::{self, BackupError, CreateOptions, Manifest, Progress, Target},
+    backup::{self, CreateOptions, Manifest, Progress, Target},
     store::Store,
 };
 
 type Answer = Result<CreateBackupResponse, Status>;
 
 /// How often its caller is told how far a backup is.
-const TELL_EVERY: Duration = Duration::from_millis(100);
+pub(super) const TELL_EVERY: Duration = Duration::from_millis(100);
 
 /// Messages on their way to a caller; what does not fit is not told.
-const TOLD_MAX: usize = 4;
+pub(super) const TOLD_MAX: usize = 4;
 
 /// Begins a backup; gives what is told of it.
 pub fn begin(
@@ -41,7 +42,8 @@ pub fn begin(
     if !request.label.is_empty() {
         check_label(&request.label).map_err(|message| StoreError::new(Reason::Invalid, message))?;
     }
-    let target = Target::open(&request.target).map_err(|error| answer::error(&error))?;
+    let settings = &backups.store.config().backup;
+    let target = asked::target(settings, &request.target, &request.key_file)?;
     let turn = backups.enter("a backup", &request.target, &request.actor)?;
     tracing::info!(
         target = request.target,
@@ -51,7 +53,7 @@ pub fn begin(
         "a backup begins"
     );
     let (sender, told) = mpsc::channel(TOLD_MAX);
-    tokio::spawn(take(turn, target, request, sender));
+    tokio::spawn(take(turn, target, request, peer, sender));
     Ok(told)
 }
 
@@ -60,13 +62,29 @@ async fn take(
     turn: Turn,
     target: Target,
     request: CreateBackupRequest,
+    peer: String,
     sender: mpsc::Sender<Answer>,
 ) {
     let backups = turn.backups();
+    let written = audit::begin(
+        backups,
+        Asked {
+            what: match request.incremental {
+                false => "backup create",
+                true => "backup create --incremental",
+            },
+            actor: &request.actor,
+            peer: &peer,
+            subject: &request.target,
+            namespace: "",
+        },
+    )
+    .await;
+    let settings = &backups.store.config().backup;
     let options = CreateOptions {
         incremental: request.incremental,
         label: request.label,
-        bytes_per_second: request.bytes_per_second,
+        bytes_per_second: asked::bytes_per_second(settings, request.bytes_per_second),
     };
     let last_told = Mutex::new(None::<Instant>);
     let tell = |progress: Progress| {
@@ -79,25 +97,40 @@ async fn take(
     };
     let mut stopping = backups.stopping.clone();
     let ended = tokio::select! {
-        ended = backup::create(&backups.store, &target, &options, &tell) => ended,
+        ended = backup::create(&backups.store, &target, &options, &tell) => {
+            ended.map_err(|error| answer::error(&error))
+        }
         () = sender.closed() => {
             tracing::warn!(target = request.target, "a backup was given up: its caller left");
-            return;
+            Err(given_up("its caller left"))
         }
-        _ = stopping.wait_for(|stopping| *stopping) => {
-            let message = "the backup was given up: the server stops; take it again later";
-            let error = StoreError::new(Reason::Unavailable, message);
-            drop(sender.try_send(Err(error.to_status())));
-            return;
+        // What it gives is a lock.
+        () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => {
+            Err(given_up("the server stops; take it again later"))
         }
     };
+    let outcome = match &ended {
+        Ok(manifest) => Ok(&*manifest.id),
+        Err(error) => Err(&*error.message),
+    };
+    written.end(outcome).await;
+    if let Ok(backup) = &ended {
+        backups.schedule.backed_up(&target, backup).await;
+    }
     let last = conclude(&backups.store, &request.target, ended);
     // A caller that gets the end may ask for the next one.
     drop(turn);
     drop(sender.send(last).await);
 }
 
-fn conclude(store: &Store, target: &str, ended: Result<Manifest, BackupError>) -> Answer {
+fn given_up(why: &str) -> StoreError {
+    StoreError::new(
+        Reason::Unavailable,
+        format!("the backup was given up: {why}"),
+    )
+}
+
+fn conclude(store: &Store, target: &str, ended: Result<Manifest, StoreError>) -> Answer {
     match ended {
         Ok(manifest) => {
             tracing::info!(target, id = manifest.id, "a backup is complete");
@@ -105,7 +138,7 @@ fn conclude(store: &Store, target: &str, ended: Result<Manifest, BackupError>) -
         }
         Err(error) => {
             tracing::error!(target, %error, "a backup failed");
-            Err(answer::error(&error).to_status())
+            Err(error.to_status())
         }
     }
 }

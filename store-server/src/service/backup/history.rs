@@ -3,18 +3,17 @@
 use std::ops::ControlFlow;
 
 use stillpoint_proto::v1::{
-    CommitOrigin, GetHistoryRequest, GetHistoryResponse, GetOp, HistoryChange, HistoryEnd,
-    HistoryScanned, Op, Reason, RequestContext, ResponseHeader, StoreError,
-    get_history_response::Kind, op,
+    GetHistoryRequest, GetHistoryResponse, GetOp, HistoryEnd, HistoryScanned, Op, Reason,
+    RequestContext, ResponseHeader, StoreError, get_history_response::Kind, op,
 };
 use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::{
-    log::Origin,
+    service::history::{change, or_all},
     store::{
         Store,
-        history::{End, HistoryOf, Told, Written},
+        history::{End, HistoryOf, Told},
     },
 };
 
@@ -42,7 +41,7 @@ pub fn begin(
         };
         let ended = store.history(&of, |told| {
             let kind = match told {
-                Told::Written(written) => Kind::Change(change(&store, &of.namespace, written)),
+                Told::Written(written) => Kind::Change(change(written)),
                 Told::Scanned { bytes, bytes_total } => {
                     Kind::Scanned(HistoryScanned { bytes, bytes_total })
                 }
@@ -81,10 +80,9 @@ fn check(store: &Store, request: GetHistoryRequest) -> Result<HistoryOf, StoreEr
     Ok(HistoryOf {
         namespace: request.namespace,
         key,
-        before_revision: match request.before_revision {
-            0 => u64::MAX,
-            revision => revision,
-        },
+        before_revision: or_all(request.before_revision),
+        before_seq: u64::MAX,
+        read_bytes_max: u64::MAX,
         limit: match request.limit {
             0 => usize::MAX,
             limit => limit as usize,
@@ -92,30 +90,9 @@ fn check(store: &Store, request: GetHistoryRequest) -> Result<HistoryOf, StoreEr
     })
 }
 
-fn change(store: &Store, namespace: &str, written: Written) -> HistoryChange {
-    let index = store.index();
-    let session = index.session(namespace, &written.session);
-    HistoryChange {
-        revision: written.revision,
-        seq: written.seq,
-        time_ms: written.time_ms,
-        origin: match written.origin {
-            Origin::Client => CommitOrigin::Client,
-            Origin::Expiry => CommitOrigin::Expiry,
-            Origin::Session => CommitOrigin::Store,
-        }
-        .into(),
-        service: session.map_or_else(String::new, |session| session.service.clone()),
-        instance: session.map_or_else(String::new, |session| session.instance.clone()),
-        session_id: written.session,
-        record: written.record.map(|record| record.to_proto()),
-        records_written: written.records_written.try_into().unwrap_or(u32::MAX),
-    }
-}
-
 fn end(end: End) -> HistoryEnd {
     HistoryEnd {
-        whole_log: end.whole_log,
+        whole_log: end.next_seq == 0,
         log_first_seq: end.log_first_seq,
         log_first_ms: end.log_first_ms,
     }

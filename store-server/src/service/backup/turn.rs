@@ -6,10 +6,11 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use stillpoint_proto::v1::{Reason, StoreError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, mpsc, watch};
 
+use super::{restore_store::Replacement, schedule::Scheduler};
 use crate::{
-    service::session::hub::Hub,
+    service::management::audit::Journal,
     store::{Store, server_time_ms},
 };
 
@@ -18,11 +19,16 @@ use crate::{
 pub struct Backups {
     /// The store.
     pub(super) store: Store,
-    /// Who is there.
-    pub(super) hub: Arc<Hub>,
     /// Whether the server stops.
     pub(super) stopping: watch::Receiver<bool>,
+    /// Where the server hears that the store is to be replaced.
+    replacements: mpsc::Sender<Replacement>,
+    journal: Arc<Journal>,
+    /// What the server does by itself.
+    pub(super) schedule: Scheduler,
     under_way: Mutex<Option<UnderWay>>,
+    /// Hears that nothing is under way any more.
+    freed: Notify,
 }
 
 /// A job that has not ended.
@@ -45,14 +51,32 @@ pub struct Turn(Arc<Backups>);
 const RETRY_AFTER_MS: u64 = 10_000;
 
 impl Backups {
-    /// None yet.
-    pub fn new(store: Store, hub: Arc<Hub>, stopping: watch::Receiver<bool>) -> Arc<Backups> {
+    /// None yet. The first of `replacements` ends the server's work on this store.
+    pub fn new(
+        store: Store,
+        stopping: watch::Receiver<bool>,
+        replacements: mpsc::Sender<Replacement>,
+    ) -> Arc<Backups> {
         Arc::new(Backups {
+            journal: Journal::new(store.clone()),
+            schedule: Scheduler::new(&store.config().backup, &store.config().data_dir),
             store,
-            hub,
             stopping,
+            replacements,
             under_way: Mutex::default(),
+            freed: Notify::new(),
         })
+    }
+
+    /// Where what operators ask is written down.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// Has the server drain, replace the store, and serve again.
+    pub(super) fn replace(&self, replacement: Replacement) {
+        // Without room another one was told; without a listener the server is stopping, and its next start does it.
+        drop(self.replacements.try_send(replacement));
     }
 
     /// Takes the turn of a job, or tells who has it. `what` is for people, with its article (`a backup`); `target` is where the
@@ -77,6 +101,17 @@ impl Backups {
             actor: actor.into(),
         });
         Ok(Turn(self.clone()))
+    }
+
+    /// Takes the turn of a job as soon as it is free.
+    pub async fn wait(self: &Arc<Self>, what: &str, target: &str, actor: &str) -> Turn {
+        loop {
+            let freed = self.freed.notified();
+            if let Ok(turn) = self.enter(what, target, actor) {
+                return turn;
+            }
+            freed.await;
+        }
     }
 
     /// What is under way, for people.
@@ -115,5 +150,6 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         *self.0.under_way.lock() = None;
+        self.0.freed.notify_waiters();
     }
 }

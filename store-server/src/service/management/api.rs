@@ -33,9 +33,8 @@ pub struct ManagementApi {
 const NOBODY: &str = "no process fulfils the selection";
 
 impl ManagementApi {
-    /// The service of a hub.
-    pub fn new(hub: Arc<Hub>) -> ManagementApi {
-        let journal = Journal::new(hub.store().clone());
+    /// The service of a hub, with a journal of the same store.
+    pub fn new(hub: Arc<Hub>, journal: Arc<Journal>) -> ManagementApi {
         ManagementApi { hub, journal }
     }
 
@@ -102,6 +101,7 @@ impl ManagementApi {
             action: order.describe(),
             selection: order.selection.clone(),
             processes: expected(&processes),
+            subject: String::new(),
             exclusive: order.is_exclusive(),
         });
         let record = match written.await {

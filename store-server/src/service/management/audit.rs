@@ -61,6 +61,8 @@ pub struct Begin {
     pub selection: Selection,
     /// The processes.
     pub processes: Vec<ProcessUpdate>,
+    /// What it is done with, where that is no processes; else empty.
+    pub subject: String,
     /// No other such action may run with processes of the same service.
     pub exclusive: bool,
 }
@@ -111,6 +113,7 @@ impl Journal {
             outcome: ActionOutcome::Unknown.into(),
             message: String::new(),
             processes: for_record(&begin.processes),
+            subject: begin.subject,
         };
         let days = self.store.config().management.audit_days;
         self.enter(
@@ -231,28 +234,58 @@ impl Record {
         message: &str,
         processes: &[ProcessUpdate],
     ) -> Result<(), StoreError> {
-        self.write(&ActionRecord {
+        let ended = self.ended(outcome, message, processes);
+        self.write(&ended).await
+    }
+
+    /// The end of the action, to be [written](write()) into another store; and until when it is kept, in milliseconds since
+    /// 1970.
+    pub fn leave(self, outcome: ActionOutcome, message: &str) -> (ActionRecord, u64) {
+        (self.ended(outcome, message, &[]), self.expires_at_ms)
+    }
+
+    fn ended(
+        &self,
+        outcome: ActionOutcome,
+        message: &str,
+        processes: &[ProcessUpdate],
+    ) -> ActionRecord {
+        ActionRecord {
             ended_ms: server_time_ms(),
             outcome: outcome.into(),
             message: message.into(),
             processes: for_record(processes),
             ..self.begun.clone()
-        })
-        .await
+        }
     }
 
     async fn write(&self, action: &ActionRecord) -> Result<(), StoreError> {
-        let (sender, receiver) = oneshot::channel();
-        let store = &self.journal.store;
-        store.write_action(&self.namespace, action, self.expires_at_ms, |result| {
-            // Who has gone away wants no answer.
-            drop(sender.send(result));
-        });
-        receiver.await.unwrap_or_else(|_| {
-            let message = "the server stopped before it was written";
-            Err(StoreError::new(Reason::Unavailable, message))
-        })
+        write(
+            &self.journal.store,
+            &self.namespace,
+            action,
+            self.expires_at_ms,
+        )
+        .await
     }
+}
+
+/// Writes an action down, to be kept until `expires_at_ms`. It is durable when this returns.
+pub async fn write(
+    store: &Store,
+    namespace: &str,
+    action: &ActionRecord,
+    expires_at_ms: u64,
+) -> Result<(), StoreError> {
+    let (sender, receiver) = oneshot::channel();
+    store.write_action(namespace, action, expires_at_ms, |result| {
+        // Who has gone away wants no answer.
+        drop(sender.send(result));
+    });
+    receiver.await.unwrap_or_else(|_| {
+        let message = "the server stopped before it was written";
+        Err(StoreError::new(Reason::Unavailable, message))
+    })
 }
 
 impl Drop for Record {

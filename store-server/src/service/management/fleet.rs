@@ -48,6 +48,17 @@ pub async fn reload(
     teller: Teller,
 ) {
     let step = request.step();
+    let before = match step {
+        Step::Apply => Some("reload"),
+        Step::Rollback => Some("rollback"),
+        Step::Plan | Step::Status | Step::Unspecified => None,
+    };
+    if let Some(what) = before {
+        // What the new program does to the data can be taken back, too.
+        let (store, note) = (hub.store(), format!("action {id}"));
+        let marked = store.mark_before(&selection.namespace, what, &note, &options.actor);
+        marked.await;
+    }
     let mut live = Live::new(hub, id, request.options, selection, options, teller);
     let verdict = match step {
         Step::Plan => course::plan(&mut live, processes).await,

@@ -71,8 +71,14 @@ impl Hub {
 }
 
 impl State {
-    /// A record has another owner, or none.
-    pub(super) fn claim_moved(&mut self, key: &Bytes, before: Option<&str>, after: Option<&str>) {
+    /// A record has another owner, or none; `taken_by` is whom the one before lost it to, if he did not release it.
+    pub(super) fn claim_moved(
+        &mut self,
+        key: &Bytes,
+        before: Option<&str>,
+        after: Option<&str>,
+        taken_by: Option<&str>,
+    ) {
         let Some((namespace, collection, name)) = keys::split_record(key) else {
             return;
         };
@@ -81,21 +87,21 @@ impl State {
             id: id.into(),
         };
         self.timers.owner_moved(key);
-        let Some(owner) = after else {
-            return self.waiters.call_first(key);
-        };
-        if let Some(before) = before
-            && before != owner
+        if let (Some(before), Some(taken_by)) = (before, taken_by)
+            && after != Some(before)
         {
             let lost = ClaimLost {
                 key: Some(RecordKey {
                     collection: collection.into(),
                     key: Bytes::copy_from_slice(name),
                 }),
-                taken_by: identity_of(owner).into(),
+                taken_by: taken_by.into(),
             };
             self.tell(&session(before), Message::ClaimLost(lost));
         }
+        let Some(owner) = after else {
+            return self.waiters.call_first(key);
+        };
         let mut is_wanted = false;
         for waiter in self.waiters.of(key) {
             if *waiter.session == *owner {
@@ -136,7 +142,7 @@ impl State {
 }
 
 /// `service/instance` of the session with this id.
-fn identity_of(id: &str) -> &str {
+pub(super) fn identity_of(id: &str) -> &str {
     id.rsplit_once('/').map_or(id, |(identity, _)| identity)
 }
 

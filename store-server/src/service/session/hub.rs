@@ -25,13 +25,14 @@ use tokio::{
 
 use super::{
     SessionKey,
+    handover::identity_of,
     presence::{Link, Message, Noted, Presence, Presences},
     timers::Timers,
     waiters::Waiters,
 };
 use crate::store::{
     Store,
-    index::Notice,
+    index::{Notice, TAKEN_BY_RESTORE},
     server_time_ms,
     session::{Session, SessionChange},
 };
@@ -229,8 +230,17 @@ impl Hub {
                 }
                 (None, None) => {}
             },
-            Notice::Claim { key, before, after } => {
-                state.claim_moved(&key, before.as_deref(), after.as_deref());
+            Notice::Claim {
+                key,
+                before,
+                after,
+                is_taken,
+            } => {
+                let taken_by = match is_taken {
+                    true => Some(TAKEN_BY_RESTORE),
+                    false => after.as_deref().map(identity_of),
+                };
+                state.claim_moved(&key, before.as_deref(), after.as_deref(), taken_by);
             }
             Notice::Timer { key } => self.timer_changed(state, &key),
         }

@@ -50,6 +50,7 @@ pub use self::{
     watch::{Gap, Recent, Tell, Watch},
 };
 use self::{revisions::Revisions, ring::Ring};
+use crate::log::{Segments, reader::ReadError};
 
 /// Where watches hear of commits. Only those that are durable and readable are told.
 #[derive(Debug)]
@@ -121,6 +122,17 @@ impl Feed {
         let places = self.places.lock();
         let seqs = places.values().map(|place| place.load(Ordering::Relaxed));
         seqs.min().unwrap_or(u64::MAX)
+    }
+
+    /// The sequence number of a revision, at most `last_seq`; `None`: the log does not have it. Reads files.
+    pub fn seq_of(
+        &self,
+        segments: &Segments,
+        last_seq: u64,
+        namespace: &str,
+        revision: u64,
+    ) -> Result<Option<u64>, ReadError> {
+        self.revisions.find(segments, last_seq, namespace, revision)
     }
 
     /// The log is kept from one place more on.

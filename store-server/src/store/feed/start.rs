@@ -120,7 +120,7 @@ impl Watch {
             return Ok(None);
         }
         let shared = &self.shared;
-        let found = shared.feed.revisions.find(
+        let found = shared.feed.seq_of(
             &shared.segments,
             now.seq,
             &self.filter.namespace,

@@ -23,6 +23,8 @@ const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Who made a commit.
 pub(super) struct CommitOrigin<'a> {
     pub origin: Origin,
+    /// The operator that the store made it for, as they call themselves; else empty.
+    pub principal: &'a str,
     pub session: &'a str,
     pub writer: Option<&'a WriterKey>,
     pub once: &'a [u8],
@@ -64,7 +66,7 @@ impl Writer {
             incarnation: self.shared.dir.identity().incarnation,
             time_ms: now_ms,
             origin: origin.origin,
-            principal: "",
+            principal: origin.principal,
             session: origin.session,
             writer: origin.writer.map(|w| EntryWriter {
                 id: &w.id,

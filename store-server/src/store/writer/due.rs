@@ -122,6 +122,7 @@ impl Writer {
             Counters::add(&self.shared.counters.expired, changes.len());
             let origin = CommitOrigin {
                 origin: Origin::Expiry,
+                principal: "",
                 session: "",
                 writer: None,
                 once: &[],
@@ -144,18 +145,21 @@ impl Writer {
         let now_ms = now_ms();
         self.dedup.forget_silent();
         self.shared.gate.set_disk(disk_is_full(&self.shared));
-        let checkpoint = &self.shared.checkpoint;
-        let is_due = self.appended_bytes >= self.checkpoint_at_bytes || checkpoint.wants_retry();
-        if is_due && checkpoint.start(&self.shared) {
-            self.checkpoint_at_bytes =
-                self.appended_bytes + self.shared.config.log.checkpoint_bytes;
-        }
         let config = &self.shared.config.log;
+        let checkpoint = &self.shared.checkpoint;
+        let checkpoint_seq = self.shared.checkpoint_seq.load(Ordering::Acquire);
+        let has_everything = checkpoint_seq >= self.shared.synced_seq.load(Ordering::Acquire);
+        let is_due = self.appended_bytes >= self.checkpoint_at_bytes
+            || checkpoint.is_due(config.checkpoint_secs, has_everything);
+        if is_due && checkpoint.start(&self.shared) {
+            self.checkpoint_at_bytes = self.appended_bytes + config.checkpoint_bytes;
+        }
         let retention = log::retention::Retention {
             bytes: config.retention_bytes,
             older_than_ms: now_ms.saturating_sub(config.retention_secs.saturating_mul(1000)),
             keep_since_ms: now_ms.saturating_sub(self.dedup.window_ms()),
-            checkpoint_seq: self.shared.checkpoint_seq.load(Ordering::Acquire),
+            // The next start needs what the engine does not have, or it would rebuild the view.
+            checkpoint_seq: checkpoint_seq.min(self.shared.applied_seq.load(Ordering::Acquire)),
             watched_seq: self.shared.feed.read_seq(),
         };
         match log::retention::trim(self.appender.segments(), &retention) {

@@ -155,6 +155,7 @@ impl Writer {
         batch.needs_sync |= self.durability(item.durability, &changes) == DurabilityKind::Synced;
         let origin = CommitOrigin {
             origin: Origin::Client,
+            principal: "",
             session: &job.session,
             writer: item.writer.as_ref(),
             once: item.once.as_ref().map_or(&[], |once| &once.name),

@@ -167,6 +167,12 @@ impl Writer {
                     let reply = record.reply;
                     waiting.push(Waiting::Own { result, reply });
                 }
+                Command::GiveBack(given) => {
+                    ops += given.records.len();
+                    let result = self.give_back(&mut batch, &given, now_ms);
+                    let reply = given.reply;
+                    waiting.push(Waiting::GivenBack { result, reply });
+                }
                 Command::Stop => {
                     stop = true;
                     break;
@@ -221,6 +227,10 @@ impl Writer {
                     result: Err(stopped()),
                     reply: record.reply,
                 },
+                Command::GiveBack(given) => Waiting::GivenBack {
+                    result: Err(stopped()),
+                    reply: given.reply,
+                },
                 Command::Stop => continue,
             };
             refuse(vec![waiting], &stopped());
@@ -240,7 +250,7 @@ impl Writer {
         let view = self.shared.view.read();
         let revision = |waiting: &Waiting| match waiting {
             Waiting::Job { namespace, .. } => view.namespace(namespace).revision,
-            Waiting::Session { .. } | Waiting::Own { .. } => 0,
+            Waiting::Session { .. } | Waiting::Own { .. } | Waiting::GivenBack { .. } => 0,
         };
         let revisions: Vec<_> = waiting.iter().map(revision).collect();
         drop(view);
@@ -249,6 +259,7 @@ impl Writer {
                 Waiting::Job { results, reply, .. } => reply(Answers { results, revision }),
                 Waiting::Session { result, reply } => reply(result),
                 Waiting::Own { result, reply } => reply(result),
+                Waiting::GivenBack { result, reply } => reply(result),
             }
         }
     }

@@ -10,6 +10,8 @@ use crate::{
     store::{
         clock::now_ms,
         draft::{Accepted, Draft},
+        give_back::{self, GiveBack, GivenBack},
+        index::Index,
         own_record::{self, Committed, OwnRecord},
         session::{self, Session, SessionChange},
         shared::SessionJob,
@@ -57,6 +59,7 @@ impl Writer {
         };
         let origin = CommitOrigin {
             origin: Origin::Session,
+            principal: "",
             session: &id,
             writer: None,
             once: &[],
@@ -72,6 +75,38 @@ impl Writer {
         record: &OwnRecord,
         now_ms: u64,
     ) -> Result<Committed, StoreError> {
+        let write = |draft: &mut Draft<'_>, source: &Accepted<'_>, _: &Index| {
+            own_record::write(draft, source, record)
+        };
+        let ((), committed) = self.own_commit(batch, &record.namespace, "", now_ms, write)?;
+        Ok(committed)
+    }
+
+    /// Writes records for an operator.
+    pub(super) fn give_back(
+        &mut self,
+        batch: &mut Batch,
+        given: &GiveBack,
+        now_ms: u64,
+    ) -> Result<GivenBack, StoreError> {
+        let (namespace, records) = (&given.namespace, &given.records);
+        let write = |draft: &mut Draft<'_>, _: &Accepted<'_>, index: &Index| {
+            give_back::write(draft, index, namespace, records)
+        };
+        let actor = &given.actor;
+        let (owners, committed) = self.own_commit(batch, namespace, actor, now_ms, write)?;
+        Ok(GivenBack { committed, owners })
+    }
+
+    /// Makes a commit of what `write` writes, if the store takes writes; `actor` asks for it, if somebody does.
+    fn own_commit<T>(
+        &mut self,
+        batch: &mut Batch,
+        namespace: &Arc<str>,
+        actor: &str,
+        now_ms: u64,
+        write: impl FnOnce(&mut Draft<'_>, &Accepted<'_>, &Index) -> Result<T, StoreError>,
+    ) -> Result<(T, Committed), StoreError> {
         self.shared.gate.check()?;
         if let Some(error) = &batch.failed {
             return Err(error.clone());
@@ -80,8 +115,8 @@ impl Writer {
             view: &self.shared.view,
             pending: &batch.pending,
         };
-        let mut draft = Draft::new(&source, &record.namespace);
-        own_record::write(&mut draft, &source, record)?;
+        let mut draft = Draft::new(&source, namespace);
+        let written = write(&mut draft, &source, &self.index)?;
         let committed = Committed {
             revision: draft.revision,
             seq: self.appender.next_seq() + u64::from(self.frame.count()),
@@ -90,20 +125,21 @@ impl Writer {
         batch.needs_sync = true;
         let origin = CommitOrigin {
             origin: Origin::Client,
+            principal: actor,
             session: "",
             writer: None,
             once: &[],
         };
         self.accept(
             batch,
-            &record.namespace,
+            namespace,
             committed.revision,
             changes,
             &origin,
             &[],
             now_ms,
         );
-        Ok(committed)
+        Ok((written, committed))
     }
 
     /// A store that was restored or repaired may give a revision again, and so a fence: no session outlives that.

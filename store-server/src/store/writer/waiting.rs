@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use stillpoint_proto::v1::{OpResult, StoreError, op_result::Kind};
 
-use crate::store::{own_record::Committed, request::Answers, session::Session};
+use crate::store::{
+    give_back::GivenBack, own_record::Committed, request::Answers, session::Session,
+};
 
 /// Answers that wait for the sync.
 pub(super) enum Waiting {
@@ -20,6 +22,10 @@ pub(super) enum Waiting {
     Own {
         result: Result<Committed, StoreError>,
         reply: Box<dyn FnOnce(Result<Committed, StoreError>) + Send>,
+    },
+    GivenBack {
+        result: Result<GivenBack, StoreError>,
+        reply: Box<dyn FnOnce(Result<GivenBack, StoreError>) + Send>,
     },
 }
 
@@ -37,6 +43,7 @@ pub(super) fn refuse(waiting: Vec<Waiting>, error: &StoreError) {
             }
             Waiting::Session { reply, .. } => reply(Err(error.clone())),
             Waiting::Own { reply, .. } => reply(Err(error.clone())),
+            Waiting::GivenBack { reply, .. } => reply(Err(error.clone())),
         }
     }
 }

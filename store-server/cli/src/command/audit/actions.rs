@@ -14,7 +14,7 @@ use crate::{
     record::object,
 };
 
-/// The actions, a row each. It is as wide as it gets: an action's number that is broken in two cannot be copied.
+/// The actions, a row each; what was done with no processes has none. It is as wide as it gets: an action's number that is broken in two cannot be copied.
 pub fn table(actions: &[ActionRecord]) -> Table {
     let mut table = plain_table();
     table.set_header([
@@ -33,7 +33,10 @@ pub fn table(actions: &[ActionRecord]) -> Table {
             who(action).to_owned(),
             first_line(&action.action).to_owned(),
             whom(action),
-            action.processes.len().to_string(),
+            match action.subject.as_str() {
+                "" => action.processes.len().to_string(),
+                _ => String::new(),
+            },
             outcome(action),
             took(action),
             action.action_id.clone(),
@@ -51,20 +54,28 @@ pub fn table(actions: &[ActionRecord]) -> Table {
 pub fn detail(action: &ActionRecord) -> String {
     let selection = action.selection.clone().unwrap_or_default();
     let mut table = plain_table();
-    for (name, value) in [
+    let mut rows = vec![
         ("action", action.action_id.clone()),
         ("when", moment(action.begun_ms)),
         ("who", format!("{} ({})", who(action), action.peer)),
         ("what", action.action.clone()),
-        (
+    ];
+    rows.push(match action.subject.as_str() {
+        "" => (
             "of whom",
             format!("{} of namespace {}", whom(action), selection.namespace),
         ),
+        subject => ("with what", subject.to_owned()),
+    });
+    rows.extend([
         ("outcome", outcome_word(action.outcome()).to_owned()),
         ("", action.message.clone()),
         ("took", took(action)),
-        ("processes", action.processes.len().to_string()),
-    ] {
+    ]);
+    if action.subject.is_empty() {
+        rows.push(("processes", action.processes.len().to_string()));
+    }
+    for (name, value) in rows {
         table.add_row([name.to_owned(), value]);
     }
     let mut text = table_text(&table);
@@ -97,6 +108,7 @@ pub fn to_value(action: &ActionRecord) -> Value {
             "selection",
             selection_value(&action.selection.clone().unwrap_or_default()),
         ),
+        ("subject", action.subject.as_str().into()),
         (
             "outcome",
             outcome_word(action.outcome()).to_lowercase().into(),
@@ -129,8 +141,12 @@ fn who(action: &ActionRecord) -> &str {
     }
 }
 
+/// The processes that were meant, or what it was done with in their place.
 fn whom(action: &ActionRecord) -> String {
-    describe(&action.selection.clone().unwrap_or_default())
+    match action.subject.as_str() {
+        "" => describe(&action.selection.clone().unwrap_or_default()),
+        subject => subject.into(),
+    }
 }
 
 /// Of one that has not ended, the message says why.

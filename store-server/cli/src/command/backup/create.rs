@@ -1,8 +1,5 @@
 //! `stillpoint backup create`: takes a backup of the running store.
 
-use std::str::FromStr;
-
-use bytesize::ByteSize;
 use clap::Args;
 use stillpoint_proto::{
     name::check_label,
@@ -12,6 +9,8 @@ use stillpoint_proto::{
 use super::EXIT_CODES;
 use crate::{
     backup::{
+        key::KeyFile,
+        rate::parse_rate,
         target::absolute,
         words::Summary,
         work::{Meter, RECORDS},
@@ -30,6 +29,9 @@ then there is none, and what was written of it is removed by `backup expire`.
 An incremental backup continues the newest one there. It needs the part of the log
 since then: take them more often than log.retention_secs and log.retention_bytes
 remove the log.
+
+With a key the files are encrypted; the key's file is named as the server reaches
+it, and `stillpoint backup key` makes one.
 
 Examples:
   stillpoint backup create --to /mnt/backups/world1
@@ -55,12 +57,14 @@ pub struct Options {
     /// A name for it, by which it can be restored
     #[arg(long, value_name = "NAME", value_parser = parse_label)]
     label: Option<String>,
-    /// Read at most so many bytes a second, e.g. 50MiB [default: as fast as it goes]
+    /// Read at most so many bytes a second, e.g. 50MiB, or `unlimited` [default: the server's backup.bytes_per_second]
     #[arg(long, value_name = "SIZE", value_parser = parse_rate)]
     rate: Option<u64>,
     /// Who asks, for the server's log [default: the user of the system]
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    #[command(flatten)]
+    key: KeyFile,
     #[command(flatten)]
     port: AdminPort,
 }
@@ -73,7 +77,7 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
         label: options.label.unwrap_or_default(),
         bytes_per_second: options.rate.unwrap_or_default(),
         actor: options.actor.unwrap_or_else(user),
-        key_file: String::new(),
+        key_file: options.key.for_server()?,
     };
     let mut port = options.port.connect()?;
     let meter = Meter::new("backing up");
@@ -99,31 +103,17 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show(meter: &Meter, progress: &BackupProgress) {
+/// How far it is.
+pub fn show(meter: &Meter, progress: &BackupProgress) {
     let doing = match progress.phase() {
         BackupPhase::Records | BackupPhase::Unspecified => RECORDS,
         BackupPhase::Log => "log",
         BackupPhase::Finishing => "finishing",
     };
-    meter.show(
-        doing,
-        progress.records,
-        progress.records_total,
-        progress.bytes,
-    );
+    meter.show(doing, progress.bytes, progress.bytes_total);
 }
 
 /// Reads a label.
 pub fn parse_label(text: &str) -> Result<String, String> {
     check_label(text).map(|()| text.into())
-}
-
-fn parse_rate(text: &str) -> Result<u64, String> {
-    let rate = ByteSize::from_str(text)
-        .map_err(|_| "write a size with its unit, e.g. 500KiB or 50MiB")?
-        .as_u64();
-    match rate {
-        0 => Err("nothing can be read at 0 bytes a second".into()),
-        rate => Ok(rate),
-    }
 }

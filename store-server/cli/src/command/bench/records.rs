@@ -93,10 +93,16 @@ impl Records {
 
     /// Writes all records.
     pub fn load(&self, target: &Target) -> Result<(), Failure> {
+        self.load_from(0, target)
+    }
+
+    /// Writes the records from this one on.
+    pub fn load_from(&self, first: u32, target: &Target) -> Result<(), Failure> {
         let client = target.connect()?;
-        let bar = progress::steps(&format!("loading {}", self.collection), self.count.into());
+        let count = self.count.saturating_sub(first);
+        let bar = progress::steps(&format!("loading {}", self.collection), count.into());
         let mut in_flight = 0;
-        for record in 0..self.count {
+        for record in first..self.count {
             while in_flight >= LOAD_IN_FLIGHT {
                 in_flight -= settle(&client)?;
             }

@@ -122,14 +122,15 @@ pub fn print_succession(
     ))?)
 }
 
-fn table_for_a_page() -> Table {
+/// A table that can be pasted into a page.
+pub fn table_for_a_page() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     table
 }
 
 /// Prints a table whose columns are numbers, but for the first ones.
-fn print_table(mut table: Table, words: usize) -> Result<(), Failure> {
+pub fn print_table(mut table: Table, words: usize) -> Result<(), Failure> {
     for column in table.column_iter_mut().skip(words) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -187,7 +188,7 @@ fn median(rounds: &[Measured]) -> &Measured {
 }
 
 /// A whole number with its thousands set apart.
-fn thousands(number: f64) -> String {
+pub fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -199,6 +200,7 @@ fn thousands(number: f64) -> String {
     out
 }
 
-fn processors() -> u64 {
+/// Processors of this machine.
+pub fn processors() -> u64 {
     thread::available_parallelism().map_or(1, |n| n.get() as u64)
 }

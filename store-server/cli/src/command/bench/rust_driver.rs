@@ -1,4 +1,4 @@
-//! A cell through the Rust client, from this thread.
+//! A cell through the Rust client, from this thread; or its operations for as long as something else takes.
 
 use std::time::{Duration, Instant};
 
@@ -27,18 +27,19 @@ pub fn measure(plan: &Plan, cell: &Cell, target: &Target) -> Result<Measured, Fa
     let records = Records::new(cell.size, plan.records);
     let mut driver = Driver::new(target.connect()?, cell, &records);
     driver.run(plan.warm_up)?;
-    driver.latencies.clear();
+    driver.take_latencies();
     let before = Counters::read(&mut admin)?;
     let begun = Instant::now();
     driver.run(plan.time)?;
     Ok(Measured {
         elapsed: begun.elapsed(),
-        latencies: driver.latencies,
+        latencies: driver.take_latencies().0,
         server: Counters::read(&mut admin)?.since(before),
     })
 }
 
-struct Driver {
+/// Operations of a cell, from this thread.
+pub struct Driver {
     client: Client,
     in_flight: usize,
     change: Change,
@@ -48,7 +49,10 @@ struct Driver {
     next_pick: usize,
     /// What is in flight, by id.
     under_way: FxHashMap<u64, UnderWay>,
+    /// Of each operation.
     latencies: Latencies,
+    /// Of those that are not only reads.
+    changes: Latencies,
 }
 
 /// An operation of the workload; a read-modify-write is several operations of the store.
@@ -58,6 +62,9 @@ struct UnderWay {
     begun: Instant,
 }
 
+/// Told the time, says whether to go on.
+pub type GoesOn<'a> = &'a mut dyn FnMut(Instant) -> bool;
+
 /// How an operation of the workload goes on.
 enum Next {
     Done,
@@ -66,7 +73,8 @@ enum Next {
 }
 
 impl Driver {
-    fn new(client: Client, cell: &Cell, records: &Records) -> Driver {
+    /// They go through this client.
+    pub fn new(client: Client, cell: &Cell, records: &Records) -> Driver {
         Driver {
             client,
             in_flight: cell.in_flight as usize,
@@ -77,21 +85,33 @@ impl Driver {
             next_pick: 0,
             under_way: FxHashMap::default(),
             latencies: latencies(),
+            changes: latencies(),
         }
     }
 
     /// Keeps the operations in flight for so long, then lets them end.
-    fn run(&mut self, time: Duration) -> Result<(), Failure> {
+    pub fn run(&mut self, time: Duration) -> Result<(), Failure> {
         let stop = Instant::now() + time;
+        self.run_while(&mut |now| now < stop)
+    }
+
+    /// Keeps the operations in flight for as long as this says so, then lets them end.
+    pub fn run_while(&mut self, goes_on: GoesOn<'_>) -> Result<(), Failure> {
         match self.in_flight {
-            1 => self.run_blocking(stop),
-            _ => self.run_pipelined(stop),
+            1 => self.run_blocking(goes_on),
+            _ => self.run_pipelined(goes_on),
         }
     }
 
-    fn run_blocking(&mut self, stop: Instant) -> Result<(), Failure> {
+    /// The latencies since they were last taken, of all operations and of those that are not only reads.
+    pub fn take_latencies(&mut self) -> (Latencies, Latencies) {
+        let take = |of: &mut Latencies| std::mem::replace(of, latencies());
+        (take(&mut self.latencies), take(&mut self.changes))
+    }
+
+    fn run_blocking(&mut self, goes_on: GoesOn<'_>) -> Result<(), Failure> {
         let mut begun = Instant::now();
-        while begun < stop {
+        while goes_on(begun) {
             let pick = self.pick();
             let mut op = self.first(pick);
             while let Next::Then(then) =
@@ -100,13 +120,13 @@ impl Driver {
                 op = then;
             }
             let ended = Instant::now();
-            self.record(begun, ended);
+            self.record(pick, begun, ended);
             begun = ended;
         }
         Ok(())
     }
 
-    fn run_pipelined(&mut self, stop: Instant) -> Result<(), Failure> {
+    fn run_pipelined(&mut self, goes_on: GoesOn<'_>) -> Result<(), Failure> {
         let begun = Instant::now();
         for _ in 0..self.in_flight {
             self.begin(begun)?;
@@ -123,8 +143,8 @@ impl Driver {
                 match self.answered(under_way.pick, outcome)? {
                     Next::Then(op) => self.submit(op, under_way)?,
                     Next::Done => {
-                        self.record(under_way.begun, now);
-                        if now < stop {
+                        self.record(under_way.pick, under_way.begun, now);
+                        if goes_on(now) {
                             self.begin(now)?;
                         }
                     }
@@ -204,9 +224,12 @@ impl Driver {
         ))))
     }
 
-    fn record(&mut self, begun: Instant, ended: Instant) {
-        self.latencies
-            .saturating_record((ended - begun).as_nanos() as u64);
+    fn record(&mut self, pick: Pick, begun: Instant, ended: Instant) {
+        let took_ns = (ended - begun).as_nanos() as u64;
+        self.latencies.saturating_record(took_ns);
+        if !pick.is_read {
+            self.changes.saturating_record(took_ns);
+        }
     }
 }
 

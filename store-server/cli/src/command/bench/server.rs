@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// How long our own server may take to begin.
 const START_MAX: Duration = Duration::from_secs(20);
 
+/// The same where it has much to read first.
+const RESTART_MAX: Duration = Duration::from_secs(1800);
+
 /// Where the server is.
 #[derive(Debug)]
 pub struct Target {
@@ -53,22 +56,42 @@ impl Target {
             admin: url("admin.sock"),
             own: Some(own),
         };
-        target.wait_until_it_serves()?;
+        target.wait_until_it_serves(START_MAX)?;
         Ok(target)
     }
 
-    fn wait_until_it_serves(&mut self) -> Result<(), Failure> {
+    fn wait_until_it_serves(&mut self, start_max: Duration) -> Result<(), Failure> {
         let begun = Instant::now();
         loop {
             let connected = self.connect();
             let Some(own) = self.own.as_mut().filter(|_| connected.is_err()) else {
                 return connected.map(drop);
             };
-            if own.process.ended()?.is_some() || begun.elapsed() > START_MAX {
+            if own.process.ended()?.is_some() || begun.elapsed() > start_max {
                 return Err(Failure::operation("the server does not start")
                     .hint(format_args!("it said: {}", own.complaints())));
             }
         }
+    }
+
+    /// Kills our own server with SIGKILL and starts it again, without its view if that is wished; gives how long it took
+    /// until it served.
+    pub fn kill_and_start(&mut self, without_view: bool) -> Result<Duration, Failure> {
+        let own = self.own.as_mut().ok_or_else(not_ours)?;
+        own.process.kill()?;
+        if without_view {
+            fs::remove_dir_all(own.data_dir().join(VIEW))?;
+        }
+        let begun = Instant::now();
+        own.process = spawn(&own.directory)?;
+        self.wait_until_it_serves(RESTART_MAX)?;
+        Ok(begun.elapsed())
+    }
+
+    /// A path beside our own server's data, removed with it.
+    pub fn beside(&self, name: &str) -> Result<PathBuf, Failure> {
+        let own = self.own.as_ref().ok_or_else(not_ours)?;
+        Ok(own.directory.path().join(name))
     }
 
     /// Sees that the server answers and allows what is planned; returns its version.
@@ -131,17 +154,8 @@ impl OwnServer {
             .prefix("stillpoint-bench-")
             .tempdir_in(parent)
             .map_err(|error| Failure::usage(error).at(parent.display()))?;
-        let log = fs::File::create(directory.path().join(LOG))?;
-        // Measured are the defaults: the environment's settings do not reach it.
-        let mut command = own_program::command()?;
-        command
-            .args(["serve", "--data-dir"])
-            .arg(directory.path().join(DATA_DIR))
-            .args(["--log-level", "warn"])
-            .stdout(Stdio::null())
-            .stderr(log);
         Ok(OwnServer {
-            process: OwnProcess::start(&mut command)?,
+            process: spawn(&directory)?,
             directory,
         })
     }
@@ -157,6 +171,26 @@ impl OwnServer {
         }
     }
 }
+
+fn not_ours() -> Failure {
+    Failure::usage("it takes a server of our own")
+}
+
+fn spawn(directory: &TempDir) -> Result<OwnProcess, Failure> {
+    let log = fs::File::create(directory.path().join(LOG))?;
+    // Measured are the defaults: the environment's settings do not reach it.
+    let mut command = own_program::command()?;
+    command
+        .args(["serve", "--data-dir"])
+        .arg(directory.path().join(DATA_DIR))
+        .args(["--log-level", "warn"])
+        .stdout(Stdio::null())
+        .stderr(log);
+    Ok(OwnProcess::start(&mut command)?)
+}
+
+/// The view, in what the server keeps.
+const VIEW: &str = "view";
 
 /// What the server keeps, below its directory.
 const DATA_DIR: &str = "data";

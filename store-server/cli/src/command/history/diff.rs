@@ -6,7 +6,10 @@
 
 use rmpv::Value;
 
-use crate::{json, record::key_value};
+use crate::{
+    json,
+    record::{key_value, object},
+};
 
 /// A place that differs.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +20,17 @@ pub struct Changed {
     pub before: Option<Value>,
     /// What is there; none: nothing.
     pub after: Option<Value>,
+}
+
+impl Changed {
+    /// For programs.
+    pub fn to_value(&self) -> Value {
+        object([
+            ("path", self.path.as_str().into()),
+            ("before", self.before.clone().unwrap_or(Value::Nil)),
+            ("after", self.after.clone().unwrap_or(Value::Nil)),
+        ])
+    }
 }
 
 /// What differs between two documents; none is one that does not exist.

@@ -88,13 +88,7 @@ impl<'a> Entry<'a> {
     pub fn to_value(&self) -> Value {
         let change = self.change;
         let changed = self.changed.as_ref().map(|changed| {
-            let each = changed.iter().map(|changed| {
-                object([
-                    ("path", changed.path.as_str().into()),
-                    ("before", changed.before.clone().unwrap_or(Value::Nil)),
-                    ("after", changed.after.clone().unwrap_or(Value::Nil)),
-                ])
-            });
+            let each = changed.iter().map(Changed::to_value);
             Value::Array(each.collect())
         });
         let mut fields = vec![
@@ -105,6 +99,7 @@ impl<'a> Entry<'a> {
             ("session_id", change.session_id.as_str().into()),
             ("service", change.service.as_str().into()),
             ("instance", change.instance.as_str().into()),
+            ("actor", change.actor.as_str().into()),
             ("records_written", change.records_written.into()),
             ("value", self.after.clone().unwrap_or(Value::Nil)),
             ("changes", changed.unwrap_or(Value::Nil)),
@@ -117,6 +112,9 @@ impl<'a> Entry<'a> {
 
     fn who(&self) -> String {
         let change = self.change;
+        if !change.actor.is_empty() {
+            return format!("{}, an operator", change.actor);
+        }
         match (change.service.as_str(), change.session_id.as_str()) {
             ("", "") => "no session".into(),
             ("", session) => format!("session {session}"),
@@ -135,7 +133,8 @@ impl<'a> Entry<'a> {
     }
 }
 
-fn line(changed: &Changed) -> String {
+/// A place that differs, for people: a line.
+pub fn line(changed: &Changed) -> String {
     let path = match changed.path.as_str() {
         "" => String::new(),
         path => format!("{path}: "),
@@ -160,7 +159,8 @@ fn short(value: &Value) -> String {
     }
 }
 
-fn expiry(ms: u64) -> String {
+/// When a record expires, for people.
+pub fn expiry(ms: u64) -> String {
     match ms {
         0 => "never".into(),
         ms => moment(ms),

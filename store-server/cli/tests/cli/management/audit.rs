@@ -32,6 +32,7 @@ fn action(number: u32) -> ActionRecord {
         outcome: ActionOutcome::Failed.into(),
         message: "0 of 1 have done it".into(),
         processes: vec![failed],
+        subject: String::new(),
     }
 }
 

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::Namespace;
 
-/// The format of targets that this program writes. It reads all before it, too.
+/// The format of what this program writes. It reads all before it, too.
 pub const FORMAT: u32 = 1;
+
+/// The format of backups whose files are encrypted: a program that cannot decrypt them must not take them for damaged.
+pub const FORMAT_ENCRYPTED: u32 = 2;
 
 /// A backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,8 +53,20 @@ pub struct Manifest {
     pub applied: String,
     /// The labels that were set by its commits.
     pub marks: Vec<Mark>,
+    /// How its files are encrypted; none: they are not. Since format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// Its files.
     pub files: Vec<File>,
+}
+
+/// How files are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// The cipher.
+    pub cipher: String,
+    /// The name of the key.
+    pub key_id: String,
 }
 
 /// Whether a backup stands alone.
@@ -98,6 +113,9 @@ pub struct File {
     pub first_seq: u64,
     /// The last commit in it; 0 for records.
     pub last_seq: u64,
+    /// The name of the key that it is encrypted with; none: it is not. The manifest has it once, for all its files.
+    #[serde(skip)]
+    pub key_id: Option<String>,
 }
 
 /// What a file has.
@@ -111,6 +129,16 @@ pub enum FileKind {
 }
 
 impl Manifest {
+    /// Reads a manifest's text, whose format is known.
+    pub fn from_json(text: &str) -> serde_json::Result<Manifest> {
+        let mut manifest: Manifest = serde_json::from_str(text)?;
+        let key_id = manifest.encryption.as_ref().map(|of| &of.key_id);
+        for file in &mut manifest.files {
+            file.key_id = key_id.cloned();
+        }
+        Ok(manifest)
+    }
+
     /// Bytes of its files in the target.
     pub fn stored_bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()

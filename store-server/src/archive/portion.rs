@@ -20,6 +20,8 @@ pub struct Portion {
     pub file: File,
     /// The content of the file.
     pub bytes: Bytes,
+    /// The view key of its last record; empty: it has none.
+    pub last_key: Bytes,
 }
 
 /// A portion that is being filled.
@@ -27,6 +29,7 @@ pub struct Portion {
 pub struct Packer {
     kind: FileKind,
     raw: Vec<u8>,
+    last_key: Vec<u8>,
     entries: u64,
     first_seq: u64,
     last_seq: u64,
@@ -38,6 +41,7 @@ impl Packer {
         Packer {
             kind,
             raw: Vec::with_capacity(PORTION_BYTES),
+            last_key: Vec::new(),
             entries: 0,
             first_seq: 0,
             last_seq: 0,
@@ -50,6 +54,8 @@ impl Packer {
         self.raw.extend((record.len() as u32).to_le_bytes());
         self.raw.extend(key);
         self.raw.extend(record);
+        self.last_key.clear();
+        self.last_key.extend(key);
         self.entries += 1;
     }
 
@@ -85,12 +91,14 @@ impl Packer {
             blake3: blake3::hash(&bytes).to_string(),
             first_seq: self.first_seq,
             last_seq: self.last_seq,
+            key_id: None,
         };
         self.raw.clear();
         (self.entries, self.first_seq, self.last_seq) = (0, 0, 0);
         Ok(Some(Portion {
             file,
             bytes: bytes.into(),
+            last_key: Bytes::copy_from_slice(&self.last_key),
         }))
     }
 }
@@ -110,8 +118,13 @@ pub fn check(file: &File, stored: &[u8]) -> Result<(), String> {
 /// The content of a file, which is checked before.
 pub fn unpack(file: &File, stored: &[u8]) -> Result<Bytes, String> {
     check(file, stored)?;
+    decompress(file, stored)
+}
+
+/// The content of a file as it was packed.
+pub fn decompress(file: &File, packed: &[u8]) -> Result<Bytes, String> {
     let raw_bytes = usize::try_from(file.raw_bytes).map_err(|e| e.to_string())?;
-    let raw = zstd::bulk::decompress(stored, raw_bytes).map_err(|e| e.to_string())?;
+    let raw = zstd::bulk::decompress(packed, raw_bytes).map_err(|e| e.to_string())?;
     Ok(raw.into())
 }
 

@@ -1,0 +1,189 @@
+//! Writing what differs, in commits of a bounded size.
+//!
+//! A commit is made on the condition that its records are still what they were compared with. If one is not, all of them are
+//! compared again. In a rehearsal nothing is written, and the rest is the same.
+
+use std::ops::ControlFlow;
+
+use stillpoint_proto::v1::{
+    Reason, RestorePhase, RestoreProgress, RestoreRecordsEnd, StoreError,
+    restore_records_response::Kind,
+};
+
+use super::{
+    compare::{Difference, compare},
+    source::Source,
+    wanted::Wanted,
+};
+use crate::store::{Store, moment::given_up};
+
+/// Brings records back, or says what would be.
+pub struct Work<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// What is wanted.
+    pub wanted: &'a Wanted,
+    /// Who asks.
+    pub actor: &'a str,
+    /// Nothing is written.
+    pub is_rehearsal: bool,
+    /// Called before the first commit.
+    pub before_first: &'a mut dyn FnMut(),
+    /// Told what comes of it; breaks it off.
+    pub tell: &'a mut dyn FnMut(Kind) -> ControlFlow<()>,
+    /// What came of it so far.
+    pub end: RestoreRecordsEnd,
+}
+
+/// Records compared while commits wait.
+const PORTION: usize = 256;
+
+/// Bytes that a commit has, unless its first record alone has more.
+const COMMIT_BYTES: usize = 32 << 20;
+
+/// So often records are compared and written before it is given up to find them at rest.
+const ATTEMPTS: usize = 16;
+
+impl Work<'_> {
+    /// Compares and writes all of them.
+    pub fn run(mut self, source: &Source) -> Result<RestoreRecordsEnd, StoreError> {
+        let (store, wanted) = (self.store, self.wanted);
+        let mut states = source.states(store, wanted);
+        let mut group = Group::default();
+        loop {
+            let portion = states.by_ref().take(PORTION);
+            let portion = portion.collect::<Result<Vec<_>, _>>()?;
+            if portion.is_empty() {
+                break;
+            }
+            self.end.compared += portion.len() as u64;
+            let compared = compare(store, &wanted.names, portion)?;
+            self.end.expired += compared.expired;
+            for difference in compared.differences {
+                if group.is_full(&difference, store.config().limits.batch_ops) {
+                    self.write(std::mem::take(&mut group))?;
+                }
+                group.push(difference);
+            }
+            self.progress(source)?;
+        }
+        self.write(group)?;
+        Ok(self.end)
+    }
+
+    fn write(&mut self, group: Group) -> Result<(), StoreError> {
+        let mut differences = group.differences;
+        if differences.is_empty() {
+            return Ok(());
+        }
+        if self.is_rehearsal {
+            return (differences.into_iter()).try_for_each(|difference| {
+                let change = difference.told(None);
+                self.told(change)
+            });
+        }
+        if self.end.commits == 0 {
+            (self.before_first)();
+        }
+        let namespace = &self.wanted.names.namespace;
+        for _ in 0..ATTEMPTS {
+            let given = differences.iter().map(Difference::given).collect();
+            match self.store.give_back(namespace, self.actor, given) {
+                Ok(given_back) => {
+                    self.end.commits += 1;
+                    self.end.revision = given_back.committed.revision;
+                    let mut each = differences.into_iter().zip(given_back.owners);
+                    return each.try_for_each(|(difference, owner)| {
+                        let mut change = difference.told(None);
+                        change.owner = owner;
+                        self.told(change)
+                    });
+                }
+                Err(error) if error.reason() == Reason::VersionConflict => {
+                    let again = differences.into_iter().filter_map(|difference| {
+                        let again = difference.again(self.store, &self.wanted.names);
+                        again.transpose()
+                    });
+                    differences = again.collect::<Result<_, _>>()?;
+                    if differences.is_empty() {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(self.with_what_was_done(error)),
+            }
+        }
+        Err(self.with_what_was_done(self.restless(&differences)))
+    }
+
+    /// Others write the records faster than they can be compared.
+    fn restless(&self, differences: &[Difference]) -> StoreError {
+        let name = differences.first().map(|difference| &difference.name);
+        let text = name.map_or_else(String::new, |name| {
+            format!("{}/{}", name.collection, name.key.escape_ascii())
+        });
+        let message = format!(
+            "{text} and {} records with it: one of them was written again each time they had been compared, {ATTEMPTS} \
+             times; stop those who write them, or name fewer records",
+            differences.len().saturating_sub(1)
+        );
+        let mut error = StoreError::new(Reason::VersionConflict, message);
+        error.key = name.cloned();
+        error
+    }
+
+    fn with_what_was_done(&self, mut error: StoreError) -> StoreError {
+        if self.end.commits > 0 {
+            error.message += &format!(
+                " ({} records were brought back before, and stay so)",
+                self.end.changed
+            );
+        }
+        error
+    }
+
+    fn told(&mut self, change: stillpoint_proto::v1::RestoreChange) -> Result<(), StoreError> {
+        self.end.changed += 1;
+        self.end.owned += u64::from(change.owner.is_some());
+        self.tell(Kind::Change(change))
+    }
+
+    fn progress(&mut self, source: &Source) -> Result<(), StoreError> {
+        let phase = match self.end.commits {
+            0 => RestorePhase::Comparing,
+            _ => RestorePhase::Writing,
+        };
+        self.tell(Kind::Progress(RestoreProgress {
+            phase: phase.into(),
+            records: self.end.compared,
+            records_total: source.records(),
+            ..RestoreProgress::default()
+        }))
+    }
+
+    fn tell(&mut self, kind: Kind) -> Result<(), StoreError> {
+        match (self.tell)(kind) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(self.with_what_was_done(given_up())),
+        }
+    }
+}
+
+/// Records that are written together.
+#[derive(Default)]
+struct Group {
+    differences: Vec<Difference>,
+    bytes: usize,
+}
+
+impl Group {
+    fn is_full(&self, next: &Difference, records_max: usize) -> bool {
+        let has_some = !self.differences.is_empty();
+        has_some
+            && (self.differences.len() >= records_max || self.bytes + next.bytes() > COMMIT_BYTES)
+    }
+
+    fn push(&mut self, difference: Difference) {
+        self.bytes += difference.bytes();
+        self.differences.push(difference);
+    }
+}

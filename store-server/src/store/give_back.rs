@@ -1,0 +1,150 @@
+//! Records that the store writes for an operator, as they once were: one commit, on the condition that nobody has written
+//! them since they were compared.
+//!
+//! Whoever owns one of them loses it in the same commit. The claim's record stays, and says from whom the record was taken:
+//! so nobody owns it, and still nothing that the owner sent before he heard of it is applied over what was brought back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stillpoint_proto::v1::{self, Reason, RecordKey, StoreError};
+
+use super::{
+    draft::Draft,
+    handle::Store,
+    index::{Index, Taken},
+    keys,
+    own_record::Committed,
+    record::Record,
+    session,
+};
+
+/// Records to be written together, and who waits for it.
+pub struct GiveBack {
+    /// Their namespace.
+    pub namespace: Arc<str>,
+    /// Who asks for it, as the record's history tells; may be empty.
+    pub actor: String,
+    /// The records.
+    pub records: Vec<Given>,
+    /// Gets the commit once it is durable; VERSION_CONFLICT if a record is not as it was seen. Called on the writer's thread,
+    /// so it must not block.
+    pub reply: Box<dyn FnOnce(Result<GivenBack, StoreError>) + Send>,
+}
+
+/// A record to be written.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Its key in the view.
+    pub key: Bytes,
+    /// The revision that wrote it last when it was compared; 0: there was none.
+    pub seen_rev: u64,
+    /// What it becomes: value, schema and expiry; none: it is deleted.
+    pub then: Option<Record>,
+}
+
+/// Records that were written together.
+#[derive(Debug)]
+pub struct GivenBack {
+    /// The commit.
+    pub committed: Committed,
+    /// Who owned each of them, and does not any more.
+    pub owners: Vec<Option<v1::Claim>>,
+}
+
+impl std::fmt::Debug for GiveBack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GiveBack")
+            .field("namespace", &self.namespace)
+            .field("records", &self.records.len())
+            .finish()
+    }
+}
+
+impl Store {
+    /// Writes records as one commit and waits for it. Blocks. VERSION_CONFLICT: one was written since it was seen, and
+    /// nothing was done.
+    pub(crate) fn give_back(
+        &self,
+        namespace: &str,
+        actor: &str,
+        records: Vec<Given>,
+    ) -> Result<GivenBack, StoreError> {
+        let (told, given) = crossbeam_channel::bounded(1);
+        self.submit_give_back(GiveBack {
+            namespace: namespace.into(),
+            actor: actor.into(),
+            records,
+            reply: Box::new(move |given| drop(told.send(given))),
+        });
+        given.recv().unwrap_or_else(|_| {
+            let message = "the server stopped before it said whether the records were written";
+            let mut error = StoreError::new(Reason::Unavailable, message);
+            error.maybe_applied = true;
+            Err(error)
+        })
+    }
+}
+
+/// Writes the records in a draft; gives who loses each of them.
+pub fn write(
+    draft: &mut Draft<'_>,
+    index: &Index,
+    namespace: &str,
+    records: &[Given],
+) -> Result<Vec<Option<v1::Claim>>, StoreError> {
+    records
+        .iter()
+        .map(|given| {
+            is_as_seen(draft, given)?;
+            match &given.then {
+                Some(then) => {
+                    let value = then.value.clone();
+                    draft.put(&given.key, value, then.schema, then.expires_at_ms)?;
+                }
+                None => drop(draft.delete(&given.key)?),
+            }
+            take_away(draft, index, namespace, &given.key)
+        })
+        .collect()
+}
+
+fn is_as_seen(draft: &Draft<'_>, given: &Given) -> Result<(), StoreError> {
+    let current = draft.get(&given.key)?;
+    let rev = current.as_ref().map_or(0, |record| record.mod_rev);
+    if rev == given.seen_rev {
+        return Ok(());
+    }
+    let (_, collection, key) = keys::split_record(&given.key).unwrap_or_default();
+    let message = format!(
+        "{collection}/{}: it is at revision {rev}, and was at {} when it was compared",
+        key.escape_ascii(),
+        given.seen_rev
+    );
+    let mut error = StoreError::new(Reason::VersionConflict, message);
+    error.key = Some(RecordKey {
+        collection: collection.into(),
+        key: Bytes::copy_from_slice(key),
+    });
+    error.current = current.map(|record| record.to_proto());
+    Err(error)
+}
+
+/// Takes a record from its owner, if it has one.
+fn take_away(
+    draft: &mut Draft<'_>,
+    index: &Index,
+    namespace: &str,
+    key: &Bytes,
+) -> Result<Option<v1::Claim>, StoreError> {
+    let (Some(claim), Some(claim_key)) = (index.claim(key), keys::claim(key)) else {
+        return Ok(None);
+    };
+    let session = index.session(namespace, &claim.session);
+    let taken = Taken {
+        session: claim.session.clone(),
+        fence: session.map_or(0, |session| session.fence),
+    };
+    draft.put(&claim_key, session::encode_taken(&taken), 0, 0)?;
+    Ok(index.owner(namespace, key))
+}

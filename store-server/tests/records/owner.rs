@@ -1,0 +1,98 @@
+//! Who owns a record that is brought back.
+
+use stillpoint_proto::v1::{
+    OpenSessionRequest, Reason, RestoreRecordsRequest, attach_response::Kind as Told,
+};
+
+use crate::{
+    operator::{World, all, label, name_of, one, put, texts},
+    peer::{claim, of, refused, token, wish},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_loses_it_is_told_and_can_claim_it_again() {
+    let mut world = World::new().await;
+    world.does(put("42", "1")).await;
+    world.mark("then").await;
+    let (session, mut attached) = world.peer.join(wish("battle-3")).await;
+    let mut owner = world.peer.pipe(of(&session)).await;
+    let first = owner.claim("42").await;
+    owner.claim("43").await;
+    owner.call(put("42", "2")).await.unwrap();
+
+    let rehearsal = RestoreRecordsRequest {
+        dry_run: true,
+        ..one("42", label("then"))
+    };
+    let would = world.restore(rehearsal).await.unwrap();
+    let named = would.changes[0].owner.clone().unwrap();
+    assert_eq!(
+        (&*named.service, &*named.instance, named.token),
+        ("battle", "battle-3", first)
+    );
+    owner.call(put("42", "3")).await.unwrap();
+
+    let restored = world.restore(all(label("then"))).await.unwrap();
+    assert_eq!((restored.end.changed, restored.end.owned), (1, 1));
+    assert_eq!(restored.changes[0].owner, Some(named));
+    let lost = attached.told().await;
+    let Some(Told::ClaimLost(lost)) = lost else {
+        panic!("told {lost:?}");
+    };
+    assert_eq!(
+        (lost.key, &*lost.taken_by),
+        (Some(name_of("doc", "42")), "@restore")
+    );
+
+    // What he had sent before he heard of it.
+    let late = refused(owner.call(put("42", "4")).await, Reason::NotOwner);
+    assert_eq!(late.holder, "@restore");
+    owner.call(put("43", "1")).await.unwrap();
+    let second = token(owner.call(claim("42", 0, false)).await);
+    assert!(second > first, "{second}");
+    owner.call(put("42", "5")).await.unwrap();
+    let texts = texts(&world.records("doc").await);
+    assert_eq!(texts[0], ("42".to_owned(), "5".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_owner_sends_late_is_refused_over_a_restart_and_not_that_of_others() {
+    let mut world = World::new().await;
+    world.does(put("42", "1")).await;
+    world.mark("then").await;
+    let (session, _attached) = world.peer.join(wish("battle-3")).await;
+    let mut owner = world.peer.pipe(of(&session)).await;
+    owner.claim("42").await;
+    owner.call(put("42", "2")).await.unwrap();
+    world.restore(one("42", label("then"))).await.unwrap();
+
+    world.restart().await;
+    let late = world.peer.write(&session, put("42", "3")).await;
+    refused(late, Reason::NotOwner);
+    world.does(put("42", "4")).await;
+    // A successor has sent nothing as the owner.
+    let takeover = OpenSessionRequest {
+        takeover: true,
+        ..wish("battle-3")
+    };
+    let successor = world.peer.open(takeover).await.unwrap();
+    world.peer.write(&successor, put("42", "5")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_record_gets_it() {
+    let mut world = World::new().await;
+    world.does(put("42", "1")).await;
+    world.mark("then").await;
+    let (owner, _attached) = world.peer.join(wish("battle-3")).await;
+    let mut owner = world.peer.pipe(of(&owner)).await;
+    owner.claim("42").await;
+    owner.call(put("42", "2")).await.unwrap();
+    let (other, _attached) = world.peer.join(wish("battle-4")).await;
+    let mut other = world.peer.pipe(of(&other)).await;
+    other.send(0, [claim("42", 60_000, false)]).await;
+    world.restore(one("42", label("then"))).await.unwrap();
+    token(other.answer().await);
+    other.call(put("42", "3")).await.unwrap();
+    refused(owner.call(put("42", "4")).await, Reason::NotOwner);
+}
