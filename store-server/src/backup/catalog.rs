@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::{StreamExt, stream};
 use object_store::ObjectMeta;
 
 use super::{BackupError, Manifest, Target, manifest::Kind};
@@ -22,11 +23,17 @@ pub struct Listing {
 /// The name of whichever backup is the newest.
 const LATEST: &str = "latest";
 
+/// Manifests that are read at once: a bucket takes its time for each.
+const AT_ONCE: usize = 16;
+
 /// All backups of a target.
 pub async fn list(target: &Target) -> Result<Listing, BackupError> {
     let mut listing = Listing::default();
-    for (path, _) in files(target).await? {
-        match read(target, &path).await {
+    let mut manifests = stream::iter(files(target).await?)
+        .map(|(path, _)| async move { read(target, &path).await })
+        .buffered(AT_ONCE);
+    while let Some(manifest) = manifests.next().await {
+        match manifest {
             Ok(manifest) => listing.backups.push(manifest),
             // Of any other error the next file would tell, too.
             Err(error @ (BackupError::Damaged { .. } | BackupError::TooNew { .. })) => {
