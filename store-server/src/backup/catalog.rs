@@ -143,9 +143,10 @@ impl Listing {
     ) -> Result<Vec<&'a Manifest>, BackupError> {
         let mut chain = vec![end];
         let mut first = end;
+        // A parent is an older one, so all are found in one pass.
+        let mut older = self.backups.iter().rev();
         while first.kind == Kind::Incremental {
-            let parent = self.backups.iter().find(|m| m.id == first.parent);
-            first = parent.ok_or_else(|| BackupError::Missing {
+            first = older.find(|m| m.id == first.parent).ok_or_else(|| BackupError::Missing {
                 file: target.name_of(&manifest_path(&first.parent)),
                 remedy: "Backups that continue it cannot be restored to their end; an older one may",
             })?;

@@ -102,14 +102,15 @@ fn kept<'a>(
         (keep.monthly, |m| names::time(m.begun_ms)[..7].to_owned()),
     ];
     let mut kept = BTreeSet::new();
-    for (at, backup) in listing.backups.iter().enumerate().rev() {
-        let newer = &listing.backups[at + 1..];
-        let stands = |(count, period_of): &(u32, Period)| {
-            let own = period_of(backup);
-            let newer: BTreeSet<String> = newer.iter().map(period_of).collect();
-            !newer.contains(&own) && newer.len() < *count as usize
-        };
-        if newer.is_empty() || periods.iter().any(stands) {
+    let mut seen: [BTreeSet<String>; 4] = Default::default();
+    for backup in listing.backups.iter().rev() {
+        let mut stands = kept.is_empty();
+        for ((count, period_of), seen) in periods.iter().zip(&mut seen) {
+            let has_room = seen.len() < *count as usize;
+            stands |= seen.insert(period_of(backup)) && has_room;
+        }
+        // What a kept one needs is kept with it.
+        if stands && !kept.contains(&backup.id[..]) {
             let chain = listing.chain(target, backup)?;
             kept.extend(chain.iter().map(|m| &m.id[..]));
         }

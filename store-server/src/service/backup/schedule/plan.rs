@@ -90,10 +90,12 @@ impl Plan {
         schedule.after(kept.counted_from_ms(job))
     }
 
-    /// The first job whose time has come.
+    /// The job whose time has come and that was not done for longest: one that takes longer than its period must not keep the
+    /// others from being done.
     pub fn due(&self, kept: &Kept, now_ms: u64) -> Option<Job> {
         let is_due = |job: &Job| self.next_ms(*job, kept).is_some_and(|next| next <= now_ms);
-        self.jobs().find(is_due)
+        let last_ms = |job: &Job| kept.jobs.get(job).map_or(0, |kept| kept.last_ms);
+        self.jobs().filter(is_due).min_by_key(last_ms)
     }
 
     /// When something is done next, in milliseconds since 1970.
