@@ -82,6 +82,8 @@ pub struct RestoreReport {
     pub stored_bytes: u64,
     /// Their bytes before compression.
     pub raw_bytes: u64,
+    /// About how many bytes of the disk the new data directory takes.
+    pub room_bytes: u64,
     /// The data directory.
     pub into: PathBuf,
 }
@@ -125,10 +127,11 @@ pub async fn restore_above(
         incarnation,
         stored_bytes: plan.files.iter().map(|f| f.bytes).sum(),
         raw_bytes: plan.files.iter().map(|f| f.raw_bytes).sum(),
+        room_bytes: room_for(&plan.files),
         into: options.into.clone(),
     };
     if !options.dry_run {
-        check_room(&options.into, room_for(&plan.files))?;
+        check_room(&options.into, report.room_bytes)?;
         let built = build(target, plan, incarnation, place, progress).await?;
         report.time_ms = built.time_ms;
         report.namespaces = built.applied.namespaces;

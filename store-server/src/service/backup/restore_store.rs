@@ -41,10 +41,6 @@ pub struct Replacement {
     pub carried: Option<Carried>,
 }
 
-/// Room that a restore needs: so many times the bytes of what it is made of. The view takes up to twice the bytes of its
-/// records, and a checkpoint is taken of it.
-const ROOM: u64 = 3;
-
 /// Begins it; gives what is told of it.
 pub fn begin(
     backups: &Arc<Backups>,
@@ -77,7 +73,7 @@ pub fn begin(
 
 fn refused(error: DataDirError) -> StoreError {
     let reason = match error {
-        DataDirError::MountPoint(_) => Reason::Invalid,
+        DataDirError::MountPoint(_) | DataDirError::Irreplaceable { .. } => Reason::Invalid,
         _ => Reason::Internal,
     };
     StoreError::new(reason, error.to_string())
@@ -256,7 +252,7 @@ impl Restore {
 
     fn check_room(&self, report: &RestoreReport) -> Result<(), StoreError> {
         let root = &self.store().config().data_dir;
-        let needed = report.raw_bytes.saturating_mul(ROOM);
+        let needed = report.room_bytes;
         let reserve = self.store().config().log.disk_reserve_bytes;
         let Ok(free) = rustix::fs::statvfs(root.as_path()) else {
             return Ok(());
