@@ -258,3 +258,33 @@ fn allow_files() {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use super::*;
+
+    #[test]
+    fn no_path_depends_on_where_the_program_is_moved_to() {
+        let mut config = Config {
+            data_dir: ".".into(),
+            ..Config::default()
+        };
+        config.backup.key_file = Some("key".into());
+        config.admin_socket = Some("/run/admin.sock".into());
+        anchor(&mut config).unwrap();
+        let here = env::current_dir().unwrap();
+        assert_eq!(config.data_dir, here);
+        assert_eq!(config.backup.key_file, Some(here.join("key")));
+        assert_eq!(config.backup.scratch, None);
+        assert_eq!(config.admin_socket_path(), PathBuf::from("/run/admin.sock"));
+    }
+
+    #[test]
+    fn a_socket_that_would_be_too_far_away_stays_where_it_was() {
+        let long = PathBuf::from("d".repeat(100));
+        assert_eq!(anchored(long.clone()), long);
+        assert!(anchored("s.sock".into()).ends_with("s.sock"));
+    }
+}
