@@ -161,6 +161,7 @@ impl Restore {
             to: self.to.clone(),
             into: self.beside.restored(),
             dry_run,
+            reserve_bytes: self.store().config().log.disk_reserve_bytes,
         };
         let incarnation = self.store().header().incarnation;
         backup::restore_above(&self.target, &options, incarnation, tell)

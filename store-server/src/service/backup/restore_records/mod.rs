@@ -162,6 +162,7 @@ impl Restore {
             to: to(self.request.point.clone()),
             into: store.config().data_dir.join("nowhere"),
             dry_run: true,
+            reserve_bytes: store.config().log.disk_reserve_bytes,
         };
         let plan = backup::restore(target, &options, &|_| ()).await;
         let plan = plan.map_err(|error| answer::error(&error))?;
