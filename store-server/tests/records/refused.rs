@@ -31,15 +31,27 @@ async fn the_store_that_is_meant_has_to_be_named_and_the_moment_too() {
         assert!(error.message.contains(&world.store_id), "{error}");
     }
     let later = server_time_ms() + 60_000;
-    for (point, words) in [
-        (None, "name a moment"),
-        (label("never"), "no moment is labelled never"),
-        (revision(9999), "there is no 9999"),
-        (point(Point::Seq(9999)), "there is no 9999"),
-        (point(Point::TimeMs(later)), "still to come"),
+    for (point, reason, words) in [
+        (None, Reason::Invalid, "name a moment"),
+        (
+            label("never"),
+            Reason::NotFound,
+            "no moment is labelled never",
+        ),
+        (revision(9999), Reason::NotFound, "there is no 9999"),
+        (
+            point(Point::Seq(9999)),
+            Reason::NotFound,
+            "there is no 9999",
+        ),
+        (
+            point(Point::TimeMs(later)),
+            Reason::Invalid,
+            "still to come",
+        ),
     ] {
         let error = world.restore(one("42", point)).await.unwrap_err();
-        assert_eq!(error.reason(), Reason::Invalid);
+        assert_eq!(error.reason(), reason);
         assert!(error.message.contains(words), "{error}");
     }
     assert_eq!(world.records("doc").await.len(), 1);
