@@ -135,7 +135,7 @@ impl Restore {
         let beside = self.beside.clone();
         // They may be large.
         drop(task::spawn_blocking(move || beside.sweep()).await);
-        let report = self.library(true, &|_| ()).await?;
+        let report = self.bring_back(true, &|_| ()).await?;
         let (own, theirs) = (self.store().id(), report.store_id.replace('-', ""));
         if own != theirs {
             let message = format!(
@@ -148,7 +148,7 @@ impl Restore {
         Ok(report)
     }
 
-    async fn library(
+    async fn bring_back(
         &self,
         dry_run: bool,
         tell: &(dyn Fn(Progress) + Sync),
@@ -238,7 +238,7 @@ impl Restore {
                 drop(sender.try_send(Ok(self.message(Kind::Progress(self::progress(&progress))))));
             }
         };
-        self.library(false, &tell).await
+        self.bring_back(false, &tell).await
     }
 
     async fn decide(&self, paused: Paused) -> Result<Swap, StoreError> {
