@@ -40,6 +40,7 @@ impl Reason {
             | Reason::SchemaUnsupported
             | Reason::WrongIncarnation => Code::FailedPrecondition,
             Reason::Compacted => Code::OutOfRange,
+            Reason::NotFound => Code::NotFound,
             Reason::TooLarge | Reason::TooManyOps | Reason::Invalid => Code::InvalidArgument,
             Reason::Quota | Reason::RateLimited => Code::ResourceExhausted,
             Reason::ReadOnly | Reason::Unavailable => Code::Unavailable,

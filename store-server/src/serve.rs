@@ -7,7 +7,12 @@
 mod ports;
 mod socket;
 
-use std::{io, pin::pin, time::Duration};
+use std::{
+    io,
+    path::{self, PathBuf},
+    pin::pin,
+    time::Duration,
+};
 
 use futures_util::{FutureExt, future::FusedFuture};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -18,9 +23,12 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 
-use self::ports::{Ended, serve};
+use self::{
+    ports::{Ended, serve},
+    socket::anchored,
+};
 use crate::{
-    config::Config,
+    config::{BackupConfig, Config},
     service::backup::Replacement,
     store::{OpenError, Store},
 };
@@ -71,6 +79,9 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     config.check().map_err(ServeError::Config)?;
+    anchor(&mut config).map_err(|error| {
+        ServeError::Config(format!("cannot tell the program's directory: {error}"))
+    })?;
     allow_files();
     let mut shutdown = pin!(shutdown.fuse());
     let mut store = blocking({
@@ -101,6 +112,7 @@ pub async fn run(
         store = replace(store, replacement, &config).await?;
         if shutdown.is_terminated() {
             blocking(move || store.close()).await?;
+            tracing::info!("stopped; everything is on disk");
             return Ok(());
         }
     }
@@ -112,7 +124,8 @@ async fn replace(
     replacement: Replacement,
     config: &Config,
 ) -> Result<Store, ServeError> {
-    let Replacement { swap, carried } = replacement;
+    let Replacement { swap, mut carried } = replacement;
+    let before = store.header().incarnation;
     let kept_in = swap.kept().to_owned();
     let config = config.clone();
     let store = blocking(move || {
@@ -129,15 +142,45 @@ async fn replace(
         Ok(opened?)
     })
     .await??;
-    tracing::warn!(
-        incarnation = store.header().incarnation,
-        kept_in = %kept_in.display(),
-        "the store is restored"
-    );
+    // The start that follows a swap that failed may have completed it.
+    match store.header().incarnation {
+        same if same == before => {
+            tracing::error!("the restore failed: nothing was changed");
+            if let Some(carried) = &mut carried {
+                carried.fail(
+                    "what was restored could not take the store's place; nothing was changed",
+                );
+            }
+        }
+        incarnation => tracing::warn!(
+            incarnation,
+            kept_in = %kept_in.display(),
+            "the store is restored"
+        ),
+    }
     if let Some(carried) = carried {
         carried.write(&store).await;
     }
     Ok(store)
+}
+
+/// Makes the paths absolute: a swap moves the data directory, and the program's own directory with it if that is within.
+fn anchor(config: &mut Config) -> io::Result<()> {
+    // Told by the data directory as it was given, since a socket's path is to be short.
+    config.socket = Some(anchored(config.socket_path()));
+    config.admin_socket = Some(anchored(config.admin_socket_path()));
+    let BackupConfig {
+        scratch, key_file, ..
+    } = &mut config.backup;
+    let paths: [Option<&mut PathBuf>; 3] = [
+        Some(&mut config.data_dir),
+        scratch.as_mut(),
+        key_file.as_mut(),
+    ];
+    for path in paths.into_iter().flatten() {
+        *path = path::absolute(&path)?;
+    }
+    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(
@@ -213,5 +256,35 @@ fn allow_files() {
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use super::*;
+
+    #[test]
+    fn no_path_depends_on_where_the_program_is_moved_to() {
+        let mut config = Config {
+            data_dir: ".".into(),
+            ..Config::default()
+        };
+        config.backup.key_file = Some("key".into());
+        config.admin_socket = Some("/run/admin.sock".into());
+        anchor(&mut config).unwrap();
+        let here = env::current_dir().unwrap();
+        assert_eq!(config.data_dir, here);
+        assert_eq!(config.backup.key_file, Some(here.join("key")));
+        assert_eq!(config.backup.scratch, None);
+        assert_eq!(config.admin_socket_path(), PathBuf::from("/run/admin.sock"));
+    }
+
+    #[test]
+    fn a_socket_that_would_be_too_far_away_stays_where_it_was() {
+        let long = PathBuf::from("d".repeat(100));
+        assert_eq!(anchored(long.clone()), long);
+        assert!(anchored("s.sock".into()).ends_with("s.sock"));
     }
 }

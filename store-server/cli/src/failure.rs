@@ -30,7 +30,7 @@ enum Exit {
     Operation,
     /// What was typed, or a file that was named, is wrong.
     Usage,
-    /// The record or the action does not exist, or a guard failed.
+    /// The record, the action, the backup or the moment does not exist, or a guard failed.
     Refused,
     /// Processes run different programs.
     Mixed,
@@ -180,7 +180,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let reason = error.reason();
         let exit = match reason {
-            Reason::VersionConflict | Reason::BoundViolation => Exit::Refused,
+            Reason::VersionConflict | Reason::BoundViolation | Reason::NotFound => Exit::Refused,
             _ => Exit::Operation,
         };
         let hint = match reason {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::{StreamExt, stream};
 use object_store::ObjectMeta;
 
 use super::{BackupError, Manifest, Target, manifest::Kind};
@@ -22,11 +23,17 @@ pub struct Listing {
 /// The name of whichever backup is the newest.
 const LATEST: &str = "latest";
 
+/// Manifests that are read at once: a bucket takes its time for each.
+const AT_ONCE: usize = 16;
+
 /// All backups of a target.
 pub async fn list(target: &Target) -> Result<Listing, BackupError> {
     let mut listing = Listing::default();
-    for (path, _) in files(target).await? {
-        match read(target, &path).await {
+    let mut manifests = stream::iter(files(target).await?)
+        .map(|(path, _)| async move { read(target, &path).await })
+        .buffered(AT_ONCE);
+    while let Some(manifest) = manifests.next().await {
+        match manifest {
             Ok(manifest) => listing.backups.push(manifest),
             // Of any other error the next file would tell, too.
             Err(error @ (BackupError::Damaged { .. } | BackupError::TooNew { .. })) => {
@@ -57,12 +64,7 @@ pub async fn gaps(target: &Target, newest: Option<&str>) -> Result<Vec<BackupErr
         && !listing.backups.iter().any(|m| m.id == newest)
     {
         let file = target.name_of(&manifest_path(newest));
-        let is_its = |error: &BackupError| match error {
-            BackupError::Damaged { file: found, .. } | BackupError::TooNew { file: found, .. } => {
-                *found == file
-            }
-            _ => false,
-        };
+        let is_its = |error: &BackupError| unreadable_file(error) == Some(&file);
         let damaged = listing.damaged.iter().position(is_its);
         gaps.push(match damaged {
             Some(at) => listing.damaged.swap_remove(at),
@@ -103,10 +105,13 @@ pub async fn gaps(target: &Target, newest: Option<&str>) -> Result<Vec<BackupErr
 
 impl Listing {
     /// One of them, by its id or its label (the newest with it), or `latest`.
+    /// The newest is not another one when its manifest cannot be read: whoever goes back to that one is to say so.
     pub(super) fn find(&self, target: &Target, what: &str) -> Result<&Manifest, BackupError> {
         let mut newest_first = self.backups.iter().rev();
         let found = match what {
-            LATEST => newest_first.next(),
+            LATEST => newest_first
+                .next()
+                .filter(|m| !self.is_unreadable_behind(target, m)),
             _ => (newest_first.clone().find(|m| m.id == what))
                 .or_else(|| newest_first.find(|m| m.label == what)),
         };
@@ -117,13 +122,20 @@ impl Listing {
         })
     }
 
+    /// Whether there is a newer manifest than this one, as far as names tell, that cannot be read.
+    fn is_unreadable_behind(&self, target: &Target, newest: &Manifest) -> bool {
+        let file = target.name_of(&manifest_path(&newest.id));
+        let mut damaged = self.damaged.iter().filter_map(unreadable_file);
+        damaged.any(|found| *found > *file)
+    }
+
     fn hint(&self) -> String {
         let damaged: String = (self.damaged.iter())
             .map(|error| format!("\n  {error}"))
             .collect();
         let there = match self.backups.last() {
             None => ", nor any other".to_owned(),
-            Some(newest) => format!("; the newest is {}", newest.id),
+            Some(newest) => format!("; the newest that can be read is {}", newest.id),
         };
         there + &damaged
     }
@@ -136,16 +148,48 @@ impl Listing {
     ) -> Result<Vec<&'a Manifest>, BackupError> {
         let mut chain = vec![end];
         let mut first = end;
+        // A parent is an older one, so all are found in one pass.
+        let mut older = self.backups.iter().rev();
         while first.kind == Kind::Incremental {
-            let parent = self.backups.iter().find(|m| m.id == first.parent);
-            first = parent.ok_or_else(|| BackupError::Missing {
-                file: target.name_of(&manifest_path(&first.parent)),
-                remedy: "Backups that continue it cannot be restored to their end; an older one may",
-            })?;
+            let parent = older.find(|m| m.id == first.parent);
+            first = parent.ok_or_else(|| self.why_gone(target, &first.parent))?;
             chain.push(first);
         }
         chain.reverse();
         Ok(chain)
+    }
+
+    /// Why a backup that is continued is not among them: its manifest cannot be read, or is not there.
+    fn why_gone(&self, target: &Target, id: &str) -> BackupError {
+        let file = target.name_of(&manifest_path(id));
+        let mut damaged = self.damaged.iter();
+        match damaged.find(|error| unreadable_file(error) == Some(&file)) {
+            Some(BackupError::TooNew { found, known, .. }) => BackupError::TooNew {
+                file,
+                found: *found,
+                known: *known,
+            },
+            Some(BackupError::Damaged { detail, .. }) => BackupError::Damaged {
+                file,
+                detail: detail.clone(),
+                remedy: REMEDY_CONTINUED,
+            },
+            _ => BackupError::Missing {
+                file,
+                remedy: REMEDY_CONTINUED,
+            },
+        }
+    }
+}
+
+const REMEDY_CONTINUED: &str =
+    "Backups that continue it cannot be restored to their end; an older one may";
+
+/// The manifest that cannot be read.
+fn unreadable_file(error: &BackupError) -> Option<&str> {
+    match error {
+        BackupError::Damaged { file, .. } | BackupError::TooNew { file, .. } => Some(file),
+        _ => None,
     }
 }
 

@@ -44,6 +44,7 @@ pub async fn create(
     let source = store.copy_source();
     let identity = source.identity();
     target.claim(&identity.store_id.to_string()).await?;
+    check_incarnation(target, identity.incarnation).await?;
     let (begun_ms, last_seq) = (server_time_ms(), source.last_seq());
     let (from, outline) = match options.incremental {
         true => {
@@ -94,6 +95,19 @@ pub async fn create(
     let end = reading.await;
     let end = end.map_err(|e| BackupError::Store(e.to_string()))??;
     writing.complete(end).await
+}
+
+/// Refuses a store that is older than the newest backup: its backups would sort before those that are there, and none that
+/// looks for the newest would see them.
+pub async fn check_incarnation(target: &Target, incarnation: u64) -> Result<(), BackupError> {
+    match list(target).await?.backups.last() {
+        Some(newest) if newest.incarnation > incarnation => Err(BackupError::LaterIncarnation {
+            target: target.url().into(),
+            found: newest.incarnation,
+            store: incarnation,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The newest backup of a target, to be continued with the target's key.

@@ -153,6 +153,19 @@ pub enum BackupError {
         /// That of what is to be continued.
         found: u64,
     },
+    /// The target has backups of what was restored from this store, or from one that it is a copy of.
+    #[error(
+        "{target} has backups of incarnation {found}, this store is incarnation {store}: it is an older copy of the store, or \
+         what was restored from it uses this target; give it a target of its own"
+    )]
+    LaterIncarnation {
+        /// The target.
+        target: String,
+        /// The newest incarnation in it.
+        found: u64,
+        /// That of the store.
+        store: u64,
+    },
     /// What was pulled before is newer than the store.
     #[error(
         "the store has no commit {seq}, and what is to be continued does: it is of a copy of the store. Take a full backup"

@@ -11,6 +11,7 @@ use std::{
 use super::{
     BackupError, Manifest, Target,
     catalog::{self, Listing, list},
+    partial::Note,
 };
 use crate::archive::names::{self, DATA};
 
@@ -50,7 +51,18 @@ pub async fn expire(target: &Target, keep: &Keep, dry_run: bool) -> Result<Expir
     if let Some(damaged) = listing.damaged.pop() {
         return Err(damaged);
     }
-    let kept = kept(target, &listing, keep)?;
+    let mut kept = kept(target, &listing, keep)?;
+    // One that is being pulled can be gone on with at any later time, and takes what it continues. A note that cannot be read
+    // is of no use to its puller either.
+    let note = Note::read(target).await?.and_then(Result::ok);
+    if let Some(note) = &note {
+        let parent = &note.outline.parent;
+        if let Some(parent) = listing.backups.iter().find(|m| m.id == *parent) {
+            let chain = listing.chain(target, parent)?;
+            kept.extend(chain.iter().map(|m| &m.id[..]));
+        }
+    }
+    let under_way = note.as_ref().map(|note| &note.outline.id[..]);
     let mut expired = Expired::default();
     for backup in &listing.backups {
         match kept.contains(&backup.id[..]) {
@@ -69,8 +81,8 @@ pub async fn expire(target: &Target, keep: &Keep, dry_run: bool) -> Result<Expir
         let id = path.split('/').nth(1).unwrap_or_default();
         let is_removed = expired.removed.iter().any(|removed| removed == id);
         let age = now.duration_since(meta.last_modified.into());
-        let is_leftover =
-            !kept.contains(id) && !is_removed && age.is_ok_and(|age| age > LEFTOVER_AFTER);
+        let is_of_one = kept.contains(id) || is_removed || under_way == Some(id);
+        let is_leftover = !is_of_one && age.is_ok_and(|age| age > LEFTOVER_AFTER);
         if !is_removed && !is_leftover {
             continue;
         }
@@ -102,14 +114,15 @@ fn kept<'a>(
         (keep.monthly, |m| names::time(m.begun_ms)[..7].to_owned()),
     ];
     let mut kept = BTreeSet::new();
-    for (at, backup) in listing.backups.iter().enumerate().rev() {
-        let newer = &listing.backups[at + 1..];
-        let stands = |(count, period_of): &(u32, Period)| {
-            let own = period_of(backup);
-            let newer: BTreeSet<String> = newer.iter().map(period_of).collect();
-            !newer.contains(&own) && newer.len() < *count as usize
-        };
-        if newer.is_empty() || periods.iter().any(stands) {
+    let mut seen: [BTreeSet<String>; 4] = Default::default();
+    for backup in listing.backups.iter().rev() {
+        let mut stands = kept.is_empty();
+        for ((count, period_of), seen) in periods.iter().zip(&mut seen) {
+            let has_room = seen.len() < *count as usize;
+            stands |= seen.insert(period_of(backup)) && has_room;
+        }
+        // What a kept one needs is kept with it.
+        if stands && !kept.contains(&backup.id[..]) {
             let chain = listing.chain(target, backup)?;
             kept.extend(chain.iter().map(|m| &m.id[..]));
         }

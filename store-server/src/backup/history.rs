@@ -109,7 +109,9 @@ impl<'a> History<'a> {
         // That the commit before it is not later is known only if a backup has that one, too.
         let before = at.checked_sub(1).map_or(0, |at| self.backups[at].last_seq);
         let is_known = |seq: &u64| *seq > backup.base_seq || *seq <= before;
-        Ok(first.map(|seq| seq - 1).filter(is_known))
+        // A full backup tells no times but that of its own log: nothing was committed up to it if the one before ends there, too.
+        let at_end = (backup.last_seq <= before).then_some(backup.last_seq);
+        Ok(first.map_or(at_end, |seq| Some(seq - 1)).filter(is_known))
     }
 
     async fn locate_revision(

@@ -14,7 +14,7 @@ use super::{
     BackupError, File, Kind, Manifest, Progress, Target,
     catalog::list,
     coming::{UnderWay, senseless},
-    create::newest,
+    create::{check_incarnation, newest},
     partial::Note,
     verify::checksums,
     writing::Writing,
@@ -280,6 +280,7 @@ impl<'a> Receiving<'a> {
 
     async fn begun(&mut self, begun: PullBegun, incarnation: u64) -> Result<Taken, BackupError> {
         self.target.claim(&begun.store_id).await?;
+        check_incarnation(self.target, incarnation).await?;
         let known = match (&self.under_way, &self.parent) {
             (Some(under_way), _) => under_way.reached.state_hash.as_ref(),
             (None, parent) => parent.as_ref().and_then(|m| m.state_hash.as_ref()),

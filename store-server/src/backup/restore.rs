@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     archive::names::manifest_path,
-    store::{Applied, BuildError, Builder, Namespace, is_mount_point},
+    store::{Applied, BuildError, Builder, Namespace, is_mount_point, server_time_ms},
 };
 
 /// What to restore.
@@ -39,6 +39,8 @@ pub struct RestoreOptions {
     pub into: PathBuf,
     /// Only tell what would be done.
     pub dry_run: bool,
+    /// Bytes of the disk that are left free in any case, for a running store that writes to the same one.
+    pub reserve_bytes: u64,
 }
 
 /// Which state to go back to.
@@ -82,6 +84,8 @@ pub struct RestoreReport {
     pub stored_bytes: u64,
     /// Their bytes before compression.
     pub raw_bytes: u64,
+    /// About how many bytes of the disk the new data directory takes.
+    pub room_bytes: u64,
     /// The data directory.
     pub into: PathBuf,
 }
@@ -90,22 +94,36 @@ pub struct RestoreReport {
 const FETCHED_AHEAD: usize = 4;
 
 /// Restores a state into a new data directory, which is there only if all went well.
+///
+/// Its incarnation is the time, in seconds since 1970, or more: the backups do not tell which incarnations there were, since
+/// another restore from them may have made one that has no backup yet. Were the two the same, clients would take what they
+/// know of the one for the other's.
 pub async fn restore(
     target: &Target,
     options: &RestoreOptions,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<RestoreReport, BackupError> {
-    restore_above(target, options, 0, progress).await
+    let at_least = server_time_ms() / 1000;
+    restore_as(target, options, at_least, progress).await
 }
 
-/// The same for a store that is running, as this incarnation: the one that is restored is above it.
+/// The same for a store that is running, as this incarnation: the one that is restored is the next, above all in backups.
 pub async fn restore_above(
     target: &Target,
     options: &RestoreOptions,
     incarnation: u64,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<RestoreReport, BackupError> {
-    let place = Place::new(&options.into)?;
+    restore_as(target, options, incarnation + 1, progress).await
+}
+
+async fn restore_as(
+    target: &Target,
+    options: &RestoreOptions,
+    at_least: u64,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<RestoreReport, BackupError> {
+    let place = Place::new(&options.into, options.reserve_bytes)?;
     let listing = list(target).await?;
     let history = History::new(target, &listing, &options.backup)?;
     let plan = history.plan(&options.to).await?;
@@ -113,8 +131,8 @@ pub async fn restore_above(
         target.check_key(backup)?;
     }
     // Above all that there were, since clients may know any of them.
-    let incarnations = listing.backups.iter().map(|m| m.incarnation);
-    let incarnation = incarnations.fold(incarnation, u64::max) + 1;
+    let incarnations = listing.backups.iter().map(|m| m.incarnation + 1);
+    let incarnation = incarnations.fold(at_least, u64::max);
     let mut report = RestoreReport {
         backups: plan.backups.clone(),
         seq: plan.seq,
@@ -125,10 +143,12 @@ pub async fn restore_above(
         incarnation,
         stored_bytes: plan.files.iter().map(|f| f.bytes).sum(),
         raw_bytes: plan.files.iter().map(|f| f.raw_bytes).sum(),
+        room_bytes: room_for(&plan.files),
         into: options.into.clone(),
     };
     if !options.dry_run {
-        check_room(&options.into, room_for(&plan.files))?;
+        let room = report.room_bytes.saturating_add(options.reserve_bytes);
+        check_room(&options.into, room)?;
         let built = build(target, plan, incarnation, place, progress).await?;
         report.time_ms = built.time_ms;
         report.namespaces = built.applied.namespaces;
@@ -285,6 +305,7 @@ impl Site {
     fn add(&self, builder: &mut Builder, file: &File, stored: &[u8]) -> Result<(), BackupError> {
         // Somebody else may have taken the room since the beginning, and the engine waits for ever when a write of it fails.
         let room = 2 * file.raw_bytes + ENGINE_ROOM_BYTES;
+        let room = room.saturating_add(self.place.reserve_bytes);
         check_room(&self.place.aside, room)?;
         let raw = self.target.unpack(file, stored)?;
         let added = builder.add(file, raw);
@@ -309,10 +330,12 @@ struct Place {
     into: PathBuf,
     /// Where it is built: beside it, so that it can be renamed.
     aside: PathBuf,
+    /// Bytes of its disk that are left free.
+    reserve_bytes: u64,
 }
 
 impl Place {
-    fn new(into: &Path) -> Result<Place, BackupError> {
+    fn new(into: &Path, reserve_bytes: u64) -> Result<Place, BackupError> {
         let refuse = |detail: &str| BackupError::Into {
             path: into.to_owned(),
             detail: detail.into(),
@@ -348,6 +371,7 @@ impl Place {
         Ok(Place {
             aside: parent.join(aside),
             into,
+            reserve_bytes,
         })
     }
 

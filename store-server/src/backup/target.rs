@@ -1,20 +1,30 @@
 //! Where backups are kept: a directory, or a prefix of a bucket.
 
-use std::{fs, path, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fs, path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use object_store::{
     ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode, PutOptions, RetryConfig,
-    aws::AmazonS3Builder, azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder,
-    local::LocalFileSystem, path::Path,
+    aws::AmazonS3Builder,
+    azure::MicrosoftAzureBuilder,
+    client::{HttpError, HttpErrorKind},
+    gcp::GoogleCloudStorageBuilder,
+    local::LocalFileSystem,
+    path::Path,
 };
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
-use tokio::task;
+use tokio::{task, time::sleep};
 use url::Url;
 
 use super::{
@@ -214,14 +224,37 @@ impl Target {
     }
 
     /// Writes a file that is not there yet, durably.
+    ///
+    /// A connection that breaks leaves open whether a bucket has taken it. So it is tried again, and what is there then is
+    /// well if it is the same: only this program would have written it.
     pub(super) async fn put_new(&self, path: &str, bytes: Bytes) -> Result<(), BackupError> {
-        let options = PutOptions::from(PutMode::Create);
-        let put = self
-            .store
-            .put_opts(&self.at(path), bytes.into(), options)
-            .await;
-        put.map(drop)
-            .map_err(|error| self.not_written(path, error))?;
+        let (begun, at) = (Instant::now(), self.at(path));
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_times(RETRIES)
+            .with_jitter()
+            .build();
+        loop {
+            let options = PutOptions::from(PutMode::Create);
+            let content = bytes.clone().into();
+            let error = match self.store.put_opts(&at, content, options).await {
+                Ok(_) => break,
+                Err(error) => error,
+            };
+            // Some answer with an error and have stored it; the request was repeated below, and this is the first heard of it.
+            if matches!(error, object_store::Error::AlreadyExists { .. })
+                && self.dir.is_none()
+                && self.get(path).await? == bytes
+            {
+                break;
+            }
+            let pause = pauses.next().filter(|_| is_cut_off(&error));
+            let Some(pause) = pause.filter(|pause| begun.elapsed() + *pause < RETRY_FOR) else {
+                return Err(self.not_written(path, error));
+            };
+            tracing::info!(file = self.name_of(path), %error, "cut off in a write: it is repeated");
+            sleep(pause).await;
+        }
         self.forget(path).await;
         Ok(())
     }
@@ -390,5 +423,113 @@ impl Target {
     fn at(&self, path: &str) -> Path {
         let parts = path.split('/').filter(|part| !part.is_empty());
         parts.fold(self.prefix.clone(), |at, part| at.join(part))
+    }
+}
+
+/// Whether a request ended in the middle. Others that may pass were repeated already.
+fn is_cut_off(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<HttpError>() {
+            return matches!(
+                error.kind(),
+                HttpErrorKind::Timeout | HttpErrorKind::Interrupted | HttpErrorKind::Unknown
+            );
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader, Read, Write},
+        net::{Ipv4Addr, TcpListener},
+        sync::mpsc,
+        thread,
+    };
+
+    use super::*;
+
+    /// A bucket with one file at most, which is cut off behind the first write.
+    struct Bucket {
+        target: Target,
+        asked: mpsc::Receiver<String>,
+    }
+
+    impl Bucket {
+        fn new(mut content: Option<Vec<u8>>) -> Bucket {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let endpoint = format!("http://{}", listener.local_addr().unwrap());
+            let (told, asked) = mpsc::channel();
+            thread::spawn(move || {
+                for stream in listener.incoming() {
+                    let mut stream = BufReader::new(stream.unwrap());
+                    let (mut head, mut bytes) = (Vec::new(), 0);
+                    loop {
+                        let mut line = String::new();
+                        stream.read_line(&mut line).unwrap();
+                        let line = line.trim_end().to_lowercase();
+                        if let Some(length) = line.strip_prefix("content-length:") {
+                            bytes = length.trim().parse().unwrap();
+                        }
+                        if line.is_empty() {
+                            break;
+                        }
+                        head.push(line);
+                    }
+                    let mut body = vec![0; bytes];
+                    stream.read_exact(&mut body).unwrap();
+                    let is_put = head[0].starts_with("put");
+                    told.send(head[0][..3].to_owned()).unwrap();
+                    let answer = match (&content, is_put) {
+                        (Some(_), true) => b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n".to_vec(),
+                        (Some(content), false) => format!(
+                            "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: {}\r\n",
+                            content.len()
+                        )
+                        .into_bytes(),
+                        (None, _) => {
+                            content = Some(body);
+                            continue;
+                        }
+                    };
+                    let out = stream.get_mut();
+                    out.write_all(&answer).unwrap();
+                    out.write_all(b"Connection: close\r\n\r\n").unwrap();
+                    if !is_put {
+                        out.write_all(content.as_deref().unwrap()).unwrap();
+                    }
+                }
+            });
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let store = AmazonS3Builder::new()
+                .with_bucket_name("bucket")
+                .with_endpoint(endpoint)
+                .with_allow_http(true)
+                .with_access_key_id("id")
+                .with_secret_access_key("secret")
+                .build();
+            let target = Target::new(Arc::new(store.unwrap()), "world1".into(), "s3://bucket");
+            Bucket { target, asked }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_that_was_taken_before_the_connection_broke_is_one() {
+        let bucket = Bucket::new(None);
+        let put = bucket.target.put_new("data/a", Bytes::from_static(b"text"));
+        put.await.unwrap();
+        let asked: Vec<String> = bucket.asked.try_iter().collect();
+        assert_eq!(asked, ["put", "put", "get"]);
+    }
+
+    #[tokio::test]
+    async fn what_another_has_written_is_not_taken_for_it() {
+        let bucket = Bucket::new(Some(b"other".to_vec()));
+        let put = bucket.target.put_new("data/a", Bytes::from_static(b"text"));
+        let error = put.await.unwrap_err();
+        assert!(matches!(error, BackupError::Exists { .. }), "{error}");
     }
 }

@@ -20,6 +20,8 @@ pub enum Verify {
     TrialRestore {
         /// Where there is room for a copy of the store.
         scratch: PathBuf,
+        /// Bytes of the disk that are left free in any case.
+        reserve_bytes: u64,
     },
 }
 
@@ -61,8 +63,12 @@ pub async fn verify(
     };
     // A trial restore may stop at the first file that is damaged; whoever verifies wants to know of all.
     checksums(target, &end.id, files, progress).await?;
-    if let Verify::TrialRestore { scratch } = how {
-        report.state_hash = trial(target, end, scratch, progress).await?;
+    if let Verify::TrialRestore {
+        scratch,
+        reserve_bytes,
+    } = how
+    {
+        report.state_hash = trial(target, end, scratch, *reserve_bytes, progress).await?;
     }
     Ok(report)
 }
@@ -118,6 +124,7 @@ async fn trial(
     target: &Target,
     end: &Manifest,
     scratch: &Path,
+    reserve_bytes: u64,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Option<String>, BackupError> {
     let place = scratch.to_owned();
@@ -128,6 +135,7 @@ async fn trial(
         to: To::Latest,
         into: scratch.path().join("store"),
         dry_run: false,
+        reserve_bytes,
     };
     let restored = restore(target, &options, progress).await;
     // Large files take their time to be removed.

@@ -1,7 +1,7 @@
 //! What happens to the log at start: check it, cut a torn tail, refuse damage.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -13,7 +13,7 @@ use super::{
     frame::{self, Frame, Kind},
     segment::{
         LOG_MAGIC, SEGMENT_HEADER_BYTES, SegmentFile, SegmentHeader, SegmentInfo, Segments, create,
-        list, read_seal, sync_dir,
+        list, read_seal,
     },
 };
 
@@ -56,6 +56,8 @@ pub struct Recovered {
     pub first_seq: u64,
     /// Sequence number that the next commit gets.
     pub next_seq: u64,
+    /// Whether a segment tells that, if only an empty one; else it is what was expected.
+    pub is_known: bool,
     /// Checksum of the last segment, for the header of the next one.
     pub previous_crc: u32,
     /// What was cut off the end.
@@ -125,11 +127,8 @@ pub fn recover(dir: &Path, log: &Expected) -> Result<Recovered, LogError> {
             }
         };
         if segment.info.last_seq < segment.info.first_seq && last {
-            // An empty segment would have the same name as the one to come.
-            if log.torn == OnTornTail::Cut {
-                fs::remove_file(path).map_err(io_error(path))?;
-                sync_dir(path).map_err(io_error(dir))?;
-            }
+            // The one to come has the same name and takes its place. Until then it stays: nothing else may tell where the
+            // log goes on.
             if i == 0 {
                 next_seq = segment.info.first_seq;
             }
@@ -145,6 +144,7 @@ pub fn recover(dir: &Path, log: &Expected) -> Result<Recovered, LogError> {
         segments,
         first_seq: first.unwrap_or(next_seq),
         next_seq,
+        is_known: !files.is_empty(),
         previous_crc,
         cut,
     })

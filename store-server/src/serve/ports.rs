@@ -1,8 +1,10 @@
 //! The work on one store: its two ports, from the first request to the drain.
 
 use std::{
-    fs,
+    convert::Infallible,
+    fs, future,
     net::SocketAddr,
+    panic,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,6 +22,7 @@ use stillpoint_proto::{
 use tokio::{
     net::UnixListener,
     sync::{mpsc, oneshot, watch},
+    task::{JoinError, JoinSet},
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{service::InterceptorLayer, transport::Server};
@@ -90,11 +93,14 @@ pub async fn serve(
         tcp = address.map(tracing::field::display),
         "serving"
     );
+    // A task of its own: what it does at a stretch must hold up neither who connects nor sessions. It ends with this round.
+    let mut scheduler = JoinSet::new();
+    scheduler.spawn(schedule::run(backups.clone()));
     let both = async {
         tokio::select! {
             served = async { tokio::try_join!(data, admin).map(drop) } => served,
             never = hub.run() => match never {},
-            never = schedule::run(backups.clone()) => match never {},
+            panicked = scheduler.join_next() => end_of_scheduler(panicked).await,
         }
     };
     tokio::pin!(both);
@@ -129,9 +135,18 @@ pub async fn serve(
         let _ = fs::remove_file(path);
     }
     Ok(Ended {
-        replacement: ended?,
+        // One that was decided while the server drained is carried out all the same: the next start would do it.
+        replacement: ended?.or_else(|| replaced.try_recv().ok()),
         listen: address,
     })
+}
+
+/// The scheduler has no end of its own: if it panicked, so does who serves.
+async fn end_of_scheduler(joined: Option<Result<Infallible, JoinError>>) -> ! {
+    match joined {
+        Some(Err(error)) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+        _ => future::pending().await,
+    }
 }
 
 async fn serve_data(

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     net::SocketAddr,
     os::unix::fs::{FileTypeExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use tokio::net::{TcpListener, UnixListener};
@@ -13,6 +13,18 @@ use super::ServeError;
 
 /// Longest path of a Unix socket, in bytes.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// A socket's path that means the same wherever the program's directory is moved to, unless it is too long for that.
+pub fn anchored(path: PathBuf) -> PathBuf {
+    match path::absolute(&path) {
+        Ok(absolute) if is_short(&absolute.with_extension("new")) => absolute,
+        _ => path,
+    }
+}
+
+fn is_short(path: &Path) -> bool {
+    path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX
+}
 
 /// Binds a TCP address.
 pub async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -30,7 +42,7 @@ pub fn bind_unix(path: &Path, mode: Option<u32>) -> Result<UnixListener, ServeEr
         source,
     };
     let new: PathBuf = path.with_extension("new");
-    if new.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+    if !is_short(&new) {
         return Err(error(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!(

@@ -9,8 +9,9 @@
 //! ```
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -57,6 +58,14 @@ pub enum DataDirError {
          --data-dir {0}/data"
     )]
     MountPoint(PathBuf),
+    /// What is in it or about it is in the way.
+    #[error("{path} {detail}")]
+    Irreplaceable {
+        /// What is in the way.
+        path: PathBuf,
+        /// Why, and what to do.
+        detail: &'static str,
+    },
     /// There is none.
     #[error("{0} does not exist: name the data directory of a store")]
     Missing(PathBuf),
@@ -98,7 +107,9 @@ impl DataDir {
 
     /// Makes a directory for a store of this identity, in place of whatever is there.
     pub fn replace(root: &Path, identity: &Identity) -> Result<DataDir, DataDirError> {
-        fs::create_dir_all(root).map_err(io_error(root))?;
+        // Nobody else reads what is restored, unless that is asked for.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(root);
+        made.map_err(io_error(root))?;
         let lock = lock(root)?;
         if let Err(error) = begin_anew(root, identity) {
             // The first error is the one to tell.
@@ -213,10 +224,19 @@ pub(super) fn lock(root: &Path) -> Result<File, DataDirError> {
         .open(&path);
     let file = file.map_err(io_error(&path))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::Locked(root.to_owned())),
+        // What was opened may have been moved away before it was locked.
+        Ok(()) if is_at(&file, &path) => Ok(file),
+        Ok(()) | Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::Locked(root.to_owned())),
         Err(e) => Err(io_error(&path)(e.into())),
     }
+}
+
+/// Whether a file is the one that has this name now.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(ours), Ok(found)) = (file.metadata(), fs::metadata(path)) else {
+        return false;
+    };
+    (ours.dev(), ours.ino()) == (found.dev(), found.ino())
 }
 
 /// Leaves nothing in a locked directory but the lock and the identity.

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, ops::ControlFlow};
 
 use stillpoint_proto::v1::{Reason, RecordKey, StoreError};
 
-use super::{handle::Store, record::Record};
+use super::{clock::now_ms, handle::Store, record::Record};
 use crate::log::{
     Entry, Origin,
     reader::{ReadError, Reader},
@@ -152,7 +152,8 @@ impl Store {
         Ok(read.then_some(found))
     }
 
-    /// Sequence number and time of the oldest commit that the log has; zeros: it has none.
+    /// Sequence number and time of the oldest commit that the log has; zeros: it has none, and there was none. A log that
+    /// begins behind a restored state begins now, until it has a commit.
     pub(super) fn log_beginning(&self, synced_seq: u64) -> Result<(u64, u64), StoreError> {
         loop {
             let Some(oldest) = self.segments().snapshot().into_iter().next() else {
@@ -164,6 +165,9 @@ impl Store {
                 first = (seq, entry.time_ms);
                 Ok(ControlFlow::Break(()))
             })?;
+            if read && first.0 == 0 && oldest.first_seq > 1 {
+                return Ok((oldest.first_seq, now_ms()));
+            }
             if read {
                 return Ok(first);
             }

@@ -253,8 +253,8 @@ pub fn check_log(dir: &DataDir, config: &Config, torn: OnTornTail) -> Result<Rec
     };
     let log = log::recover(&dir.log(), &expected).map_err(|e| log_error(dir.root(), e))?;
     match found.damaged {
-        // Where an empty log goes on, nothing else tells.
-        Some(error) if log.segments.snapshot().is_empty() => Err(error.into()),
+        // Where the log goes on, nothing else tells.
+        Some(error) if !log.is_known => Err(error.into()),
         _ => Ok(log),
     }
 }

@@ -103,7 +103,7 @@ pub enum RepairError {
 
 /// Repairs the data directory of `config`. No server may run on it.
 pub fn repair(config: &Config, options: RepairOptions) -> Result<RepairReport, RepairError> {
-    let dir = DataDir::open_existing(&config.data_dir)?;
+    let mut dir = DataDir::open_existing(&config.data_dir)?;
     let torn = if options.dry_run {
         OnTornTail::Leave
     } else {
@@ -137,6 +137,8 @@ pub fn repair(config: &Config, options: RepairOptions) -> Result<RepairReport, R
         changed: !options.dry_run,
     };
     if !options.dry_run {
+        // What it writes, an older program does not know.
+        dir.raise_format()?;
         report.newer_records = plan.carry_out(&dir, config)?;
         report.log_moved_to = Some(begin_new_log(&dir)?);
     }
@@ -200,9 +202,27 @@ impl Plan {
 
     /// Brings the view to the saved state, and makes a checkpoint of it. Gives the number of records newer than that.
     fn carry_out(&self, dir: &DataDir, config: &Config) -> Result<u64, RepairError> {
-        if self.source == StateSource::Checkpoint {
-            remove(&dir.view())?;
+        if self.source != StateSource::Checkpoint {
+            return self.fill(dir, config);
         }
+        // The view may be all there is, if the checkpoint turns out to be damaged.
+        let (view, aside) = (dir.view(), dir.view().with_extension("aside"));
+        remove(&aside)?;
+        let was_there = view.exists();
+        if was_there {
+            fs::rename(&view, &aside).map_err(io_error(&view))?;
+        }
+        let filled = self.fill(dir, config);
+        if filled.is_err() && was_there {
+            remove(&view)?;
+            fs::rename(&aside, &view).map_err(io_error(&view))?;
+        }
+        remove(&aside)?;
+        filled
+    }
+
+    /// Brings the view as far as it goes.
+    fn fill(&self, dir: &DataDir, config: &Config) -> Result<u64, RepairError> {
         let engine = engine::open(&dir.view(), &config.view)?;
         let applied = match &self.base {
             Some(base) => {

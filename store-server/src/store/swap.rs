@@ -18,7 +18,10 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Write},
-    os::unix::ffi::OsStringExt,
+    os::unix::{
+        ffi::OsStringExt,
+        fs::{MetadataExt, chown, symlink},
+    },
     path::{Path, PathBuf},
 };
 
@@ -56,6 +59,15 @@ impl Store {
 impl Swap {
     /// Decides it, durably. The store's directory is locked by the caller, and what takes its place is complete.
     fn decide(beside: Beside) -> Result<Swap, DataDirError> {
+        // Opened before anything is decided: there may be no room for one more open file afterwards.
+        let parent = File::open(&beside.parent).map_err(io_error(&beside.parent))?;
+        Self::decide_with(beside, || parent.sync_all())
+    }
+
+    fn decide_with(
+        beside: Beside,
+        sync: impl Fn() -> io::Result<()>,
+    ) -> Result<Swap, DataDirError> {
         beside.check()?;
         let (path, kept) = (beside.decision(), beside.kept());
         let new = beside.hidden(".swap.new");
@@ -68,7 +80,19 @@ impl Swap {
             Ok(file)
         };
         let decision = written().map_err(io_error(&path))?;
-        beside.sync()?;
+        if let Err(error) = sync() {
+            // Who is told that it failed goes on writing to the old store, which the next start must not replace then.
+            match fs::remove_file(&path) {
+                Ok(()) => {
+                    let _ = sync();
+                    return Err(io_error(&beside.parent)(error));
+                }
+                Err(stays) => tracing::error!(
+                    path = %path.display(), %error, %stays,
+                    "what was decided may not be on disk and cannot be taken back: the store is replaced"
+                ),
+            }
+        }
         Ok(Swap {
             beside,
             kept,
@@ -98,6 +122,7 @@ impl Swap {
         if restored.exists() {
             if !self.kept.exists() {
                 carry_over(root, &restored)?;
+                take_after(root, &restored)?;
                 fs::rename(root, &self.kept).map_err(io_error(root))?;
                 self.beside.sync()?;
             }
@@ -149,6 +174,9 @@ pub fn settle(root: &Path) -> Result<(), DataDirError> {
         beside,
         _decision: decision,
     };
+    // Who decided it may still be draining, with the store open in the directory that is moved.
+    let moved = swap.beside.restored().exists() && !swap.kept.exists() && root.exists();
+    let _old = moved.then(|| lock(&swap.beside.root)).transpose()?;
     swap.perform()?;
     tracing::info!(
         kept_in = %swap.kept.display(),
@@ -169,17 +197,42 @@ fn carry_over(from: &Path, into: &Path) -> Result<(), DataDirError> {
         let item = item.map_err(io_error(from))?;
         let (path, name) = (item.path(), item.file_name());
         let is_own = [format::FILE, LOCK].iter().any(|own| name == *own)
+            || beside::is_own_part(&name)
             || path.extension().is_some_and(|e| e == "new");
         let kind = item.file_type().map_err(io_error(&path))?;
-        if is_own || !kind.is_file() {
+        if is_own || !(kind.is_file() || kind.is_symlink()) {
             continue;
         }
         let copy = into.join(name);
-        fs::copy(&path, &copy)
-            .and_then(|_| File::open(&copy)?.sync_all())
-            .map_err(io_error(&path))?;
+        // One that was killed has made it before, and what is read-only cannot be written over.
+        match fs::remove_file(&copy) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&copy)(e)),
+            _ => {}
+        }
+        let copied = match kind.is_symlink() {
+            true => fs::read_link(&path).and_then(|to| symlink(to, &copy)),
+            false => fs::copy(&path, &copy).and_then(|_| File::open(&copy)?.sync_all()),
+        };
+        copied.map_err(io_error(&copy))?;
     }
     sync_dir(&into.join(LOCK)).map_err(io_error(into))
+}
+
+/// Gives a directory the owner, group and mode of the one whose place it takes.
+fn take_after(old: &Path, new: &Path) -> Result<(), DataDirError> {
+    let was = fs::metadata(old).map_err(io_error(old))?;
+    let is = fs::metadata(new).map_err(io_error(new))?;
+    if (was.uid(), was.gid()) != (is.uid(), is.gid())
+        && let Err(error) = chown(new, Some(was.uid()), Some(was.gid()))
+    {
+        // Only root may give files away. The store works as it is.
+        tracing::warn!(
+            uid = was.uid(), gid = was.gid(), %error,
+            "cannot give the restored data directory the owner and group that it had: do so by hand"
+        );
+    }
+    // Behind the owner, whose change takes bits of the mode away.
+    fs::set_permissions(new, was.permissions()).map_err(io_error(new))
 }
 
 /// Removes the directory that somebody has made who came in the moment in which there was none, and then stayed away.

@@ -185,6 +185,36 @@ async fn the_manifest_of_another_backup_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_newest_is_not_an_older_one_when_its_manifest_is_damaged() {
+    let world = backed_up().await;
+    let older = list(&world.target).await.unwrap().backups[1].id.clone();
+    world.execute(add("one-more", 1));
+    let newest = world.incremental().await.id;
+    let damage = |id: &str| {
+        let path = world.path("backups").join(format!("manifest/{id}.json"));
+        fs::write(path, "{}").unwrap();
+    };
+    damage(&newest);
+    let error = world.restore(To::Latest, "restored").await.unwrap_err();
+    assert!(matches!(error, BackupError::NoBackup { .. }), "{error}");
+    let told = error.to_string();
+    assert!(told.contains(&newest) && told.contains(&older), "{told}");
+    // Whoever names it gets it.
+    verify(&world.target, &older, &Verify::Checksums, &silent)
+        .await
+        .unwrap();
+    // What is continued and damaged was not removed.
+    let full = list(&world.target).await.unwrap().backups[0].id.clone();
+    damage(&full);
+    let error = verify(&world.target, &older, &Verify::Checksums, &silent).await;
+    let error = error.unwrap_err();
+    assert!(
+        matches!(&error, BackupError::Damaged { file, .. } if file.contains(&full)),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_whose_parent_is_gone_is_told_from_the_one_that_is_missing() {
     let world = backed_up().await;
     let listing = list(&world.target).await.unwrap();

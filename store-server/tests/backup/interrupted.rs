@@ -161,6 +161,7 @@ async fn see_that_what_is_listed_is_whole(target: &Target, world: &World, count:
         let options = stillpoint_store_server::backup::RestoreOptions {
             backup: backup.id.clone(),
             dry_run: false,
+            reserve_bytes: 0,
             ..options(To::Latest, world.path("restored"))
         };
         let report = restore(target, &options, &silent).await.unwrap();

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use stillpoint_proto::v1::Record;
 use stillpoint_store_server::{
-    backup::{BackupError, To, Verify, create, verify},
+    backup::{BackupError, CreateOptions, To, Verify, create, restore_above, verify},
     store::server_time_ms,
 };
 
 use crate::{
     common::{Content, NAMESPACE, add, delete, put, txn},
-    world::{World, content_of, incremental, silent},
+    world::{World, content_of, incremental, options, silent},
 };
 
 /// The content after each commit; the first is that of the empty store.
@@ -196,6 +196,27 @@ async fn a_time_is_the_state_before_the_first_commit_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_time_in_which_nothing_was_committed_is_covered_across_a_full_backup() {
+    let world = World::new();
+    world.full().await;
+    world.execute(add("key", 1));
+    let before = world.incremental().await;
+    let idle = a_moment_later();
+    let full = world.full().await;
+    let idle_still = a_moment_later();
+    world.execute(add("key", 1));
+    let last = world.incremental().await;
+    assert_eq!(
+        (full.last_seq, last.last_seq),
+        (before.last_seq, before.last_seq + 1)
+    );
+    for (time_ms, into) in [(idle, "idle"), (idle_still, "idle-still")] {
+        let report = world.restore(To::Time(time_ms), into).await.unwrap();
+        assert_eq!(report.seq, before.last_seq, "{into}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trial_restore_comes_to_the_hash_in_the_manifest() {
     let world = World::new();
     let (mut model, mut random) = (vec![BTreeMap::new()], 3);
@@ -210,6 +231,7 @@ async fn a_trial_restore_comes_to_the_hash_in_the_manifest() {
     let scratch = world.path("scratch");
     let how = Verify::TrialRestore {
         scratch: scratch.clone(),
+        reserve_bytes: 0,
     };
     let tried = verify(&world.target, &manifest.id, &how, &silent)
         .await
@@ -224,9 +246,17 @@ async fn what_was_restored_begins_a_history_of_its_own() {
     let world = World::new();
     let (mut model, mut random) = (vec![BTreeMap::new()], 5);
     live(&world, &mut model, &mut random, 10);
+    let begun_s = server_time_ms() / 1000;
     let manifest = world.full().await;
     let report = world.restore(To::Latest, "restored").await.unwrap();
-    assert_eq!(report.incarnation, manifest.incarnation + 1);
+    // Another restore may have made the incarnation behind the one that is known.
+    assert!(report.incarnation >= begun_s, "{}", report.incarnation);
+    let above = options(To::Latest, world.path("above"));
+    let above = restore_above(&world.target, &above, 7, &silent).await;
+    assert_eq!(above.unwrap().incarnation, 8);
+    let above = options(To::Latest, world.path("next"));
+    let above = restore_above(&world.target, &above, 0, &silent).await;
+    assert_eq!(above.unwrap().incarnation, manifest.incarnation + 1);
     let store = stillpoint_store_server::store::Store::open(crate::common::config(
         &report.into,
         stillpoint_store_server::config::EngineKind::Sled,
@@ -236,5 +266,16 @@ async fn what_was_restored_begins_a_history_of_its_own() {
     let refused = create(&store, &world.target, &options, &silent);
     let error = refused.await.unwrap_err();
     assert!(matches!(error, BackupError::NoParent { .. }), "{error}");
+    // Once it has a backup there, those of the store that it comes from would be hidden behind that one.
+    let newest = create(&store, &world.target, &CreateOptions::default(), &silent).await;
+    let newest = newest.unwrap();
     store.close();
+    for options in [incremental(), CreateOptions::default()] {
+        let error = world.create(&options).await.unwrap_err();
+        assert!(
+            matches!(error, BackupError::LaterIncarnation { found, store: 1, .. } if found == newest.incarnation),
+            "{error}"
+        );
+        assert!(error.to_string().contains("a target of its own"), "{error}");
+    }
 }

@@ -113,6 +113,7 @@ pub fn options(to: To, into: PathBuf) -> RestoreOptions {
         to,
         into,
         dry_run: false,
+        reserve_bytes: 0,
     }
 }
 

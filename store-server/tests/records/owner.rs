@@ -96,3 +96,56 @@ async fn who_waits_for_the_record_gets_it() {
     other.call(put("42", "3")).await.unwrap();
     refused(owner.call(put("42", "4")).await, Reason::NotOwner);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_was_not_there_is_told_when_it_comes_back() {
+    let mut world = World::new().await;
+    for key in ["42", "43", "44"] {
+        world.does(put(key, "1")).await;
+    }
+    world.mark("then").await;
+    let (session, attached) = world.peer.join(wish("battle-3")).await;
+    let mut owner = world.peer.pipe(of(&session)).await;
+    for key in ["42", "43", "44"] {
+        owner.claim(key).await;
+    }
+    owner.call(put("42", "2")).await.unwrap();
+    owner.call(put("43", "2")).await.unwrap();
+    drop(attached);
+    world.restore(all(label("then"))).await.unwrap();
+
+    let mut attached = world.peer.attach(&session).await.unwrap();
+    let mut lost = Vec::new();
+    for _ in 0..2 {
+        let Some(Told::ClaimLost(told)) = attached.told().await else {
+            panic!("told something else");
+        };
+        assert_eq!(told.taken_by, "@restore");
+        lost.push(told.key.unwrap());
+    }
+    lost.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(lost, [name_of("doc", "42"), name_of("doc", "43")]);
+
+    // What it claimed again is its own: that is not told.
+    owner.claim("42").await;
+    owner.claim("43").await;
+    drop(attached);
+    let mut attached = world.peer.attach(&session).await.unwrap();
+    let (other, _attached) = world.peer.join(wish("battle-4")).await;
+    let mut other = world.peer.pipe(of(&other)).await;
+    token(other.call(claim("44", 0, true)).await);
+    // So this is the first that it is told, but for what it is asked for.
+    let told = loop {
+        match attached.told().await {
+            Some(Told::ReleaseWanted(_)) => {}
+            told => break told,
+        }
+    };
+    let Some(Told::ClaimLost(told)) = told else {
+        panic!("told {told:?}");
+    };
+    assert_eq!(
+        (told.key, &*told.taken_by),
+        (Some(name_of("doc", "44")), "battle/battle-4")
+    );
+}

@@ -316,6 +316,38 @@ fn a_damaged_checkpoint_is_no_matter_where_the_view_is_whole_and_is_taken_anew()
     stopped.assert_opens(copy.path(), "from the new one");
 }
 
+/// All segments with commits were trimmed, and the empty one that is left tells where the log goes on.
+#[test]
+fn a_damaged_checkpoint_is_no_matter_where_the_view_is_whole_and_the_log_is_empty() {
+    let stopped = Stopped::new();
+    let dir = stopped.dir.path();
+    let store = Store::open(eager(dir, EngineKind::Sled)).unwrap();
+    loop {
+        let log = store.status().log;
+        if log.first_seq > log.last_seq {
+            break;
+        }
+        thread::yield_now();
+    }
+    close(store);
+    let left = segments(dir);
+    assert_eq!(left.len(), 1);
+    let manifest = manifests(dir).remove(0);
+    let whole = fs::read(&manifest).unwrap();
+    fs::write(&manifest, "{").unwrap();
+    let copy = stopped.copy();
+    stopped.assert_opens(copy.path(), "with its view");
+    fs::remove_dir_all(dir.join("view")).unwrap();
+    let refused = Store::open(lazy(dir)).err().unwrap().to_string();
+    assert!(
+        refused.contains(&manifest.display().to_string()),
+        "{refused}"
+    );
+    assert_eq!(segments(dir), left);
+    fs::write(&manifest, whole).unwrap();
+    stopped.assert_opens(dir, "with the checkpoint again");
+}
+
 #[test]
 fn a_damaged_checkpoint_is_no_matter_where_the_log_has_everything() {
     let dir = tempfile::tempdir().unwrap();
@@ -357,6 +389,45 @@ fn a_repair_removes_no_checkpoint_that_it_cannot_read() {
         "{error}"
     );
     assert_eq!(files(&copy.path().join("checkpoint")), before);
+}
+
+#[test]
+fn a_repair_keeps_the_view_if_the_checkpoint_turns_out_to_be_damaged() {
+    let stopped = Stopped::new();
+    let dir = stopped.dir.path();
+    let view = dir.join("view");
+    let older = tempfile::tempdir().unwrap();
+    copy_dir(&view, older.path());
+    let store = Store::open(eager(dir, EngineKind::Sled)).unwrap();
+    for n in 0..60 {
+        store.execute(NAMESPACE, add(&account(n), 1)).unwrap();
+    }
+    wait_for_checkpoint(&store);
+    close(store);
+    // The checkpoint reaches further than the view and the log, and a repair takes it.
+    fs::remove_dir_all(&view).unwrap();
+    fs::create_dir(&view).unwrap();
+    copy_dir(older.path(), &view);
+    fs::write(view.join("ours"), "").unwrap();
+    let log = segments(dir).pop().unwrap();
+    let mut bytes = fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let data = files(&dir.join("checkpoint/data")).remove(0);
+    let kept = fs::read(&data).unwrap();
+    fs::remove_file(&data).unwrap();
+    let options = repair::RepairOptions::default();
+    let error = repair::repair(&lazy(dir), options).unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains(&data.display().to_string()), "{told}");
+    assert!(view.join("ours").exists(), "the view is the one that was");
+    // Whoever has the file still, puts it back.
+    fs::write(&data, kept).unwrap();
+    let report = repair::repair(&lazy(dir), options).unwrap();
+    assert_eq!(report.source, repair::StateSource::Checkpoint);
+    assert!(!view.join("ours").exists());
+    assert_eq!(report.lost_commits, 0, "{report:?}");
 }
 
 #[test]

@@ -30,6 +30,7 @@ local failure = require "stillpoint.failure"
 ---@field lost stillpoint.Error|nil Why the record is not owned any more.
 ---@field refused stillpoint.Error|nil Since the last `save`: why a change was refused.
 ---@field unreported stillpoint.Error|nil The same, until told as an event.
+---@field is_in_doubt boolean Who owns it is asked.
 ---@field is_loss_told boolean An event told that the record is lost.
 ---@field is_stale boolean The value has to be read again.
 ---@field is_reading boolean It is being read.
@@ -42,6 +43,9 @@ local STEP_BYTES = 64
 
 ---Gathered steps are sent when there are so many, whatever the time.
 local GATHERED_MAX = 256
+
+---Who took a record that an operator brought back. That is told with each attaching, until the record is claimed anew.
+local RESTORE = "@restore"
 
 ---Refusals after which the record is not owned any more.
 local LOSSES = { not_owner = true, fenced = true, session_expired = true }
@@ -58,6 +62,7 @@ function Changes.new(link, collection, key, patience)
     handle = setmetatable({}, { __mode = "v" }),
     record = {},
     is_queued = false,
+    is_in_doubt = false,
     is_loss_told = false,
     is_stale = false,
     is_reading = false,
@@ -194,14 +199,16 @@ local function lose_to(changes, holder)
 end
 
 ---The store says that another session took the record. It may have done so before the record was claimed anew; then
----who owns it is asked.
+---who owns it is asked, and until that is known a claim asks the store, too.
 ---@param holder string
 function Changes:taken(holder)
   local losses = self.ledger.losses
+  local is_told_again = holder == RESTORE
   if losses[self.id] then
-    losses[self.id] = nil
-    ask(self, "owner", "owner")
+    losses[self.id] = is_told_again or nil
+    self.is_in_doubt = ask(self, "owner", "owner") or false
   else
+    losses[self.id] = is_told_again or nil
     lose_to(self, holder)
   end
 end
@@ -272,8 +279,13 @@ function hear.release(changes, _, ok, err)
   end
 end
 
-function hear.owner(changes, _, ok, owner)
+function hear.owner(changes, sent, ok, owner)
   local link = changes.link
+  changes.is_in_doubt = false
+  -- It was claimed anew since.
+  if sent.generation ~= changes.generation then
+    return
+  end
   local session = link.handle and link.core.session(link.handle)
   if ok and session and not (owner and owner.session == session.id and owner.token == changes.token) then
     lose_to(changes, owner and owner.service .. "/" .. owner.instance)

@@ -128,11 +128,12 @@ function owned.claim(link, collection, key, opts)
   local ledger = Ledger.of(link)
   ledger:reap()
   local doc = link.documents[id]
-  if doc and doc:owned() then
+  local is_owned = doc and doc:owned()
+  if is_owned and not doc._changes.is_in_doubt then
     return doc
   end
   local changes = ledger.kept[id]
-  if changes then
+  if changes and not is_owned then
     -- Its handle was dropped, but is not collected yet: then it must not release what is claimed now.
     changes:flush()
     changes.generation = changes.generation + 1

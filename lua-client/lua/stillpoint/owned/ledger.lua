@@ -7,7 +7,7 @@
 ---@field link stillpoint.Link
 ---@field kept table<string, stillpoint.Changes> Of all claims not given back, by collection .. "\0" .. key.
 ---@field claiming table<string, integer> Claims on their way, by record.
----@field losses table<string, boolean> Records lost, as a refusal told; the notice is still to come.
+---@field losses table<string, boolean> Records lost; the notice is still to come, or may come again.
 ---@field unsaved table<stillpoint.Changes, boolean> Those that have something unsaved.
 ---@field documents integer How many these are.
 ---@field patches integer Patches on their way.

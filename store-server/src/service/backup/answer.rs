@@ -66,12 +66,11 @@ pub fn error(error: &BackupError) -> StoreError {
         BackupError::Url { .. }
         | BackupError::ForeignStore { .. }
         | BackupError::TooNew { .. }
-        | BackupError::NoBackup { .. }
         | BackupError::NoParent { .. }
-        | BackupError::NotCovered { .. }
         | BackupError::KeyFile { .. }
         | BackupError::Key { .. }
         | BackupError::Into { .. } => Reason::Invalid,
+        BackupError::NoBackup { .. } | BackupError::NotCovered { .. } => Reason::NotFound,
         BackupError::LogGone { .. } | BackupError::LogCut { .. } | BackupError::NotThere { .. } => {
             Reason::Compacted
         }

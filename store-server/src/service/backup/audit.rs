@@ -98,6 +98,12 @@ impl Written {
 }
 
 impl Carried {
+    /// The job failed after all, for this reason: the store is the one that it was.
+    pub fn fail(&mut self, why: &str) {
+        self.action.outcome = ActionOutcome::Failed.into();
+        self.action.message = why.into();
+    }
+
     /// Writes it down.
     pub async fn write(self, store: &Store) {
         let Some(namespace) = store.home_namespace(&self.namespace) else {

@@ -1,13 +1,13 @@
 //! Giving the files of a backup to a caller who stores them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use stillpoint_proto::v1::{
     PullBackupRequest, PullBackupResponse, PullBegun, PullEnd, PullPart, Reason, StoreError,
     pull_backup_response::Kind,
 };
-use tokio::{sync::mpsc, task};
+use tokio::{sync::mpsc, task, time::timeout};
 use tonic::Status;
 
 use super::{
@@ -24,6 +24,9 @@ use crate::{
     },
     store::{Store, server_time_ms},
 };
+
+/// How long a caller may take for one message. One that has stalled without leaving would keep all other jobs waiting.
+const TAKEN_WITHIN: Duration = Duration::from_secs(300);
 
 type Answer = Result<PullBackupResponse, Status>;
 
@@ -102,7 +105,7 @@ async fn run(turn: Turn, request: PullBackupRequest, peer: String, sender: mpsc:
     };
     // A caller that gets the end may ask for the next one.
     drop(turn);
-    drop(sender.send(last).await);
+    drop(timeout(TAKEN_WITHIN, sender.send(last)).await);
 }
 
 fn given_up(why: &str) -> StoreError {
@@ -191,6 +194,12 @@ async fn send(store: &Store, sender: &mpsc::Sender<Answer>, kind: Kind) -> Resul
         header: Some(store.header()),
         kind: Some(kind),
     };
-    let sent = sender.send(Ok(message)).await;
-    sent.map_err(|_| BackupError::Store("the caller left".into()))
+    match timeout(TAKEN_WITHIN, sender.send(Ok(message))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(BackupError::Store("the caller left".into())),
+        Err(_) => Err(BackupError::Store(format!(
+            "the backup was given up: its caller took no message for {} s; go on with it when he does",
+            TAKEN_WITHIN.as_secs()
+        ))),
+    }
 }

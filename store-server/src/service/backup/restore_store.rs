@@ -41,10 +41,6 @@ pub struct Replacement {
     pub carried: Option<Carried>,
 }
 
-/// Room that a restore needs: so many times the bytes of what it is made of. The view takes up to twice the bytes of its
-/// records, and a checkpoint is taken of it.
-const ROOM: u64 = 3;
-
 /// Begins it; gives what is told of it.
 pub fn begin(
     backups: &Arc<Backups>,
@@ -77,7 +73,7 @@ pub fn begin(
 
 fn refused(error: DataDirError) -> StoreError {
     let reason = match error {
-        DataDirError::MountPoint(_) => Reason::Invalid,
+        DataDirError::MountPoint(_) | DataDirError::Irreplaceable { .. } => Reason::Invalid,
         _ => Reason::Internal,
     };
     StoreError::new(reason, error.to_string())
@@ -139,7 +135,7 @@ impl Restore {
         let beside = self.beside.clone();
         // They may be large.
         drop(task::spawn_blocking(move || beside.sweep()).await);
-        let report = self.library(true, &|_| ()).await?;
+        let report = self.bring_back(true, &|_| ()).await?;
         let (own, theirs) = (self.store().id(), report.store_id.replace('-', ""));
         if own != theirs {
             let message = format!(
@@ -152,7 +148,7 @@ impl Restore {
         Ok(report)
     }
 
-    async fn library(
+    async fn bring_back(
         &self,
         dry_run: bool,
         tell: &(dyn Fn(Progress) + Sync),
@@ -165,6 +161,7 @@ impl Restore {
             to: self.to.clone(),
             into: self.beside.restored(),
             dry_run,
+            reserve_bytes: self.store().config().log.disk_reserve_bytes,
         };
         let incarnation = self.store().header().incarnation;
         backup::restore_above(&self.target, &options, incarnation, tell)
@@ -241,7 +238,7 @@ impl Restore {
                 drop(sender.try_send(Ok(self.message(Kind::Progress(self::progress(&progress))))));
             }
         };
-        self.library(false, &tell).await
+        self.bring_back(false, &tell).await
     }
 
     async fn decide(&self, paused: Paused) -> Result<Swap, StoreError> {
@@ -256,7 +253,7 @@ impl Restore {
 
     fn check_room(&self, report: &RestoreReport) -> Result<(), StoreError> {
         let root = &self.store().config().data_dir;
-        let needed = report.raw_bytes.saturating_mul(ROOM);
+        let needed = report.room_bytes;
         let reserve = self.store().config().log.disk_reserve_bytes;
         let Ok(free) = rustix::fs::statvfs(root.as_path()) else {
             return Ok(());

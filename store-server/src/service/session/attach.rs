@@ -3,13 +3,13 @@
 //! One [`Attach`] is polled by the task of its HTTP/2 stream; it has no task of its own. When that drops it, the connection
 //! is gone, and the session is detached.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use stillpoint_proto::v1::{
-    AttachRequest, AttachResponse, Attached, CommandAnswer, Reason, ReleaseWanted, ResponseHeader,
-    ShuttingDown, StoreError, TimerFired, attach_response::Kind, command_answer,
+    AttachRequest, AttachResponse, Attached, ClaimLost, CommandAnswer, Reason, ReleaseWanted,
+    ResponseHeader, ShuttingDown, StoreError, TimerFired, attach_response::Kind, command_answer,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -20,10 +20,12 @@ use tonic::{Status, Streaming};
 use super::{
     SessionKey,
     asked::{Asked, Open},
+    handover::claim_lost,
     hub::Hub,
     presence::{self, Link, Message, UNREAD_MAX, Unsaved},
     wishes::Wishes,
 };
+use crate::store::index::TAKEN_BY_RESTORE;
 
 /// A holder's place at the hub, from attaching until it is dropped.
 #[derive(Debug)]
@@ -38,6 +40,9 @@ struct Attachment {
     wishes: Arc<Notify>,
     /// Records the session owns.
     claims: u64,
+    /// Records that the store took from it, perhaps while nobody was there to be told. Not among what is in the inbox: there
+    /// may be more of them than fit.
+    lost: VecDeque<ClaimLost>,
 }
 
 /// The server's side of one Attach stream.
@@ -94,6 +99,9 @@ impl Attach {
             self.begun = true;
             let claims = self.attachment.claims;
             return self.message(Kind::Attached(Attached { claims }));
+        }
+        if let Some(lost) = self.attachment.lost.pop_front() {
+            return self.message(Kind::ClaimLost(lost));
         }
         while !self.over {
             match self.event().await {
@@ -226,6 +234,12 @@ impl Hub {
         }
         state.tell_wishes(&index, &key);
         let claims = index.claim_count_of(id) as u64;
+        // Who is told twice, as the news comes later, asks who owns it.
+        let taken = index.taken_from(id);
+        let lost = taken
+            .filter(|record| index.is_taken_from(namespace, id, record))
+            .filter_map(|record| claim_lost(record, TAKEN_BY_RESTORE))
+            .collect();
         drop(index);
         drop(state);
         self.wake();
@@ -237,6 +251,7 @@ impl Hub {
             inbox,
             wishes: news,
             claims,
+            lost,
         })
     }
 }

@@ -79,7 +79,7 @@ impl State {
         after: Option<&str>,
         taken_by: Option<&str>,
     ) {
-        let Some((namespace, collection, name)) = keys::split_record(key) else {
+        let Some((namespace, _, _)) = keys::split_record(key) else {
             return;
         };
         let session = |id: &str| SessionKey {
@@ -89,14 +89,9 @@ impl State {
         self.timers.owner_moved(key);
         if let (Some(before), Some(taken_by)) = (before, taken_by)
             && after != Some(before)
+            && let Some(lost) = claim_lost(key, taken_by)
         {
-            let lost = ClaimLost {
-                key: Some(RecordKey {
-                    collection: collection.into(),
-                    key: Bytes::copy_from_slice(name),
-                }),
-                taken_by: taken_by.into(),
-            };
+            // Who is not there learns of what the store took when it attaches.
             self.tell(&session(before), Message::ClaimLost(lost));
         }
         let Some(owner) = after else {
@@ -139,6 +134,18 @@ impl State {
             }
         }
     }
+}
+
+/// What a holder is told who lost the record with this view key.
+pub(super) fn claim_lost(record: &[u8], taken_by: &str) -> Option<ClaimLost> {
+    let (_, collection, key) = keys::split_record(record)?;
+    Some(ClaimLost {
+        key: Some(RecordKey {
+            collection: collection.into(),
+            key: Bytes::copy_from_slice(key),
+        }),
+        taken_by: taken_by.into(),
+    })
 }
 
 /// `service/instance` of the session with this id.

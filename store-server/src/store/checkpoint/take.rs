@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use rustix::fs::statvfs;
 
 use super::{CheckpointError, background::Stop, io_error, read_applied, remove_others, sweep};
 use crate::{
@@ -37,12 +38,16 @@ pub fn take_live(shared: &Arc<Shared>) -> Result<Option<Manifest>, CheckpointErr
     let source = CopySource::new(shared.clone());
     let applied = source.applied()?;
     let outline = Outline::full(source.identity(), now_ms(), source.last_seq(), &applied);
-    let pace = Pace {
-        stop: &shared.checkpoint.stop,
-        begun: Instant::now(),
-        bytes_per_second: shared.config.log.checkpoint_bytes_per_second,
+    let beside = Beside {
+        pace: Pace {
+            stop: &shared.checkpoint.stop,
+            begun: Instant::now(),
+            bytes_per_second: shared.config.log.checkpoint_bytes_per_second,
+        },
+        root: shared.dir.root(),
+        reserve: shared.config.log.disk_reserve_bytes,
     };
-    write(&shared.dir.checkpoint(), outline, Some(pace), |take| {
+    write(&shared.dir.checkpoint(), outline, Some(beside), |take| {
         copy_records(source.records_after(&Bytes::new()), &mut *take)?;
         copy_log(&source, Reached::applied(&applied), take)
     })
@@ -90,7 +95,7 @@ impl From<CheckpointError> for Ended {
 fn write(
     dir: &Path,
     outline: Outline,
-    pace: Option<Pace<'_>>,
+    beside: Option<Beside<'_>>,
     copy: impl FnOnce(&mut Take<'_>) -> Result<Reached, Ended>,
 ) -> Result<Option<Manifest>, CheckpointError> {
     // What another left that was killed.
@@ -100,7 +105,7 @@ fn write(
         id: outline.id.clone(),
         files: Vec::new(),
         raw_bytes: 0,
-        pace,
+        beside,
     };
     let written = copy(&mut |portion| writing.store(portion))
         .and_then(|end| Ok(writing.complete(outline, end)?));
@@ -121,7 +126,7 @@ struct Writing<'a> {
     id: String,
     files: Vec<manifest::File>,
     raw_bytes: u64,
-    pace: Option<Pace<'a>>,
+    beside: Option<Beside<'a>>,
 }
 
 impl Writing<'_> {
@@ -132,12 +137,17 @@ impl Writing<'_> {
         } = portion;
         file.path = data_path(&self.id, file.kind, &self.files);
         let path = self.dir.join(&file.path);
+        if let Some(beside) = &self.beside {
+            beside
+                .has_room(bytes.len() as u64)
+                .map_err(io_error(&path))?;
+        }
         store(&path, &bytes).map_err(io_error(&path))?;
         page_cache::forget(&path);
         self.raw_bytes += file.raw_bytes;
         self.files.push(file);
-        match &self.pace {
-            Some(pace) if pace.is_told_to_stop_before(self.raw_bytes) => Err(Ended::Told),
+        match &self.beside {
+            Some(beside) if beside.pace.is_told_to_stop_before(self.raw_bytes) => Err(Ended::Told),
             _ => Ok(()),
         }
     }
@@ -172,6 +182,35 @@ fn store(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_dir(path)
 }
 
+/// What a checkpoint owes the store that works beside it.
+struct Beside<'a> {
+    pace: Pace<'a>,
+    root: &'a Path,
+    reserve: u64,
+}
+
+impl Beside<'_> {
+    /// Refuses a portion that could take the store's reserve.
+    fn has_room(&self, portion: u64) -> io::Result<()> {
+        let stat = statvfs(self.root)?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        leaves_reserve(free, self.reserve, portion)
+    }
+}
+
+/// Twice the reserve stays free: what follows a portion at once, such as the end of the log and the engine's own writes, must
+/// not use it up, since the store does not take writes then, and an engine whose write fails does not recover.
+fn leaves_reserve(free: u64, reserve: u64, portion: u64) -> io::Result<()> {
+    if free >= reserve.saturating_mul(2).saturating_add(portion) {
+        return Ok(());
+    }
+    let message = format!(
+        "the disk has {free} bytes free; a checkpoint leaves twice the reserve of {reserve} (log.disk_reserve_bytes) beside \
+         its next {portion}: make room, and it is tried again by itself"
+    );
+    Err(io::Error::new(io::ErrorKind::StorageFull, message))
+}
+
 /// How fast a checkpoint may be taken.
 struct Pace<'a> {
     stop: &'a Stop,
@@ -193,3 +232,28 @@ impl Pace<'_> {
 
 /// As good as for ever: thirty years.
 const WAIT_MAX_SECS: f64 = 1e9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_portion_leaves_twice_the_reserve() {
+        for (free, reserve, portion, is_let) in [
+            (208, 100, 8, true),
+            (207, 100, 8, false),
+            (8, 0, 8, true),
+            (7, 0, 8, false),
+            (u64::MAX - 1, u64::MAX, 8, false),
+        ] {
+            match leaves_reserve(free, reserve, portion) {
+                Ok(()) => assert!(is_let, "{free} {reserve} {portion}"),
+                Err(error) => {
+                    assert!(!is_let, "{free} {reserve} {portion}: {error}");
+                    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+                    assert!(error.to_string().contains("log.disk_reserve_bytes"));
+                }
+            }
+        }
+    }
+}

@@ -116,7 +116,9 @@ impl Store {
         let last_seq = self.readable_seq();
         let segments = self.segments().snapshot();
         let Some(segment) = segments.iter().find(|s| s.newest_ms > time_ms) else {
-            return Ok(Some(last_seq));
+            // A log that has no commit yet, as after a restore, knows nothing of the time before it.
+            let has_some = segments.iter().any(|s| s.last_seq >= s.first_seq);
+            return Ok((has_some || last_seq == 0).then_some(last_seq));
         };
         let mut later = None;
         self.read_segment(segment, last_seq, |seq, bytes| {

@@ -1,12 +1,14 @@
 //! What is beside a data directory.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     os::unix::fs::MetadataExt,
     path::{self, Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
+
+use rustix::fs::{Access, access};
 
 use crate::{
     log::segment::sync_dir,
@@ -63,12 +65,64 @@ impl Beside {
         self.parent.join(name)
     }
 
-    /// Refuses a directory that cannot be replaced.
+    /// Refuses a directory that cannot be replaced, or not without losing what others have put there.
     pub fn check(&self) -> Result<(), DataDirError> {
-        match is_mount_point(&self.root).map_err(io_error(&self.root))? {
-            true => Err(DataDirError::MountPoint(self.root.clone())),
-            false => Ok(()),
+        if is_mount_point(&self.root).map_err(io_error(&self.root))? {
+            return Err(DataDirError::MountPoint(self.root.clone()));
         }
+        if access(&self.parent, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+            return Err(irreplaceable(
+                &self.parent,
+                "may not be written to, so that the data directory in it cannot be replaced: let the server's user write there",
+            ));
+        }
+        for item in fs::read_dir(&self.root).map_err(io_error(&self.root))? {
+            let item = item.map_err(io_error(&self.root))?;
+            self.check_item(&item.path(), &item.file_name())?;
+        }
+        Ok(())
+    }
+
+    fn check_item(&self, path: &Path, name: &OsStr) -> Result<(), DataDirError> {
+        let kind = match fs::symlink_metadata(path) {
+            Ok(found) => found.file_type(),
+            // The store has files that come and go.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(io_error(path)(e)),
+        };
+        if kind.is_symlink() {
+            return match is_own_part(name) {
+                true => Err(irreplaceable(
+                    path,
+                    "is a symbolic link, and what takes the store's place has a directory there: restore with the server \
+                     stopped",
+                )),
+                false => Ok(()),
+            };
+        }
+        if is_mount_point(path).unwrap_or(false) {
+            return Err(irreplaceable(
+                path,
+                "is a mount point, which would be moved away with the old store: mount it elsewhere, or restore with the \
+                 server stopped",
+            ));
+        }
+        if kind.is_dir() && !is_own_part(name) {
+            return Err(irreplaceable(
+                path,
+                "is no directory of the store's, and would be moved away with the old one: move it out of the data directory",
+            ));
+        }
+        let gone = Err(rustix::io::Errno::NOENT);
+        let read = access(path, Access::READ_OK);
+        if kind.is_file() && read.is_err() && read != gone {
+            return Err(irreplaceable(
+                path,
+                "cannot be read, so that the new store cannot have it: let the server's user read it, or move it out of the \
+                 data directory",
+            ));
+        }
+        Ok(())
     }
 
     /// Removes what restores have left that were killed, unless somebody is at it.
@@ -110,6 +164,20 @@ impl Beside {
     /// Makes durable what was renamed.
     pub(super) fn sync(&self) -> Result<(), DataDirError> {
         sync_dir(&self.root).map_err(io_error(&self.parent))
+    }
+}
+
+/// Whether a store keeps what it has under this name, in a directory.
+pub(super) fn is_own_part(name: &OsStr) -> bool {
+    let own = ["log", "checkpoint", "view"].iter().any(|own| name == *own);
+    // What a repair has put aside.
+    own || name.as_encoded_bytes().starts_with(b"view.")
+}
+
+fn irreplaceable(path: &Path, detail: &'static str) -> DataDirError {
+    DataDirError::Irreplaceable {
+        path: path.to_owned(),
+        detail,
     }
 }
 

@@ -1,12 +1,12 @@
 //! A server dies between any two steps of a swap.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use stillpoint_migrations::format::Identity;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::datadir::lock_settled;
+use crate::store::datadir::{is_at, lock_settled};
 
 /// A store as incarnation 1, and what is to take its place as incarnation 2.
 struct Room {
@@ -161,4 +161,80 @@ fn a_mount_point_is_no_place_for_a_store_that_is_replaced() {
         panic!("{error:?}");
     };
     assert!(Room::new().beside.check().is_ok());
+}
+
+#[test]
+fn a_decision_that_may_not_be_on_disk_is_taken_back() {
+    let room = Room::new();
+    let failed = Swap::decide_with(room.beside.clone(), || Err(io::Error::other("the disk")));
+    assert!(matches!(failed, Err(DataDirError::Io { .. })), "{failed:?}");
+    assert!(!is_decided(&room.root));
+    let dir = DataDir::open_or_create(&room.root).unwrap();
+    assert_eq!(dir.identity().incarnation, 1);
+    assert_eq!(room.others(), [""; 0]);
+}
+
+#[test]
+fn a_start_does_not_move_the_directory_of_a_server_that_still_drains() {
+    let room = Room::new();
+    let draining = DataDir::open_existing(&room.root).unwrap();
+    // The opening has removed what was not decided.
+    let mut identity = Identity::parse(&draining.identity().to_text()).unwrap();
+    identity.incarnation += 1;
+    drop(DataDir::replace(&room.beside.restored(), &identity).unwrap());
+    drop(Swap::decide(room.beside.clone()).unwrap());
+    let opened = DataDir::open_or_create(&room.root);
+    assert!(matches!(opened, Err(DataDirError::Locked(_))), "{opened:?}");
+    assert!(is_decided(&room.root));
+    drop(draining);
+    room.expect_new("it has drained");
+}
+
+#[test]
+fn a_directory_that_was_moved_away_before_it_was_locked_is_not_taken_for_the_one_in_its_place() {
+    let room = Room::new();
+    let path = room.root.join(LOCK);
+    let file = File::open(&path).unwrap();
+    assert!(is_at(&file, &path));
+    drop(Swap::decide(room.beside.clone()).unwrap().finish().unwrap());
+    assert!(!is_at(&file, &path));
+}
+
+#[test]
+fn the_new_directory_has_the_mode_of_the_old_and_what_is_in_it_of_others() {
+    let room = Room::new();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&room.beside.restored()), 0o700);
+    fs::set_permissions(&room.root, fs::Permissions::from_mode(0o750)).unwrap();
+    let notes = room.root.join("notes.txt");
+    fs::set_permissions(&notes, fs::Permissions::from_mode(0o400)).unwrap();
+    symlink("notes.txt", room.root.join("link")).unwrap();
+
+    // One that was killed has copied what is read-only already.
+    let swap = Swap::decide(room.beside.clone()).unwrap();
+    carry_over(&room.root, &room.beside.restored()).unwrap();
+    drop(swap);
+    room.expect_new("what is read-only was copied before");
+    assert_eq!(mode(&room.root), 0o750);
+    assert_eq!(mode(&notes), 0o400);
+    let link = fs::read_link(room.root.join("link")).unwrap();
+    assert_eq!(link, Path::new("notes.txt"));
+}
+
+#[test]
+fn what_would_be_moved_away_with_the_old_store_is_named_before() {
+    let room = Room::new();
+    fs::create_dir(room.root.join("view.old")).unwrap();
+    symlink("elsewhere", room.root.join("link")).unwrap();
+    room.beside.check().unwrap();
+    for (name, why) in [("backups", "move it out"), ("view", "symbolic link")] {
+        let path = room.root.join(name);
+        match name {
+            "view" => symlink("elsewhere", &path).unwrap(),
+            _ => fs::create_dir(&path).unwrap(),
+        }
+        let error = room.beside.check().unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(why), "{error}");
+        let _ = fs::remove_dir(&path);
+    }
 }

@@ -82,6 +82,7 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
         false => Verify::Checksums,
         true => Verify::TrialRestore {
             scratch: options.scratch.unwrap_or_else(env::temp_dir),
+            reserve_bytes: 0,
         },
     };
     let report = {

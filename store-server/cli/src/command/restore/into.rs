@@ -26,6 +26,7 @@ pub fn run(options: Options, into: PathBuf, json: bool) -> Result<(), Failure> {
         to: options.to.0,
         into,
         dry_run: options.dry_run,
+        reserve_bytes: 0,
     };
     let report = {
         let meter = Meter::new("restoring");

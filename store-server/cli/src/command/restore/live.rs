@@ -8,8 +8,8 @@ use std::time::Duration;
 use rmpv::Value;
 use stillpoint_client::AdminClient;
 use stillpoint_proto::v1::{
-    RestorePhase, RestoreProgress, RestoreStoreRequest, RestoreSummary,
-    restore_store_response::Kind,
+    RestorePhase, RestorePoint, RestoreProgress, RestoreStoreRequest, RestoreSummary,
+    restore_point::Point, restore_store_response::Kind,
 };
 
 use super::Options;
@@ -60,7 +60,18 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
         (false, true) => {
             let would = rehearse(&mut port, &request)?;
             let confirm = confirm::store(&describe_rehearsal(&would), &would.store_id)?;
-            restore(&mut port, RestoreStoreRequest { confirm, ..request })?
+            let shown = would.summary.seq;
+            let point = RestorePoint {
+                point: Some(Point::Seq(shown)),
+            };
+            let request = RestoreStoreRequest {
+                confirm,
+                // What was shown, whatever has been backed up since.
+                backup: would.summary.backups.last().cloned().unwrap_or_default(),
+                point: Some(point),
+                ..request
+            };
+            restore(&mut port, request)?
         }
     };
     if options.dry_run {

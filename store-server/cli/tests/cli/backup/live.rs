@@ -169,6 +169,27 @@ fn only_the_store_that_was_meant_is_replaced() {
 }
 
 #[test]
+fn a_backup_or_a_moment_that_there_is_not_has_an_exit_code_of_its_own() {
+    let target = Target::new();
+    let server = start(&target, &[]);
+    server.ok(&["put", "player/42", "1"]);
+    target.take(&server, &[]);
+    let (url, digits) = (target.url(), digits(&server));
+    let live = ["restore", "--live", "--confirm", &digits];
+    let records = ["restore", "records", "player/42", "--yes"];
+    for command in [&live[..], &records] {
+        for moment in ["never", "seq:99"] {
+            let from = ["--json", "--from", &url, "--to", moment];
+            let ran = server.run(&[command, &from].concat());
+            assert_eq!(ran.code, 3, "{command:?} {moment}: {}", ran.stderr);
+            let told: Value = serde_json::from_str(&ran.stderr).unwrap();
+            assert_eq!(told["error"]["reason"], "not_found", "{told}");
+        }
+    }
+    assert_eq!(status(&server)["incarnation"], 1);
+}
+
+#[test]
 fn a_restore_that_fails_changes_nothing() {
     let target = Target::new();
     let server = start(&target, &[]);

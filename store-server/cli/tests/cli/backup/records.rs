@@ -173,9 +173,10 @@ fn what_is_not_meant_is_refused() {
         ),
         (
             &["player/42", "--to=never", "--yes"],
-            1,
+            3,
             "no moment is labelled never",
         ),
+        (&["player/42", "--to=seq:99", "--yes"], 3, "there is no 99"),
     ] {
         let ran = server.run(&[&["restore", "records"], args].concat());
         assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);

@@ -15,7 +15,11 @@ mod source;
 mod wanted;
 mod write;
 
-use std::{ops::ControlFlow, sync::Arc, time::Instant};
+use std::{
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use stillpoint_proto::{
@@ -27,7 +31,10 @@ use stillpoint_proto::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, watch},
+    sync::{
+        mpsc::{self, error::SendTimeoutError},
+        watch,
+    },
     task,
 };
 use tonic::Status;
@@ -49,6 +56,9 @@ use crate::{
 };
 
 type Answer = Result<RestoreRecordsResponse, Status>;
+
+/// A caller that has read nothing for so long holds up whoever is next: a pager may be at its other end.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// Begins it; gives what is told of it.
 pub fn begin(
@@ -162,6 +172,7 @@ impl Restore {
             to: to(self.request.point.clone()),
             into: store.config().data_dir.join("nowhere"),
             dry_run: true,
+            reserve_bytes: store.config().log.disk_reserve_bytes,
         };
         let plan = backup::restore(target, &options, &|_| ()).await;
         let plan = plan.map_err(|error| answer::error(&error))?;
@@ -240,9 +251,12 @@ impl Restore {
         let mut tell = |kind| match kind {
             Kind::Progress(progress) => {
                 teller.tell_now_and_then(progress);
-                teller.goes_on()
+                match teller.goes_on() {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(given_up()),
+                }
             }
-            kind => teller.tell(kind),
+            kind => handle.block_on(teller.tell(kind)),
         };
         let work = Work {
             store,
@@ -265,6 +279,16 @@ impl Restore {
 
 fn failed(error: impl std::fmt::Display) -> StoreError {
     StoreError::new(Reason::Internal, error.to_string())
+}
+
+/// The error of a caller that is there and does not read.
+fn unread() -> StoreError {
+    let message = format!(
+        "the restore was given up: its caller did not read for {} s what it was told; ask again, and write what it tells to \
+         a file if it is to be looked at slowly",
+        READ_WITHIN.as_secs()
+    );
+    StoreError::new(Reason::Unavailable, message)
 }
 
 /// Tells the caller.
@@ -295,11 +319,16 @@ impl Teller {
         }
     }
 
-    /// Tells what must not be missed. Waits for a slow reader, so not on a thread of the server's tasks.
-    fn tell(&self, kind: Kind) -> ControlFlow<()> {
-        match self.sender.blocking_send(Ok(message(&self.store, kind))) {
-            Ok(()) => self.goes_on(),
-            Err(_) => ControlFlow::Break(()),
+    /// Tells what must not be missed. Waits for a slow reader, but not for ever: nothing else is done to backups meanwhile.
+    async fn tell(&self, kind: Kind) -> Result<(), StoreError> {
+        let told = Ok(message(&self.store, kind));
+        tokio::select! {
+            sent = self.sender.send_timeout(told, READ_WITHIN) => match sent {
+                Ok(()) => Ok(()),
+                Err(SendTimeoutError::Closed(_)) => Err(given_up()),
+                Err(SendTimeoutError::Timeout(_)) => Err(unread()),
+            },
+            () = self.is_over() => Err(given_up()),
         }
     }
 

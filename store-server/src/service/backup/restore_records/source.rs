@@ -151,7 +151,7 @@ fn locate(store: &Store, to: &To) -> Result<u64, StoreError> {
         )),
         To::Seq(seq) => match store.state().seq {
             newest if *seq <= newest => Ok(*seq),
-            newest => Err(invalid(format!(
+            newest => Err(not_found(format!(
                 "the newest commit is {newest}, there is no {seq}"
             ))),
         },
@@ -169,7 +169,7 @@ fn locate(store: &Store, to: &To) -> Result<u64, StoreError> {
             let marks = store.marks("")?;
             let mark = marks.into_iter().find(|mark| mark.label == *label);
             let mark = mark.ok_or_else(|| {
-                invalid(format!(
+                not_found(format!(
                     "no moment is labelled {label}: see `stillpoint mark --list`, or name the backups that have it"
                 ))
             })?;
@@ -181,12 +181,16 @@ fn locate(store: &Store, to: &To) -> Result<u64, StoreError> {
 fn locate_revision(store: &Store, namespace: &str, revision: u64) -> Result<u64, StoreError> {
     let newest = store.reader().revision(namespace);
     if revision > newest {
-        return Err(invalid(format!(
+        return Err(not_found(format!(
             "the newest revision of namespace {namespace} is {newest}, there is no {revision}"
         )));
     }
     let found = store.seq_of(namespace, revision)?;
     found.ok_or_else(|| store.compacted(format!("revision {revision} of namespace {namespace}")))
+}
+
+fn not_found(message: String) -> StoreError {
+    StoreError::new(Reason::NotFound, message)
 }
 
 fn invalid(message: String) -> StoreError {

@@ -3,8 +3,6 @@
 //! A commit is made on the condition that its records are still what they were compared with. If one is not, all of them are
 //! compared again. In a rehearsal nothing is written, and the rest is the same.
 
-use std::ops::ControlFlow;
-
 use stillpoint_proto::v1::{
     Reason, RestorePhase, RestoreProgress, RestoreRecordsEnd, StoreError,
     restore_records_response::Kind,
@@ -15,7 +13,7 @@ use super::{
     source::Source,
     wanted::Wanted,
 };
-use crate::store::{Store, moment::given_up};
+use crate::store::Store;
 
 /// Brings records back, or says what would be.
 pub struct Work<'a> {
@@ -29,8 +27,8 @@ pub struct Work<'a> {
     pub is_rehearsal: bool,
     /// Called before the first commit.
     pub before_first: &'a mut dyn FnMut(),
-    /// Told what comes of it; breaks it off.
-    pub tell: &'a mut dyn FnMut(Kind) -> ControlFlow<()>,
+    /// Told what comes of it; an error breaks it off.
+    pub tell: &'a mut dyn FnMut(Kind) -> Result<(), StoreError>,
     /// What came of it so far.
     pub end: RestoreRecordsEnd,
 }
@@ -47,6 +45,13 @@ const ATTEMPTS: usize = 16;
 impl Work<'_> {
     /// Compares and writes all of them.
     pub fn run(mut self, source: &Source) -> Result<RestoreRecordsEnd, StoreError> {
+        match self.all(source) {
+            Ok(()) => Ok(self.end),
+            Err(error) => Err(self.with_what_was_done(error)),
+        }
+    }
+
+    fn all(&mut self, source: &Source) -> Result<(), StoreError> {
         let (store, wanted) = (self.store, self.wanted);
         let mut states = source.states(store, wanted);
         let mut group = Group::default();
@@ -67,8 +72,7 @@ impl Work<'_> {
             }
             self.progress(source)?;
         }
-        self.write(group)?;
-        Ok(self.end)
+        self.write(group)
     }
 
     fn write(&mut self, group: Group) -> Result<(), StoreError> {
@@ -79,7 +83,9 @@ impl Work<'_> {
         if self.is_rehearsal {
             return (differences.into_iter()).try_for_each(|difference| {
                 let change = difference.told(None);
-                self.told(change)
+                self.end.changed += 1;
+                self.end.owned += u64::from(change.owner.is_some());
+                self.tell(Kind::Change(change))
             });
         }
         if self.end.commits == 0 {
@@ -92,11 +98,14 @@ impl Work<'_> {
                 Ok(given_back) => {
                     self.end.commits += 1;
                     self.end.revision = given_back.committed.revision;
+                    // All of it is done, whoever hears of it.
+                    self.end.changed += differences.len() as u64;
+                    self.end.owned += given_back.owners.iter().flatten().count() as u64;
                     let mut each = differences.into_iter().zip(given_back.owners);
                     return each.try_for_each(|(difference, owner)| {
                         let mut change = difference.told(None);
                         change.owner = owner;
-                        self.told(change)
+                        self.tell(Kind::Change(change))
                     });
                 }
                 Err(error) if error.reason() == Reason::VersionConflict => {
@@ -109,26 +118,10 @@ impl Work<'_> {
                         return Ok(());
                     }
                 }
-                Err(error) => return Err(self.with_what_was_done(error)),
+                Err(error) => return Err(error),
             }
         }
-        Err(self.with_what_was_done(self.restless(&differences)))
-    }
-
-    /// Others write the records faster than they can be compared.
-    fn restless(&self, differences: &[Difference]) -> StoreError {
-        let name = differences.first().map(|difference| &difference.name);
-        let text = name.map_or_else(String::new, |name| {
-            format!("{}/{}", name.collection, name.key.escape_ascii())
-        });
-        let message = format!(
-            "{text} and {} records with it: one of them was written again each time they had been compared, {ATTEMPTS} \
-             times; stop those who write them, or name fewer records",
-            differences.len().saturating_sub(1)
-        );
-        let mut error = StoreError::new(Reason::VersionConflict, message);
-        error.key = name.cloned();
-        error
+        Err(restless(&differences))
     }
 
     fn with_what_was_done(&self, mut error: StoreError) -> StoreError {
@@ -139,12 +132,6 @@ impl Work<'_> {
             );
         }
         error
-    }
-
-    fn told(&mut self, change: stillpoint_proto::v1::RestoreChange) -> Result<(), StoreError> {
-        self.end.changed += 1;
-        self.end.owned += u64::from(change.owner.is_some());
-        self.tell(Kind::Change(change))
     }
 
     fn progress(&mut self, source: &Source) -> Result<(), StoreError> {
@@ -161,11 +148,24 @@ impl Work<'_> {
     }
 
     fn tell(&mut self, kind: Kind) -> Result<(), StoreError> {
-        match (self.tell)(kind) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(self.with_what_was_done(given_up())),
-        }
+        (self.tell)(kind)
     }
+}
+
+/// Others write the records faster than they can be compared.
+fn restless(differences: &[Difference]) -> StoreError {
+    let name = differences.first().map(|difference| &difference.name);
+    let text = name.map_or_else(String::new, |name| {
+        format!("{}/{}", name.collection, name.key.escape_ascii())
+    });
+    let message = format!(
+        "{text} and {} records with it: one of them was written again each time they had been compared, {ATTEMPTS} \
+         times; stop those who write them, or name fewer records",
+        differences.len().saturating_sub(1)
+    );
+    let mut error = StoreError::new(Reason::VersionConflict, message);
+    error.key = name.cloned();
+    error
 }
 
 /// Records that are written together.

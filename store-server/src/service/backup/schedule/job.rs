@@ -112,6 +112,7 @@ fn is_of_target(error: &BackupError) -> bool {
             | BackupError::Url { .. }
             | BackupError::Vacant { .. }
             | BackupError::ForeignStore { .. }
+            | BackupError::LaterIncarnation { .. }
     )
 }
 
@@ -224,6 +225,7 @@ impl Work<'_> {
     async fn verify(&self, target: &Target) -> Result<Done, BackupError> {
         let how = Verify::TrialRestore {
             scratch: asked::scratch(self.config),
+            reserve_bytes: self.config.log.disk_reserve_bytes,
         };
         let report =
             backup::verify(target, stillpoint_proto::name::LATEST, &how, self.tell).await?;

@@ -90,10 +90,12 @@ impl Plan {
         schedule.after(kept.counted_from_ms(job))
     }
 
-    /// The first job whose time has come.
+    /// The job whose time has come and that was not done for longest: one that takes longer than its period must not keep the
+    /// others from being done.
     pub fn due(&self, kept: &Kept, now_ms: u64) -> Option<Job> {
         let is_due = |job: &Job| self.next_ms(*job, kept).is_some_and(|next| next <= now_ms);
-        self.jobs().find(is_due)
+        let last_ms = |job: &Job| kept.jobs.get(job).map_or(0, |kept| kept.last_ms);
+        self.jobs().filter(is_due).min_by_key(last_ms)
     }
 
     /// When something is done next, in milliseconds since 1970.
@@ -107,5 +109,44 @@ impl Plan {
         let backups = || self.0.iter().filter(|(job, _)| job.is_backup());
         let next = |after: u64| backups().filter_map(|(_, s)| s.after(after)).min();
         next(next(since_ms)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE_MS: u64 = 60_000;
+
+    #[test]
+    fn an_incremental_that_is_always_due_does_not_keep_the_others_from_being_done() {
+        let config = BackupConfig {
+            full: "0 0 * * *".into(),
+            incremental: "* * * * *".into(),
+            verify: "30 * * * *".into(),
+            expire: "45 * * * *".into(),
+            ..BackupConfig::default()
+        };
+        let plan = Plan::new(&config);
+        let mut kept = Kept::default();
+        let mut now_ms = 1_800_000_000_000;
+        kept.follow(&config, &plan, now_ms);
+        let mut done = Vec::new();
+        for _ in 0..24 * 60 {
+            if let Some(job) = plan.due(&kept, now_ms) {
+                kept.begin(job, now_ms);
+                // As an incremental that takes longer than the minute that it has.
+                now_ms += 2 * MINUTE_MS;
+                kept.end(job, None);
+                done.push(job);
+            } else {
+                now_ms += MINUTE_MS;
+            }
+        }
+        let times = |wanted| done.iter().filter(|job| **job == wanted).count();
+        assert!(times(Job::Verify) >= 24, "{}", times(Job::Verify));
+        assert!(times(Job::Expire) >= 24, "{}", times(Job::Expire));
+        assert!(times(Job::Full) >= 1);
+        assert!(times(Job::Incremental) > 1000);
     }
 }

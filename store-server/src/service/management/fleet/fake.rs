@@ -96,7 +96,7 @@ pub struct Fake {
     pub alive: bool,
     /// Its connection comes back before long.
     pub returns: bool,
-    /// It has said what it runs.
+    /// It has said what it runs, and loaded nothing more since.
     pub told: bool,
     /// What it does for the first command, the second...
     pub script: Vec<Act>,
@@ -147,10 +147,11 @@ impl Fake {
         Answer::Done(report)
     }
 
-    /// Loads the other module, as its file is, if it has not.
+    /// Loads the other module, as its file is, if it has not. Nobody asked that of it, so nobody knows before it tells.
     pub fn load_more(&mut self) {
         if self.more.is_none() {
             self.more = Some(self.files);
+            self.told = false;
         }
     }
 

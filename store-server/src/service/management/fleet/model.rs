@@ -189,6 +189,7 @@ impl Model {
                 .filter(|fake| fake.alive && fake.asked > 0)
         };
         let programs = self.programs(alive());
+        let seen = self.seen(alive());
         let told = self.programs(alive().filter(|fake| fake.told));
         let as_before = alive().all(Fake::is_as_before);
         let doubtful = self.fakes.iter().any(|fake| {
@@ -204,7 +205,7 @@ impl Model {
             ActionOutcome::Ok => programs <= 1,
             ActionOutcome::RolledBack => as_before && told <= 1,
             ActionOutcome::Failed => told <= 1,
-            ActionOutcome::Mixed => programs > 1 || doubtful,
+            ActionOutcome::Mixed => seen > 1 || doubtful,
             _ => false,
         };
         assert!(holds, "{verdict:?} is not true of {:#?}", self.fakes);
@@ -212,19 +213,24 @@ impl Model {
         assert!(!verdict.message.is_empty());
     }
 
-    /// How many programs these run: of each module, only those count that have loaded it. Where sources are not told, one
-    /// that has loaded it cannot be known from another program.
+    /// How many programs these run: of each module, only those count that have loaded it.
     fn programs<'f>(&self, fakes: impl Iterator<Item = &'f Fake>) -> usize {
-        let (mut main, mut more, mut whole) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut main, mut more) = (BTreeSet::new(), BTreeSet::new());
         for fake in fakes {
             main.insert(fake.program);
             more.extend(fake.more);
-            whole.insert((fake.program, fake.more));
         }
-        match self.kit.names_sources {
-            true => main.len().max(more.len()),
-            false => whole.len(),
+        main.len().max(more.len())
+    }
+
+    /// How many they seem to run: where sources are not told, one that has loaded the other module cannot be known from
+    /// one that runs another program.
+    fn seen<'f>(&self, fakes: impl Iterator<Item = &'f Fake>) -> usize {
+        if self.kit.names_sources {
+            return self.programs(fakes);
         }
+        let names: BTreeSet<_> = fakes.map(|fake| (fake.program, fake.more)).collect();
+        names.len()
     }
 
     /// What each that is alive runs, by instance.
