@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "stillpoint/v1/types.proto",
     "stillpoint/v1/error.proto",
     "stillpoint/v1/op.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 9] = [
     "stillpoint/v1/admin_service.proto",
     "stillpoint/v1/management_service.proto",
     "stillpoint/v1/backup_service.proto",
+    "stillpoint/v1/migration_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
