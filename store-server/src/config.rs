@@ -10,8 +10,9 @@ use stillpoint_proto::{ADMIN_SOCKET, DATA_SOCKET, DEFAULT_DATA_DIR};
 
 mod backup;
 pub mod cron;
+mod migration;
 
-pub use self::backup::BackupConfig;
+pub use self::{backup::BackupConfig, migration::MigrationConfig};
 
 /// Every setting of the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub struct Config {
     pub management: ManagementConfig,
     /// Backups that the server takes by itself.
     pub backup: BackupConfig,
+    /// How records are brought to another version of their schema.
+    pub migration: MigrationConfig,
     /// What is special about certain collections; the first entry that fits counts.
     pub collections: Vec<CollectionConfig>,
     /// Refuse collections that no entry of `collections` fits, so that a misspelt name is an error. Default: false.
@@ -234,6 +237,7 @@ impl Default for Config {
             sessions: SessionConfig::default(),
             management: ManagementConfig::default(),
             backup: BackupConfig::default(),
+            migration: MigrationConfig::default(),
             collections: Vec::new(),
             declared_only: false,
         }
@@ -414,6 +418,7 @@ impl Config {
                 address.port()
             ));
         }
+        self.migration.check()?;
         self.backup.check()
     }
 }

@@ -123,6 +123,12 @@ pub const SETTINGS: &[Setting] = &[
     row("backup.scratch", "backup-scratch", Kind::Path,
         "Where trial restores have room for a copy of the store").or_else("beside the data directory"),
 
+    row("migration.records_per_second", "migration-records-per-second", Kind::Count,
+        "Rewrite at most so many records a second for a migration, where the operator does not say"),
+    row("migration.failed_max", "migration-failed-max", Kind::Count,
+        "Stop rewriting a collection when more of its records than this cannot be migrated, where the operator does not \
+         say"),
+
     row("log.segment_bytes", "segment-bytes", Kind::Bytes,
         "Size after which a segment of the log is sealed and a new one begun"),
     row("log.retention_bytes", "retention-bytes", Kind::Bytes,
@@ -162,6 +168,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("sessions", "Sessions of logic processes"),
     ("management", "What operators ask of logic processes"),
     ("backup", "Backups that the server takes by itself"),
+    ("migration", "Migrations of records"),
     ("log", "The commit log"),
     ("view", "The view that reads are answered from"),
 ];
