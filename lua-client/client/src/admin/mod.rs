@@ -2,12 +2,14 @@
 
 mod blocking;
 mod messages;
+mod migrations;
 
 use std::{future::Future, time::Duration};
 
 use stillpoint_proto::v1::{
     self, Reason, StoreError, admin_service_client::AdminServiceClient,
     backup_service_client::BackupServiceClient, management_service_client::ManagementServiceClient,
+    migration_service_client::MigrationServiceClient,
 };
 use tonic::{Code, Response, Status, transport::Channel};
 
@@ -24,6 +26,7 @@ pub struct AdminClient {
     service: AdminServiceClient<Channel>,
     management: ManagementServiceClient<Channel>,
     backup: BackupServiceClient<Channel>,
+    migration: MigrationServiceClient<Channel>,
     endpoint: Endpoint,
     deadline: Duration,
     runtime: Blocking,
@@ -42,7 +45,10 @@ impl AdminClient {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
             management: ManagementServiceClient::new(channel.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
-            backup: BackupServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            backup: BackupServiceClient::new(channel.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            migration: MigrationServiceClient::new(channel)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
             endpoint,
             deadline,
             runtime,
