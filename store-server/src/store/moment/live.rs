@@ -73,22 +73,30 @@ impl Store {
 
     fn page(&self, (low, high): KeyRange) -> Result<Page, StoreError> {
         let mut found = Vec::with_capacity(PAGE_RECORDS);
-        let mut last = None;
+        let (mut last, mut bytes) = (None, 0);
         let reader = self.reader();
         let range = (low, high.clone());
         for pair in reader.snapshot().scan(range, false).take(PAGE_RECORDS) {
             let (key, value) = pair.map_err(engine_failed)?;
             let record = decode(&value)?;
+            bytes += value.len();
             found.push(Ok((own_key(&key), Some(record))));
             last = Some(key);
+            if bytes >= PAGE_BYTES {
+                break;
+            }
         }
-        let rest = last.filter(|_| found.len() == PAGE_RECORDS);
+        let is_full = found.len() == PAGE_RECORDS || bytes >= PAGE_BYTES;
+        let rest = last.filter(|_| is_full);
         Ok((found, rest.map(|key| (Bound::Excluded(key), high))))
     }
 }
 
-/// Records read while commits wait.
+/// Records read while commits wait ...
 const PAGE_RECORDS: usize = 256;
+
+/// ... and bytes of them; the record that exceeds it is the last one.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// Records, and the range behind them if there may be more.
 type Page = (
