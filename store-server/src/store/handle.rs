@@ -278,6 +278,7 @@ impl Store {
             (false, false) => Some(op::Kind::Get(v1::GetOp {
                 key: Some(v1::RecordKey { collection, key }),
                 with_claim: false,
+                raw: false,
             })),
         };
         if kind.is_some() {

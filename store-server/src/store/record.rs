@@ -105,6 +105,7 @@ impl Record {
             version: self.version,
             schema: self.schema,
             expires_at_ms: self.expires_at_ms,
+            unreadable: String::new(),
         }
     }
 }

@@ -69,6 +69,7 @@ fn check(store: &Store, request: GetHistoryRequest) -> Result<HistoryOf, StoreEr
     let kind = Some(op::Kind::Get(GetOp {
         key: request.key.clone(),
         with_claim: false,
+        raw: false,
     }));
     store.check(&request.namespace, &Op { kind })?;
     let key = request.key.ok_or_else(|| {

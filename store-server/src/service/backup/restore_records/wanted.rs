@@ -166,6 +166,7 @@ fn check_key(
             key: key.clone(),
         }),
         with_claim: false,
+        raw: false,
     }));
     store.check(namespace, &Op { kind })
 }
