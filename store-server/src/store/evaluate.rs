@@ -8,12 +8,12 @@ use stillpoint_proto::v1::{
 };
 
 use super::{
+    claimed::Claimed,
     draft::Draft,
     index::{Claim, Index, TAKEN_BY_RESTORE},
     keys,
     read::Room,
     record::Record,
-    session,
 };
 use crate::{
     config::{ClaimRule, Config},
@@ -170,7 +170,8 @@ impl Rules<'_> {
                     return Err(at(name, StoreError::new(Reason::Quota, message)));
                 }
                 let claim = keys::claim(&key).ok_or_else(no_record)?;
-                draft.put(&claim, session::encode_owner(&session.id), 0, 0)?;
+                let claimed = Claimed::now(self.index, self.namespace, &key);
+                claimed.owned_by(&session.id).write(draft, &claim)?;
                 draft.revision
             }
         };
@@ -186,7 +187,9 @@ impl Rules<'_> {
         let claim = self.index.claim(&key);
         let released = claim.is_some_and(|claim| *claim.session == *self.caller.session);
         if released {
-            draft.delete(&keys::claim(&key).ok_or_else(no_record)?)?;
+            let claim = keys::claim(&key).ok_or_else(no_record)?;
+            let claimed = Claimed::now(self.index, self.namespace, &key);
+            claimed.without(self.caller.session).write(draft, &claim)?;
         }
         Ok(ReleaseResult { released })
     }

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use stillpoint_proto::v1::{self, Reason, RecordKey, StoreError};
 
 use super::{
+    claimed::Claimed,
     draft::Draft,
     handle::Store,
-    index::{Index, Taken},
+    index::Index,
     keys,
     own_record::Committed,
     record::Record,
-    session,
 };
 
 /// Records to be written together, and who waits for it.
@@ -141,10 +141,8 @@ fn take_away(
         return Ok(None);
     };
     let session = index.session(namespace, &claim.session);
-    let taken = Taken {
-        session: claim.session.clone(),
-        fence: session.map_or(0, |session| session.fence),
-    };
-    draft.put(&claim_key, session::encode_taken(&taken), 0, 0)?;
+    let fence = session.map_or(0, |session| session.fence);
+    let claimed = Claimed::now(index, namespace, key);
+    claimed.taken_away(fence).write(draft, &claim_key)?;
     Ok(index.owner(namespace, key))
 }

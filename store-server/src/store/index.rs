@@ -13,9 +13,10 @@ use bytes::Bytes;
 use stillpoint_proto::v1::{self, Reason, StoreError};
 
 use super::{
+    claimed::Claimed,
     keys::{self, System},
     record::Record,
-    session::{self, Session},
+    session::Session,
     timer::Timer,
 };
 
@@ -28,8 +29,8 @@ pub struct Index {
     claims: HashMap<Bytes, Claim>,
     /// View keys of the records that a session owns, by its id.
     claimed_by: KeysOf,
-    /// Claims that the store took away, by view key of the record.
-    taken: HashMap<Bytes, Taken>,
+    /// Claims that the store took away, by view key of the record: whose they were.
+    taken: HashMap<Bytes, Vec<Taken>>,
     /// View keys of these records, by id of the session that owned them.
     taken_from: KeysOf,
     /// When each timer is due, by view key of its record.
@@ -47,8 +48,8 @@ pub struct Claim {
     pub revision: u64,
 }
 
-/// A claim that the store took away. Nobody owns the record then, and anybody may claim it; but the holder that had it may
-/// not know it yet, and what it has sent as its owner is refused.
+/// A claim that the store took away. Anybody may claim the record then; but the holder that had it may not know it yet, and
+/// what it has sent as its owner is refused, until it claims the record again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// The session's id.
@@ -155,27 +156,33 @@ impl Index {
         if let Some(session) = &before {
             remove_of(&mut self.claimed_by, session, &key);
         }
-        if let Some(taken) = self.taken.remove(&key) {
+        for taken in self.taken.remove(&key).into_iter().flatten() {
             remove_of(&mut self.taken_from, &taken.session, &key);
         }
-        let claimed = after.map(session::decode_claim).transpose()?;
-        let (mut owner, mut is_taken) = (None, false);
-        match (claimed, after) {
-            (Some(session::Claimed::By(session)), Some(record)) => {
-                let session = add_of(&mut self.claimed_by, session, &key);
-                let claim = Claim {
-                    session: session.clone(),
-                    revision: record.mod_rev,
-                };
-                self.claims.insert(key.clone(), claim);
-                owner = Some(session);
-            }
-            (Some(session::Claimed::TakenFrom(mut taken)), _) => {
-                taken.session = add_of(&mut self.taken_from, taken.session, &key);
-                self.taken.insert(key.clone(), taken);
-                is_taken = true;
-            }
-            _ => {}
+        let Some(record) = after else {
+            return Ok(Notice::Claim {
+                key,
+                before,
+                after: None,
+                is_taken: false,
+            });
+        };
+        let Claimed { owner, mut taken } = Claimed::decode(record)?;
+        for taken in &mut taken {
+            taken.session = add_of(&mut self.taken_from, taken.session.clone(), &key);
+        }
+        let is_before = |taken: &Taken| before.as_deref() == Some(&*taken.session);
+        let is_taken = taken.iter().any(is_before);
+        if !taken.is_empty() {
+            self.taken.insert(key.clone(), taken);
+        }
+        let owner = owner.map(|session| add_of(&mut self.claimed_by, session, &key));
+        if let Some(session) = &owner {
+            let claim = Claim {
+                session: session.clone(),
+                revision: record.mod_rev,
+            };
+            self.claims.insert(key.clone(), claim);
         }
         Ok(Notice::Claim {
             key,
@@ -283,11 +290,16 @@ impl Index {
 
     /// Whether the store took a record from a session's holder, who may not know it yet.
     pub fn is_taken_from(&self, namespace: &str, session: &str, key: &[u8]) -> bool {
-        let Some(taken) = self.taken.get(key).filter(|t| *t.session == *session) else {
-            return false;
-        };
-        let session = self.session(namespace, session);
-        session.is_some_and(|session| session.fence == taken.fence)
+        (self.taken(namespace, key)).any(|taken| *taken.session == *session)
+    }
+
+    /// The sessions' holders that the store took a record from, and who may not know it yet.
+    pub fn taken(&self, namespace: &str, key: &[u8]) -> impl Iterator<Item = &Taken> {
+        let taken = self.taken.get(key).into_iter().flatten();
+        taken.filter(move |taken| {
+            let session = self.session(namespace, &taken.session);
+            session.is_some_and(|session| session.fence == taken.fence)
+        })
     }
 
     /// View keys of the records that the store took from a session.

@@ -7,7 +7,8 @@
 //! - `shared`: the queue to the writer, the gate, counters.
 //! - `writer`: the one writer; `due`: what it does by itself.
 //! - `dedup`: the table of answers, for writes that are sent again.
-//! - `evaluate`: what each operation does, to a `draft` of the state; `session` and `timer`: what theirs do.
+//! - `evaluate`: what each operation does, to a `draft` of the state; `session` and `timer`: what theirs do,
+//!   `claimed`: what a claim's record says.
 //! - `index`: sessions, claims and timers, as the writer and those who wait for them look them up.
 //! - `own_record`: what the store writes by itself. `audit`: what operators have asked. `mark`: moments that have a label.
 //! - `once`: the table of writes that have a name.
@@ -29,6 +30,7 @@ mod audit;
 mod build;
 mod cache;
 mod checkpoint;
+mod claimed;
 mod clock;
 mod copy;
 pub(crate) mod copying;

@@ -12,8 +12,9 @@ use stillpoint_proto::v1::{Reason, StoreError};
 use uuid::Uuid;
 
 use super::{
+    claimed::Claimed,
     draft::Draft,
-    index::{Index, Taken},
+    index::Index,
     keys::{self, System},
     record::Record,
 };
@@ -174,9 +175,13 @@ pub fn change(
                 System::Session,
                 session.identity().as_bytes(),
             ))?;
-            for key in index.claims_of(id).chain(index.taken_from(id)) {
+            // What another owns meanwhile is not written for this: its token would change.
+            let taken = index.taken_from(id);
+            let taken = taken.filter(|key| index.claim(key).is_none());
+            for key in index.claims_of(id).chain(taken) {
                 if let Some(claim) = keys::claim(key) {
-                    draft.delete(&claim)?;
+                    let claimed = Claimed::now(index, namespace, key);
+                    claimed.without(id).write(draft, &claim)?;
                 }
             }
             Ok(None)
@@ -235,40 +240,4 @@ fn open_session(
 fn new_id(identity: &str) -> Arc<str> {
     let (random, _) = Uuid::new_v4().as_u64_pair();
     format!("{identity}/{random:016x}").into()
-}
-
-/// The value of a claim's record.
-pub fn encode_owner(session: &str) -> Bytes {
-    rmp_serde::to_vec(session)
-        .expect("text is always encodable")
-        .into()
-}
-
-/// The value of a claim's record after the store took the claim away.
-pub fn encode_taken(taken: &Taken) -> Bytes {
-    rmp_serde::to_vec(&(&*taken.session, taken.fence))
-        .expect("text and a number are always encodable")
-        .into()
-}
-
-/// What a claim's record says.
-#[derive(Debug)]
-pub enum Claimed {
-    /// This session owns the record.
-    By(Arc<str>),
-    /// Nobody does, since the store took it away.
-    TakenFrom(Taken),
-}
-
-/// Reads a claim's record.
-pub fn decode_claim(record: &Record) -> Result<Claimed, String> {
-    if let Ok(owner) = rmp_serde::from_slice::<&str>(&record.value) {
-        return Ok(Claimed::By(owner.into()));
-    }
-    let (session, fence): (&str, u64) =
-        rmp_serde::from_slice(&record.value).map_err(|e| format!("a claim's record: {e}"))?;
-    Ok(Claimed::TakenFrom(Taken {
-        session: session.into(),
-        fence,
-    }))
 }

@@ -6,7 +6,7 @@ use stillpoint_proto::v1::{
 
 use crate::{
     operator::{World, all, label, name_of, one, put, texts},
-    peer::{claim, of, refused, token, wish},
+    peer::{claim, of, refused, release, token, wish},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,4 +148,86 @@ async fn an_owner_that_was_not_there_is_told_when_it_comes_back() {
         (told.key, &*told.taken_by),
         (Some(name_of("doc", "44")), "battle/battle-4")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_owner_sends_late_is_refused_after_another_had_the_record() {
+    let mut world = World::new().await;
+    world.does(put("42", "1")).await;
+    world.mark("then").await;
+    let (session, _attached) = world.peer.join(wish("battle-3")).await;
+    let mut owner = world.peer.pipe(of(&session)).await;
+    owner.claim("42").await;
+    owner.call(put("42", "2")).await.unwrap();
+    world.restore(one("42", label("then"))).await.unwrap();
+
+    let (other, mut told) = world.peer.join(wish("battle-4")).await;
+    let mut other = world.peer.pipe(of(&other)).await;
+    other.claim("42").await;
+    other.call(put("42", "3")).await.unwrap();
+    let late = refused(owner.call(put("42", "4")).await, Reason::NotOwner);
+    assert_eq!(late.holder, "battle/battle-4");
+    other.call(release("42")).await.unwrap();
+    let late = refused(owner.call(put("42", "5")).await, Reason::NotOwner);
+    assert_eq!(late.holder, "@restore");
+
+    // He who released it has lost nothing: the first that he is told is this.
+    other.claim("43").await;
+    let (third, _attached) = world.peer.join(wish("battle-5")).await;
+    let mut third = world.peer.pipe(of(&third)).await;
+    token(third.call(claim("43", 0, true)).await);
+    let Some(Told::ClaimLost(lost)) = told.told().await else {
+        panic!("told something else");
+    };
+    assert_eq!(
+        (lost.key, &*lost.taken_by),
+        (Some(name_of("doc", "43")), "battle/battle-5")
+    );
+
+    world.restart().await;
+    let late = world.peer.write(&session, put("42", "6")).await;
+    assert_eq!(refused(late, Reason::NotOwner).holder, "@restore");
+    // Once he has claimed it again he knows, and it is over.
+    let mut owner = world.peer.pipe(of(&session)).await;
+    owner.claim("42").await;
+    owner.call(release("42")).await.unwrap();
+    owner.call(put("42", "7")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_lost_it_one_after_the_other_are_refused_until_they_are_gone() {
+    let mut world = World::new().await;
+    world.does(put("42", "1")).await;
+    world.mark("then").await;
+    let mut owners = Vec::new();
+    for (instance, text) in [("battle-3", "2"), ("battle-4", "3"), ("battle-5", "4")] {
+        let (session, attached) = world.peer.join(wish(instance)).await;
+        let mut owner = world.peer.pipe(of(&session)).await;
+        owner.claim("42").await;
+        owner.call(put("42", text)).await.unwrap();
+        if instance != "battle-5" {
+            world.restore(one("42", label("then"))).await.unwrap();
+        }
+        owners.push((session, owner, attached));
+    }
+    // The last one's session is over, and with it its claim, but not what is known of the others.
+    let (last, ..) = owners.pop().unwrap();
+    world.peer.close(&last, false, 0).await.unwrap();
+    for (_, owner, _) in &mut owners {
+        let late = refused(owner.call(put("42", "5")).await, Reason::NotOwner);
+        assert_eq!(late.holder, "@restore");
+    }
+    let (second, ..) = owners.pop().unwrap();
+    world.peer.close(&second, false, 0).await.unwrap();
+    let (first, owner, _attached) = &mut owners[0];
+    refused(owner.call(put("42", "5")).await, Reason::NotOwner);
+    world.does(put("42", "6")).await;
+
+    let takeover = OpenSessionRequest {
+        takeover: true,
+        ..wish("battle-3")
+    };
+    let successor = world.peer.open(takeover).await.unwrap();
+    assert_eq!(successor.session_id, first.session_id);
+    world.peer.write(&successor, put("42", "7")).await.unwrap();
 }
