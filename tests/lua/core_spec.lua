@@ -203,6 +203,10 @@ raises('unknown guard "revv"', call, "txn", { { "p", "1", "revv", 1 } }, {})
 raises('"scan" is no operation of a transaction', call, "txn", {}, { { "scan", "p" } })
 raises("only known options", connect, { namespce = "x" })
 raises("service and instance, or neither", connect, { service = "spec" })
+raises("version: a whole number from 0 to 2^32-1", connect, { schemas = { player = -1 } })
+raises("version: a whole number from 0 to 2^32-1", connect, { schemas = { player = 4294967296 } })
+raises("raw: a boolean", call, "get", "p", "1", 1)
+raises("raw: a boolean", call, "scan", "p", { raw = "yes" })
 raises("claim options: only wait, steal and load", call, "claim", "p", "1", { waits = 1 })
 raises("timer options: only known options", call, "set_timer", "t", { delays = 1 })
 raises("missed:", call, "set_timer", "t", { delay = 1, missed = "never" })
@@ -225,6 +229,7 @@ local owner = assert(connect {
     ttl = 5,
     labels = { zone = "eu" },
     code_version = "1.2",
+    schemas = { player = 0 },
     deadline = 5,
 })
 local function owner_call(...)
@@ -248,6 +253,8 @@ answers("2", (select("#", owner_call("claim", "p", "1", { load = true }))))
 assert(owner_call("put", "p", "1", { gold = 5 }, { schema = 3 }))
 local _, _, gold, value_rev, value_version, schema = owner_call("claim", "p", "1", { load = true, wait = 0.5, steal = true })
 answers("{gold=5} 1 3", gold, value_version, schema)
+answers("5 3", select(2, owner_call("get", "p", "1", true)).gold, (select(5, owner_call("get", "p", "1", true))))
+answers("{gold=5} 3", select(2, owner_call("scan", "p", { raw = true }))[1].value, select(2, owner_call("scan", "p", { raw = true }))[1].schema)
 assert(value_rev > token)
 local _, holder = core.call(other, 5, "owner", "p", "1")
 answers("spec spec-1", holder.service, holder.instance)

@@ -81,10 +81,10 @@ test("unknown options are misuse, and the known ones are named", function(store)
   misuse("unknown option 'returns': use create, " .. write .. ", return_record, ttl, where", function()
     players:patch("1", {}, { returns = true })
   end)
-  misuse("unknown option '1': use deadline, lane", function()
+  misuse("unknown option '1': use deadline, lane, raw", function()
     players:get("1", { 5 })
   end)
-  misuse("unknown option 'end': use deadline, keys_only, lane, limit, prefix, reverse, start, stop", function()
+  misuse("unknown option 'end': use deadline, keys_only, lane, limit, prefix, raw, reverse, start, stop", function()
     players:scan { ["end"] = "x" }
   end)
   misuse("unknown option 'retries': use deadline, once", function()
@@ -94,7 +94,7 @@ test("unknown options are misuse, and the known ones are named", function(store)
     players:update("1", print, { if_rev = 1 })
   end)
   local known = "client_name, code_version, deadline, driver, instance, labels, namespace, patience, resume_token, "
-    .. "service, session_wait, takeover, ttl"
+    .. "schema, service, session_wait, takeover, ttl"
   misuse("unknown option 'url': use " .. known, function()
     stillpoint.connect { url = "unix:./x.sock" }
   end)

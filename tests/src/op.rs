@@ -17,14 +17,17 @@ pub fn key(key: &str) -> RecordKey {
 pub fn get(name: &str) -> Op {
     op(Kind::Get(GetOp {
         key: Some(key(name)),
-        with_claim: false,
+        ..GetOp::default()
     }))
 }
 
 /// Reads several records as of one revision.
 pub fn batch_get<'a>(names: impl IntoIterator<Item = &'a str>) -> Op {
     let keys = names.into_iter().map(key).collect();
-    op(Kind::BatchGet(BatchGetOp { keys }))
+    op(Kind::BatchGet(BatchGetOp {
+        keys,
+        ..BatchGetOp::default()
+    }))
 }
 
 /// Writes a text.

@@ -124,7 +124,10 @@ async fn sizes_and_counts_over_their_limits_are_refused_by_name() {
     assert!(whole_message.message().contains("65536"), "{whole_message}");
 
     let keys = (0..4).map(|i| key(&format!("k{i}"))).collect();
-    let op = Some(BatchGetOp { keys });
+    let op = Some(BatchGetOp {
+        keys,
+        ..BatchGetOp::default()
+    });
     let request = BatchGetRequest {
         context: Some(context("w")),
         op,

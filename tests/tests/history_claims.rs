@@ -331,7 +331,7 @@ fn encode(op: &Op) -> v1::Op {
         }
         Op::Get { .. } => op::Kind::Get(v1::GetOp {
             key,
-            with_claim: false,
+            ..v1::GetOp::default()
         }),
     };
     v1::Op { kind: Some(kind) }

@@ -29,12 +29,12 @@ macro_rules! specs {
 }
 
 specs! { on_memory:
-async_spec claim_spec collection_spec command_spec fleet_spec history_spec memory_spec misuse_spec once_spec patch_spec session_spec
-timer_spec txn_spec value_spec watch_spec }
+async_spec claim_spec collection_spec command_spec fleet_spec history_spec memory_spec misuse_spec once_spec patch_spec schema_spec
+session_spec timer_spec txn_spec value_spec watch_spec }
 
 specs! { on_server:
-async_spec claim_spec collection_spec driver_spec history_spec misuse_spec once_spec patch_spec session_spec timer_spec txn_spec
-value_spec watch_spec }
+async_spec claim_spec collection_spec driver_spec history_spec misuse_spec once_spec patch_spec schema_spec session_spec timer_spec
+txn_spec value_spec watch_spec }
 
 // The reload kit needs neither the core nor a store.
 specs! { on_its_own:

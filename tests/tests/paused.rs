@@ -205,7 +205,7 @@ fn call(server: &Server, kind: op::Kind) -> op_result::Kind {
 fn gold(server: &Server, name: &'static str) -> Option<i64> {
     let get = GetOp {
         key: Some(account(name)),
-        with_claim: false,
+        ..GetOp::default()
     };
     let op_result::Kind::Get(GetResult { record, .. }) = call(server, op::Kind::Get(get)) else {
         panic!("a get is answered with a record");

@@ -71,6 +71,9 @@ pub struct SessionConfig {
     pub labels: BTreeMap<String, String>,
     /// Version of the program's code, for the operator. Empty unless set.
     pub code_version: String,
+    /// The version of its data schema that the program reads and writes, by collection. Of the others, the one that the
+    /// store has when the session is opened. Empty unless set.
+    pub schemas: BTreeMap<String, u32>,
 }
 
 impl SessionConfig {
@@ -85,6 +88,7 @@ impl SessionConfig {
             wait: Duration::ZERO,
             labels: BTreeMap::new(),
             code_version: String::new(),
+            schemas: BTreeMap::new(),
         }
     }
 }

@@ -67,6 +67,7 @@ fn the_session_stands_before_the_first_operation_and_behind_all_of_them() {
             wait: Duration::from_millis(30),
             labels: BTreeMap::from([("zone".into(), "eu".into())]),
             code_version: "1.4.2".into(),
+            schemas: BTreeMap::from([("player".into(), 0)]),
             ..SessionConfig::new("battle", "battle-3")
         }),
         ..server.session_config()
@@ -90,6 +91,7 @@ fn the_session_stands_before_the_first_operation_and_behind_all_of_them() {
     assert_eq!(opened.context.as_ref().unwrap().namespace, "world1");
     assert_eq!((opened.ttl_ms, opened.wait_ms), (7000, 30));
     assert_eq!(opened.labels["zone"], "eu");
+    assert_eq!(opened.schemas, [("player".into(), 0)].into());
     assert_eq!(
         (&*opened.code_version, &*opened.client_name),
         ("1.4.2", "lua")
@@ -135,6 +137,51 @@ fn a_session_that_another_holds_is_refused_and_the_holder_is_named() {
     assert!(session.succeeded);
     assert_eq!(session.gap, Duration::from_millis(40));
     assert!(session.fence > first.session().unwrap().fence);
+}
+
+fn speaking(server: &Server, schemas: &[(&str, u32)]) -> Config {
+    let schemas = schemas.iter().map(|(name, version)| ((*name).into(), *version));
+    Config {
+        connect_patience: LONG,
+        session: Some(SessionConfig {
+            schemas: schemas.collect(),
+            ..SessionConfig::new("battle", "battle-3")
+        }),
+        ..server.session_config()
+    }
+}
+
+#[test]
+fn a_store_that_is_behind_what_the_program_speaks_refuses_it_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), "s", &Store::new());
+    let newer = speaking(&server, &[("player", 3)]);
+    let refused = Client::connect(newer.clone()).unwrap_err();
+    assert_eq!(refused.reason(), Reason::SchemaUnsupported);
+    assert_eq!(
+        refused.message,
+        "player has no version 3: run `stillpoint migrate apply`"
+    );
+    assert!(!refused.retryable && !refused.maybe_applied, "{refused:?}");
+    assert_eq!(server.store.sessions.opened().len(), 1, "tried again");
+    server.store.sessions.migrate_to(3);
+    let client = Client::connect(newer).unwrap();
+    assert_eq!(state(&client), SessionState::Attached);
+}
+
+#[test]
+fn a_session_that_has_to_be_opened_again_speaks_the_same_versions() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), "s", &Store::new());
+    server.store.sessions.migrate_to(3);
+    server.store.sessions.lose_openings(2);
+    let _client = Client::connect(speaking(&server, &[("player", 3), ("shop", 1)])).unwrap();
+    let opened = server.store.sessions.opened();
+    assert_eq!(opened.len(), 3);
+    for request in opened {
+        let spoken = [("player".into(), 3), ("shop".into(), 1)];
+        assert_eq!(request.schemas, spoken.into());
+    }
 }
 
 #[test]

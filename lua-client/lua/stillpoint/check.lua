@@ -9,6 +9,12 @@ local NAME_BYTES_MAX = 64
 ---Longest name of a cursor, in bytes.
 local CURSOR_BYTES_MAX = 128
 
+---Greatest version of a data schema.
+local VERSION_MAX = 4294967295
+
+---Collections whose version a session may declare.
+local VERSIONS_MAX = 1024
+
 local VOWELS = { a = true, e = true, i = true, o = true, u = true }
 
 ---@param value any
@@ -88,6 +94,10 @@ function is.count(value)
   return is.integer(value) and value > 0
 end
 
+function is.version(value)
+  return is.integer(value) and value <= VERSION_MAX
+end
+
 function is.seconds(value)
   return type(value) == "number" and value > 0 and value < math.huge
 end
@@ -147,6 +157,7 @@ end
 local EXPECTED = {
   integer = "a whole number, 0 or more",
   count = "a whole number above 0",
+  version = ("a whole number from 0 to %.0f"):format(VERSION_MAX),
   seconds = "a number of seconds above 0",
   durability = "'applied' or 'synced'",
   guards = "a list of { path, op, value }",
@@ -169,6 +180,11 @@ local function names(allowed)
   end
   table.sort(list)
   return table.concat(list, ", ")
+end
+
+-- What was got, for a message.
+local function shown(value)
+  return type(value) == "number" and tostring(value) or type(value) == "string" and "'" .. value .. "'" or kind(value)
 end
 
 ---Checks the type of an event.
@@ -197,11 +213,29 @@ function check.options(opts, allowed, level)
     local test = is[expected]
     if test and not test(value) or not test and type(value) ~= expected then
       local text = EXPECTED[expected] or "a " .. expected
-      local got = type(value) == "number" and tostring(value)
-        or type(value) == "string" and "'" .. value .. "'"
-        or kind(value)
-      error(("option '%s': %s expected, got %s"):format(name, text, got), level)
+      error(("option '%s': %s expected, got %s"):format(name, text, shown(value)), level)
     end
+  end
+end
+
+---Checks the option `schema` of a session: the versions of its data schemas by collection.
+---@param versions table
+---@param level integer
+function check.versions(versions, level)
+  local count = 0
+  for collection, version in pairs(versions) do
+    count = count + 1
+    if type(collection) ~= "string" then
+      error("option 'schema': a table of versions by collection expected, as in { player = 3 }", level)
+    end
+    check.name("collection", collection, level + 1)
+    if not is.version(version) then
+      local message = "option 'schema': %s expected for '%s', got %s"
+      error(message:format(EXPECTED.version, collection, shown(version)), level)
+    end
+  end
+  if count > VERSIONS_MAX then
+    error(("option 'schema': %d collections: the limit is %d"):format(count, VERSIONS_MAX), level)
   end
 end
 

@@ -122,6 +122,9 @@ end
 ---The records in key order: `for key, value, meta in players:scan { prefix = "guild/7/" } do`. Pages are fetched as
 ---needed; each is consistent in itself. `meta` is the record's entry: rev, version, schema, expires_at.
 ---
+---A record that the store cannot bring to this session's version of its schema comes without a value, and
+---`meta.unreadable` says why; the scan goes on behind it. `get` of such a record fails with `migration_failed`.
+---
 ---An iterator cannot return `nil, err`: a failure is raised, as an error table. Use `scan_page` to have it returned.
 ---@param opts? stillpoint.ScanOptions
 ---@return fun(): string|nil, any, stillpoint.ScanEntry|nil
@@ -181,13 +184,12 @@ end
 
 ---Who owns a record.
 ---@param key string
----@param opts? stillpoint.ReadOptions
+---@param opts? stillpoint.CallOptions
 ---@return stillpoint.Owner|nil owner nil: nobody, or `err`.
 ---@return stillpoint.Error|nil err
 function Collection:owner(key, opts)
   local link = self._link
-  local deadline = requests.get(link, self.name, key, opts)
-  return results.value(link:call(deadline, "owner", self.name, key))
+  return results.value(link:call(requests.owner(link, self.name, key, opts)))
 end
 
 ---Tells what changes in the collection: `for ev in players:watch { prefix = "guild/" } do`, or with a function that is

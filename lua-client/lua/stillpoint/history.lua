@@ -17,11 +17,12 @@ local history = {}
 ---@class stillpoint.HistoryEntry
 ---@field rev integer
 ---@field time number Server time, in seconds since 1970.
----@field by "client"|"expiry"|"store" What made it: a client, the end of the record's lifetime, the store itself.
+---@field by "client"|"expiry"|"store"|"migration" What made it: a client, the end of the record's lifetime, the store
+---  itself, a migration (which gave the record another version of its schema).
 ---@field who stillpoint.Author|nil nil: no session.
 ---@field actor string|nil The operator who brought the record back, as they called themselves.
 ---@field deleted boolean
----@field value any The value as it was written; nil: it was deleted.
+---@field value any The value as it was written, in the version that `schema` says; nil: it was deleted.
 ---@field version integer|nil As in stillpoint.Record, like the following; nil: it was deleted.
 ---@field schema integer|nil
 ---@field expires_at number|nil

@@ -45,6 +45,9 @@ local DEFAULT_DEADLINE = 2.0
 ---@field session_wait number|nil Seconds to wait for a process that still holds the session; 0 unless given.
 ---@field ttl number|nil Seconds that the session lives without a word from this process; the server's unless given.
 ---@field labels table<string, string>|nil For the operator, and to select instances by.
+---@field schema table<string, integer>|nil By collection, the version of its data schema that this program reads and
+---  writes: it gets all records in that, whatever version the store has. Of other collections, and unless given, it
+---  speaks what the store has now. Refused with `schema_unsupported` if the store cannot give it. Only with a session.
 ---@field code_version string|nil For the operator's eye.
 ---@field client_name string|nil The same.
 ---@field deadline number|nil Seconds that a call may take, in every phase; 2 unless given.
@@ -59,6 +62,7 @@ local CONNECT = {
   session_wait = "delay",
   ttl = "seconds",
   labels = "labels",
+  schema = "table",
   code_version = "string",
   client_name = "string",
   deadline = "seconds",
@@ -75,6 +79,7 @@ local CONNECT = {
 ---@field session_wait number|nil
 ---@field ttl number|nil
 ---@field labels table<string, string>|nil
+---@field schema table<string, integer>|nil
 ---@field code_version string|nil
 ---@field client_name string|nil
 ---@field deadline number|nil
@@ -89,6 +94,7 @@ local MEMORY = {
   session_wait = "delay",
   ttl = "seconds",
   labels = "labels",
+  schema = "table",
   code_version = "string",
   client_name = "string",
   deadline = "seconds",
@@ -110,11 +116,17 @@ local function split(opts)
   return endpoints, named
 end
 
--- A session needs both names. Called directly by public functions only.
-local function check_identity(opts)
+-- A session needs both names, and it is the session that speaks a version. Called directly by public functions only.
+local function check_session(opts)
   if (opts.service == nil) ~= (opts.instance == nil) then
     local missing = opts.service and "instance" or "service"
     error(("option '%s' is missing: a session is named by 'service' and 'instance'"):format(missing), 3)
+  end
+  if opts.schema then
+    check.versions(opts.schema, 4)
+    if not opts.service then
+      error("option 'schema': only a session speaks a version: give 'service' and 'instance', too", 3)
+    end
   end
 end
 
@@ -129,7 +141,7 @@ function stillpoint.connect(opts)
   check.type("table", opts, "options", 3)
   local endpoints, named = split(opts)
   check.options(named, CONNECT, 3)
-  check_identity(named)
+  check_session(named)
   if #endpoints == 0 then
     endpoints[1] = os.getenv "STILLPOINT_URL" or DEFAULT_ENDPOINT
   end
@@ -149,6 +161,7 @@ function stillpoint.connect(opts)
     session_wait = named.session_wait,
     ttl = named.ttl,
     labels = named.labels,
+    schemas = named.schema,
     code_version = named.code_version,
     client_name = named.client_name,
     deadline = deadline,
@@ -167,13 +180,15 @@ end
 ---A store without a server, for tests of game logic: the same verbs on records in this process, gone with it. With the
 ---limits that a server has unless set otherwise. It differs in one thing: `add` counts as this Lua does, and refuses
 ---integers that this Lua has to wrap (see `int64`); so does a transaction that reads what it added, on a server, too.
+---It has no migrations: the option `schema` is checked, and then of no effect, as is `raw` of reads. A record is read
+---as it was written, with the `schema` that `put` was given.
 ---@param opts? stillpoint.MemoryOptions
 ---@return stillpoint.Store|nil store
 ---@return stillpoint.Error|nil err Only with `share`: another store holds the session.
 function stillpoint.memory(opts)
   if opts ~= nil then
     check.options(opts, MEMORY, 3)
-    check_identity(opts)
+    check_session(opts)
   end
   opts = opts or {}
   check.name("namespace", opts.namespace or DEFAULT_NAMESPACE, 3)

@@ -7,12 +7,17 @@ local requests = {}
 
 local LEVEL = 4
 
----@class stillpoint.ReadOptions
+---@class stillpoint.CallOptions
 ---@field deadline number|nil Seconds; the store's unless given.
 ---@field lane integer|nil Of futures: operations of one lane keep their order; 0: none. By the record unless given.
-local READ = { deadline = "seconds", lane = "integer" }
+local CALL = { deadline = "seconds", lane = "integer" }
 
----@class stillpoint.WriteOptions: stillpoint.ReadOptions
+---@class stillpoint.ReadOptions: stillpoint.CallOptions
+---@field raw boolean|nil The value as it is stored, in whatever version of its schema: also of a record that cannot be
+---  brought to this session's version.
+local READ = { deadline = "seconds", lane = "integer", raw = "boolean" }
+
+---@class stillpoint.WriteOptions: stillpoint.CallOptions
 ---@field if_rev integer|nil Only if the record is at this revision.
 ---@field if_version integer|nil Only if it has been written so many times.
 ---@field if_absent boolean|nil Only if it is missing.
@@ -43,8 +48,8 @@ end
 
 ---@class stillpoint.PutOptions: stillpoint.WriteOptions
 ---@field ttl number|nil Lifetime in seconds; for ever unless given.
----@field schema integer|nil Version of the data schema.
-local PUT = write_options { ttl = "seconds", schema = "integer" }
+---@field schema integer|nil Version of its schema that the value has; the one that this session speaks unless given.
+local PUT = write_options { ttl = "seconds", schema = "version" }
 
 local DELETE = write_options {}
 
@@ -68,6 +73,7 @@ local ADD = write_options { ttl = "seconds", create = "boolean", min = "any", ma
 ---@field reverse boolean|nil From the last key to the first.
 ---@field limit integer|nil At most so many records.
 ---@field keys_only boolean|nil Leave the values out.
+---@field raw boolean|nil The values as they are stored, see stillpoint.ReadOptions.
 ---@field deadline number|nil Seconds for each page; the store's unless given.
 local SCAN = {
   prefix = "string",
@@ -76,6 +82,7 @@ local SCAN = {
   reverse = "boolean",
   limit = "count",
   keys_only = "boolean",
+  raw = "boolean",
   deadline = "seconds",
   lane = "integer",
 }
@@ -109,7 +116,15 @@ function requests.get(link, collection, key, opts)
   if opts ~= nil then
     check.options(opts, READ, LEVEL)
   end
-  return opts and opts.deadline or link.deadline, "get", collection, key
+  return opts and opts.deadline or link.deadline, "get", collection, key, opts and opts.raw
+end
+
+function requests.owner(link, collection, key, opts)
+  check.key(key, LEVEL)
+  if opts ~= nil then
+    check.options(opts, CALL, LEVEL)
+  end
+  return opts and opts.deadline or link.deadline, "owner", collection, key
 end
 
 function requests.put(link, collection, key, value, opts)
@@ -193,6 +208,7 @@ function requests.scan(link, collection, opts)
     reverse = opts.reverse,
     limit = opts.limit,
     keys_only = opts.keys_only,
+    raw = opts.raw,
   }
   return opts.deadline or link.deadline, "scan", collection, request
 end

@@ -6,7 +6,7 @@ local results = {}
 ---@field value any
 ---@field rev integer Revision that wrote it last: its etag.
 ---@field version integer Number of writes since it was created, from 1.
----@field schema integer Version of the data schema; 0: none declared.
+---@field schema integer Version of its schema that `value` has; 0: none declared.
 ---@field expires_at number|nil Server time at which it expires, in seconds since 1970.
 
 function results.value(ok, value)

@@ -4,6 +4,7 @@ local protect = require "stillpoint.protect"
 
 ---@class stillpoint.ScanEntry: stillpoint.Record
 ---@field key string
+---@field unreadable string|nil Why the value cannot be given in this session's version of its schema; it is nil then.
 
 ---@class stillpoint.ScanPage
 ---@field entries stillpoint.ScanEntry[]

@@ -14,11 +14,14 @@ local failure = require "stillpoint.failure"
 local protect = require "stillpoint.protect"
 
 ---@class stillpoint.WatchEvent
----@field type "put"|"delete"|"expire"|"resync"|"synced" "resync": what was told before is void, the state follows as
----  puts (and deletes, where it changed meanwhile) up to "synced".
+---@field type "put"|"migrate"|"delete"|"expire"|"resync"|"synced" "migrate": a migration wrote the record anew, in
+---  another version of its schema. It tells what a put tells, with the value in this session's version as ever: so who
+---  handles it as a put is right, and who only asks what the game changed passes it over. "resync": what was told before
+---  is void, the state follows as puts (and deletes, where it changed meanwhile) up to "synced".
 ---@field collection string|nil
 ---@field key string|nil
----@field value any Of put.
+---@field value any Of put, and like the following of migrate.
+---@field unreadable string|nil Why the value cannot be given in this session's version of its schema; it is nil then.
 ---@field rev integer|nil Of the commit; of a put in a resync, of the record; of synced, of the state.
 ---@field version integer|nil Of put.
 ---@field schema integer|nil Of put.

@@ -19,6 +19,7 @@ pub fn encode(op: &Op) -> v1::Op {
         Op::One(step) => return encode_step(step),
         Op::BatchGet(keys) => op::Kind::BatchGet(BatchGetOp {
             keys: keys.iter().copied().map(record_key).collect(),
+            ..BatchGetOp::default()
         }),
         Op::Scan => op::Kind::Scan(ScanOp {
             collection: COLLECTION.into(),

@@ -176,7 +176,7 @@ pub fn read(server: &Server) -> [u64; 2] {
         let op = Op {
             kind: Some(op::Kind::Get(GetOp {
                 key: account(key),
-                with_claim: false,
+                ..GetOp::default()
             })),
         };
         let record = match client.call(op, CallOptions::default()) {

@@ -26,6 +26,7 @@ pub(crate) async fn open(shared: &Shared, channel: &Channel) -> Result<(), Statu
         labels: session.labels.clone().into_iter().collect(),
         code_version: session.code_version.clone(),
         client_name: shared.config.client_name.clone(),
+        schemas: session.schemas.clone().into_iter().collect(),
     };
     let response = SessionServiceClient::new(channel.clone())
         .open_session(request)

@@ -525,7 +525,7 @@ pub fn get(name: &str) -> v1::Op {
     v1::Op {
         kind: Some(Kind::Get(v1::GetOp {
             key: key(name),
-            with_claim: false,
+            ..Default::default()
         })),
     }
 }

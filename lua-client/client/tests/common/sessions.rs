@@ -34,6 +34,10 @@ struct State {
     notices: Option<Notices>,
     /// Answers of CloseSession that get lost, after it was done.
     closings_lost: usize,
+    /// Answers of OpenSession that get lost, before it was done.
+    openings_lost: usize,
+    /// Greatest version of a schema that is there; none unless set: sessions that declare a version are refused.
+    schema_max: u32,
     /// Milliseconds; 10 unless set.
     heartbeat_ms: Option<u64>,
 }
@@ -120,6 +124,15 @@ impl Sessions {
         })
     }
 
+    pub fn lose_openings(&self, count: usize) {
+        self.0.with(|state| state.openings_lost = count);
+    }
+
+    /// Takes all collections to a version.
+    pub fn migrate_to(&self, version: u32) {
+        self.0.with(|state| state.schema_max = version);
+    }
+
     pub fn lose_closings(&self, count: usize) {
         self.0.with(|state| state.closings_lost = count);
     }
@@ -143,6 +156,20 @@ impl Contract for Service {
         let header = self.0.header();
         self.sessions().with(|state| {
             state.opened.push(request.clone());
+            if state.openings_lost > 0 {
+                state.openings_lost -= 1;
+                return Err(Status::unavailable("broken on purpose"));
+            }
+            let is_behind = |(_, version): &(&String, &u32)| **version > state.schema_max;
+            if let Some((collection, version)) = request.schemas.iter().find(is_behind) {
+                return Err(v1::StoreError::new(
+                    v1::Reason::SchemaUnsupported,
+                    format!(
+                        "{collection} has no version {version}: run `stillpoint migrate apply`"
+                    ),
+                )
+                .to_status());
+            }
             let identity = (request.service.clone(), request.instance.clone());
             let before = state.open.get(&identity);
             if let Some(before) = before

@@ -58,15 +58,25 @@ fn read_session(
         b"ttl" => session.ttl = reader.seconds(at, "ttl")?,
         b"session_wait" => session.wait = reader.seconds(at, "session_wait")?,
         b"labels" => reader.each_field(at, "labels", |reader, name, at| {
-            let name = match std::str::from_utf8(name) {
-                Ok(name) => name.to_owned(),
-                Err(_) => return Err(Reject::invalid("labels: a name is not UTF-8")),
-            };
-            session.labels.insert(name, reader.text(at, "label")?);
+            let label = reader.text(at, "label")?;
+            session.labels.insert(text_of(name, "labels")?, label);
+            Ok(())
+        })?,
+        b"schemas" => reader.each_field(at, "schemas", |reader, name, at| {
+            let version = reader.count32(at, "version")?;
+            session.schemas.insert(text_of(name, "schemas")?, version);
             Ok(())
         })?,
         b"code_version" => session.code_version = reader.text(at, "code_version")?,
         _ => return Err(misuse("connect", "only known options")),
     }
     Ok(())
+}
+
+/// A field's name that is UTF-8.
+fn text_of(name: &[u8], what: &str) -> Result<String, Reject> {
+    match std::str::from_utf8(name) {
+        Ok(name) => Ok(name.to_owned()),
+        Err(_) => Err(Reject::invalid(format!("{what}: a name is not UTF-8"))),
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! connect { endpoints=, namespace=, client_name=, deadline=, patience=, service=, instance=, takeover=, resume_token=,
-//!           ttl=, session_wait=, labels=, code_version= } → handle | nil, err
+//!           ttl=, session_wait=, labels=, code_version=, schemas= } → handle | nil, err
 //! close(handle, seconds) → true | nil, err          waits for what is in flight
 //! info(handle) → table                              limits, server_version, revision, incarnation, store_id, connected
 //! fd(handle) → integer | nil, err                   readable while `next` has something

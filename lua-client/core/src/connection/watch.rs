@@ -13,7 +13,7 @@
 //! commits   commits = { { rev, time, session, events } }
 //! ```
 //!
-//! An event is a record, as far as there is one, with `type` (put, delete, expire), `collection` and `key`.
+//! An event is a record, as far as there is one, with `type` (put, delete, expire, migrate), `collection` and `key`.
 
 use std::os::raw::c_int;
 
@@ -186,6 +186,7 @@ unsafe fn set_events(lua: *mut lua_State, events: &[WatchEvent]) -> Result<(), M
         let kind = match event.r#type() {
             WatchEventType::Delete => "delete",
             WatchEventType::Expire => "expire",
+            WatchEventType::Migrate => "migrate",
             WatchEventType::Put | WatchEventType::Unspecified => "put",
         };
         lua::set_text(lua, c"type", kind.as_bytes());

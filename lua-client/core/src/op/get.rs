@@ -1,4 +1,4 @@
-//! `"get", collection, key` → `value, rev, version, schema, expires_at`, nothing if the record is missing.
+//! `"get", collection, key, raw` → `value, rev, version, schema, expires_at`, nothing if the record is missing.
 //!
 //! `"owner", collection, key` → `{ service=, instance=, token=, session= }`, nil if nobody owns it. To the store this is a
 //! get, too; so whoever pushes its result has to know.
@@ -20,6 +20,7 @@ pub(super) fn read(reader: &Reader<'_>, first: c_int, with_claim: bool) -> Resul
     Ok(GetOp {
         key: Some(reader.record_key(first)?),
         with_claim,
+        raw: !reader.is_absent(first + 2) && reader.flag(first + 2, "raw")?,
     })
 }
 

@@ -75,6 +75,7 @@ unsafe fn push_change(lua: *mut lua_State, change: &HistoryChange) -> Result<(),
     let by: &[u8] = match change.origin() {
         CommitOrigin::Expiry => b"expiry",
         CommitOrigin::Store => b"store",
+        CommitOrigin::Migration => b"migration",
         CommitOrigin::Client | CommitOrigin::Unspecified => b"client",
     };
     lua::set_text(lua, c"by", by);

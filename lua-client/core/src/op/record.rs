@@ -1,4 +1,5 @@
-//! A record as Lua gets it: `{ value=, rev=, version=, schema=, expires_at= }`.
+//! A record as Lua gets it: `{ value=, rev=, version=, schema=, expires_at= }`, with `unreadable=` in the value's place where
+//! it cannot be given.
 
 use std::os::raw::c_int;
 
@@ -20,8 +21,10 @@ pub(crate) unsafe fn push(lua: *mut lua_State, record: &Record) -> Result<(), Ma
 
 /// Sets the record's fields in the table on top. Raising.
 pub(crate) unsafe fn set_fields(lua: *mut lua_State, record: &Record) -> Result<(), Malformed> {
-    // A scan of keys only leaves the value out.
-    if !record.value.is_empty() {
+    if !record.unreadable.is_empty() {
+        lua::set_text(lua, c"unreadable", record.unreadable.as_bytes());
+    } else if !record.value.is_empty() {
+        // A scan of keys only leaves the value out.
         decode(lua, &record.value)?;
         lua::lua_setfield(lua, -2, c"value".as_ptr());
     }

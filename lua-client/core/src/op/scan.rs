@@ -1,5 +1,5 @@
-//! `"scan", collection, { prefix, start, end_, reverse, limit, keys_only }` → `entries, next_key, revision`. An entry is a
-//! record with its key.
+//! `"scan", collection, { prefix, start, end_, reverse, limit, keys_only, raw }` → `entries, next_key, revision`. An entry
+//! is a record with its key.
 
 use std::os::raw::c_int;
 
@@ -33,6 +33,7 @@ pub(super) fn read(reader: &mut Reader<'_>, first: c_int) -> Result<ScanOp, Reje
             b"reverse" => op.reverse = reader.flag(at, "reverse")?,
             b"limit" => op.limit = u32::try_from(reader.count(at, "limit")?).unwrap_or(u32::MAX),
             b"keys_only" => op.keys_only = reader.flag(at, "keys_only")?,
+            b"raw" => op.raw = reader.flag(at, "raw")?,
             _ => {
                 let message = format!("stillpoint_core: unknown scan option {}", quoted(name));
                 return Err(Fault::Misuse(message).into());

@@ -17,9 +17,10 @@ local settling = require "stillpoint.owned.settling"
 ---@field collection string
 ---@field key string
 ---@field token integer Greater than that of every owner before: the fencing token.
----@field rev integer|nil Of the record as saved last.
+---@field rev integer|nil Of the record as saved last. A migration may have written it anew since: the value is the same
+---  to this session, and its changes go on, since none is guarded by the revision.
 ---@field version integer|nil The same.
----@field schema integer|nil
+---@field schema integer|nil Version of its schema that `value` has.
 ---@field expires_at number|nil
 ---@field _changes stillpoint.Changes
 ---@field _generation integer
