@@ -1,7 +1,7 @@
 -- A process that owns two documents, and changes both alike: of one each change leaves at once, of the other only those
 -- that it saves.
 
-local talk = require "restart_talk"
+local talk = require "talk"
 
 local store = talk.connect "bank"
 local accounts = store:collection "account"

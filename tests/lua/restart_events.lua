@@ -1,6 +1,6 @@
 -- A process that says what it was told of its connection, its session and what it watches.
 
-local talk = require "restart_talk"
+local talk = require "talk"
 
 local store = talk.connect "battle"
 local heard, seen = {}, {}

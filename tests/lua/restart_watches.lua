@@ -1,6 +1,6 @@
 -- A process that says what two watches tell: one with a callback, and one that it goes over. Both keep a cursor.
 
-local talk = require "restart_talk"
+local talk = require "talk"
 
 local store = talk.connect "auditor"
 local numbers = store:collection "number"

@@ -11,10 +11,11 @@ use stillpoint_client::{
 };
 use stillpoint_tests::{
     lua_modules::LuaVersion,
+    lua_process::Process,
     server::{Server, Setup},
 };
 
-use crate::{Ending, process::Process};
+use crate::Ending;
 
 /// Starts an owner, which has got its documents when this returns. The second value: the gold in them.
 pub fn start(

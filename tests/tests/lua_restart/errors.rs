@@ -1,8 +1,6 @@
 //! Calls that meet a store that is dead.
 
-use stillpoint_tests::{lua_modules::LuaVersion, server::Setup};
-
-use crate::process::Process;
+use stillpoint_tests::{lua_modules::LuaVersion, lua_process::Process, server::Setup};
 
 pub fn the_death_of_the_store_is_a_pause_or_an_error_and_never_the_end_of_the_process(
     version: LuaVersion,

@@ -11,11 +11,12 @@ use std::{
 use stillpoint_client::{CallOptions, v1::SessionState};
 use stillpoint_tests::{
     lua_modules::LuaVersion,
+    lua_process::Process,
     op::put,
     server::{Server, Setup, program},
 };
 
-use crate::{Ending, process::Process};
+use crate::Ending;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,46 +5,13 @@
 mod claims;
 mod errors;
 mod events;
-mod process;
 mod restore;
 mod watches;
 
-use stillpoint_tests::server::{Server, Setup};
-
-/// Each as a test for every Lua.
-macro_rules! under_every_lua {
-    ($($module:ident :: $test:ident)*) => {
-        $(
-            mod $test {
-                use stillpoint_tests::lua_modules::LuaVersion;
-                #[test]
-                fn lua51() {
-                    crate::$module::$test(LuaVersion::Lua51);
-                }
-                #[test]
-                fn lua52() {
-                    crate::$module::$test(LuaVersion::Lua52);
-                }
-                #[test]
-                fn lua53() {
-                    crate::$module::$test(LuaVersion::Lua53);
-                }
-                #[test]
-                fn lua54() {
-                    crate::$module::$test(LuaVersion::Lua54);
-                }
-                #[test]
-                fn lua55() {
-                    crate::$module::$test(LuaVersion::Lua55);
-                }
-                #[test]
-                fn luajit() {
-                    crate::$module::$test(LuaVersion::LuaJit);
-                }
-            }
-        )*
-    };
-}
+use stillpoint_tests::{
+    server::{Server, Setup},
+    under_every_lua,
+};
 
 under_every_lua! {
     errors::the_death_of_the_store_is_a_pause_or_an_error_and_never_the_end_of_the_process

@@ -12,10 +12,11 @@ use stillpoint_client::{
 };
 use stillpoint_tests::{
     lua_modules::LuaVersion,
+    lua_process::Process,
     server::{Server, Setup},
 };
 
-use crate::{Ending, process::Process};
+use crate::Ending;
 
 /// How many changes are to be seen between two ends of the server.
 const BETWEEN: u64 = 50;

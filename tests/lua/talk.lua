@@ -1,4 +1,4 @@
--- What the processes of the restart tests share: they say what they see, a line each, and are told what to do next.
+-- What the processes of a test share: they say what they see, a line each, and are told what to do next.
 
 local stillpoint = require "stillpoint"
 
@@ -9,17 +9,27 @@ local STUCK_AFTER = 60
 
 ---A store; as an instance of a service if the environment names one.
 ---@param service string
----@return stillpoint.Store
-function talk.connect(service)
+---@param schema? table<string, integer> The versions that it speaks.
+---@return stillpoint.Store|nil store
+---@return stillpoint.Error|nil err
+function talk.open(service, schema)
   local instance = os.getenv "STILLPOINT_SPEC_INSTANCE"
-  return assert(stillpoint.connect {
+  return stillpoint.connect {
     os.getenv "STILLPOINT_SPEC_URL",
     namespace = "spec",
     service = instance and service,
     instance = instance,
     takeover = os.getenv "STILLPOINT_SPEC_TAKEOVER" == "1" or nil,
+    schema = schema,
     deadline = STUCK_AFTER,
-  })
+  }
+end
+
+---The same, where that cannot fail.
+---@param service string
+---@return stillpoint.Store
+function talk.connect(service)
+  return assert(talk.open(service))
 end
 
 function talk.say(...)

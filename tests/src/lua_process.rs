@@ -6,12 +6,14 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use stillpoint_tests::{
+
+use crate::{
     lua_modules::{LuaVersion, root},
     server::Server,
 };
 
 /// A running process, killed when dropped.
+#[derive(Debug)]
 pub struct Process {
     process: Child,
     stdin: ChildStdin,
@@ -20,6 +22,10 @@ pub struct Process {
 
 impl Process {
     /// Starts a script of `tests/lua` with some more environment; `None`: this Lua is not here.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
     pub fn start(
         version: LuaVersion,
         script: &str,
@@ -45,16 +51,28 @@ impl Process {
     }
 
     /// The next line; `None`: there will be no more.
+    ///
+    /// # Panics
+    ///
+    /// If it is no text.
     pub fn says(&mut self) -> Option<String> {
         self.lines.next().transpose().expect("it can be read")
     }
 
     /// Tells it to do something.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
     pub fn tell(&mut self, what: &str) {
         writeln!(self.stdin, "{what}").expect("it lives");
     }
 
     /// Tells it to do something; gives what it says when it has done it.
+    ///
+    /// # Panics
+    ///
+    /// If it ends without a word.
     pub fn ask(&mut self, what: &str) -> String {
         self.tell(what);
         let said = self.says();
@@ -62,11 +80,19 @@ impl Process {
     }
 
     /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
     pub fn send(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal).expect("it lives");
     }
 
     /// Waits for its end, which must be a good one.
+    ///
+    /// # Panics
+    ///
+    /// If it is not.
     pub fn end(mut self) {
         let status = self.process.wait().expect("it is our child");
         assert!(status.success(), "{status}");
