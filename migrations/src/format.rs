@@ -19,7 +19,12 @@ pub const FILE: &str = "store.toml";
 /// 3: a log entry has another field at its end, `state_hash`, the hash of all records after the commit, and so have the
 /// marks of view and checkpoint. Without it the records are read once, at the first start. Checkpoints lie in the files of full
 /// backups; one that an older program has taken is read until the first one is taken in its place.
-pub const CURRENT: u32 = 3;
+///
+/// 4: a log entry may be made by a migration. Scripts, versions and what could not be migrated are records of the collections
+/// `@script`, `@schema` and `@quarantine`; those in namespace `_any` count in all. A session has another field at its end, the
+/// versions that it speaks. A program that knows format 3 only would give everybody the version that a record is stored in,
+/// and let clients write in `_any`.
+pub const CURRENT: u32 = 4;
 
 /// Who a store is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

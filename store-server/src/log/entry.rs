@@ -65,6 +65,8 @@ pub enum Origin {
     Expiry,
     /// The opening, release or end of a session. Since format 2.
     Session,
+    /// A migration: scripts, versions, records in another version. Since format 4.
+    Migration,
 }
 
 /// One record written.

@@ -133,6 +133,7 @@ pub fn change(written: Written) -> HistoryChange {
             Origin::Client => CommitOrigin::Client,
             Origin::Expiry => CommitOrigin::Expiry,
             Origin::Session => CommitOrigin::Store,
+            Origin::Migration => CommitOrigin::Migration,
         }
         .into(),
         service: service.into(),

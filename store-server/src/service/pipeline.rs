@@ -43,6 +43,7 @@ use super::{
 use crate::store::{
     Reader, Store,
     request::{Answers, Job, WriteItem, WriterKey},
+    schema::Lens,
 };
 
 /// The server's side of one Pipeline.
@@ -124,6 +125,19 @@ enum Event {
     Answered(Answered),
     Received(Result<Option<PipelineRequest>, Status>),
     Stopping,
+}
+
+/// The reads of one frame.
+#[derive(Default)]
+struct Reads<'s> {
+    reader: Option<Reader<'s>>,
+    /// What the caller sees; none: everything as it is stored.
+    lens: Option<Lens>,
+    /// With a lens: what was read, to be brought to the caller's version once the reader is gone, as scripts may not hold
+    /// commits up.
+    seen: Vec<(PipelineItem, OpResult)>,
+    /// Bytes of that.
+    bytes: usize,
 }
 
 /// The writes of one frame.
@@ -284,15 +298,24 @@ impl Pipeline {
     fn work(&mut self) {
         let store = self.store.clone();
         let outbox_bytes_max = store.config().limits.answer_bytes();
-        let mut reader = None;
+        let mut reads = Reads::default();
         let mut writes = Writes::default();
-        while self.outbox_bytes < outbox_bytes_max
+        while self.outbox_bytes + reads.bytes < outbox_bytes_max
             && let Some(admitted) = self.backlog.pop_front()
         {
-            self.begin(admitted, &store, &mut reader, &mut writes);
+            self.begin(admitted, &store, &mut reads, &mut writes);
         }
+        let Reads {
+            reader, lens, seen, ..
+        } = reads;
         drop(reader);
         self.submit(writes);
+        for (item, mut result) in seen {
+            if let (Some(lens), Some(op)) = (&lens, item.op.and_then(|op| op.kind)) {
+                lens.result(&op, &mut result);
+            }
+            self.push(item.id, result, true);
+        }
     }
 
     fn open(&mut self, open: PipelineOpen) -> Result<(), StoreError> {
@@ -339,7 +362,7 @@ impl Pipeline {
         &mut self,
         admitted: Admitted,
         store: &'s Store,
-        reader: &mut Option<Reader<'s>>,
+        reads: &mut Reads<'s>,
         writes: &mut Writes,
     ) {
         let is_read = is_read(&admitted.item);
@@ -352,30 +375,50 @@ impl Pipeline {
         }
         let Admitted { item, deadline } = admitted;
         if is_read {
-            let reader = reader.get_or_insert_with(|| store.reader());
+            if reads.reader.is_none() {
+                reads.reader = Some(store.reader());
+                let caller = self.caller.as_ref();
+                reads.lens = caller.and_then(|c| store.lens_at(&c.namespace, &c.session, c.fence));
+            }
             match item.op.as_ref().and_then(|op| op.kind.as_ref()) {
                 Some(op::Kind::History(history)) => {
-                    self.history(item.id, history.clone(), deadline, reader);
+                    let history = history.clone();
+                    self.history(item.id, history, deadline, reads);
                 }
-                _ => self.read(&item, deadline, reader),
+                _ => self.read(item, deadline, reads),
             }
         } else {
             self.write(item, deadline, writes);
         }
     }
 
-    fn read(&mut self, item: &PipelineItem, deadline: Option<Instant>, reader: &mut Reader<'_>) {
+    fn read(&mut self, item: PipelineItem, deadline: Option<Instant>, reads: &mut Reads<'_>) {
+        let Reads {
+            reader: Some(reader),
+            lens,
+            seen,
+            bytes,
+        } = reads
+        else {
+            return;
+        };
         let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
         let namespace = self.caller.as_ref().map_or("", |c| &c.namespace);
         let result = match &item.op {
-            Some(op) if !late => reader.read(namespace, op),
+            Some(op) if !late => reader.read(namespace, op, lens.as_ref()),
             _ => None,
         };
         self.header.revision = self.header.revision.max(reader.revision(namespace));
         let result = result.unwrap_or_else(|| OpResult {
             kind: Some(op_result::Kind::Error(too_late())),
         });
-        self.push(item.id, result, true);
+        match lens {
+            None => self.push(item.id, result, true),
+            Some(_) => {
+                *bytes += result.encoded_len();
+                seen.push((item, result));
+            }
+        }
     }
 
     /// Has a history read, as it is now. It keeps its credit meanwhile; nothing waits for it.
@@ -384,9 +427,9 @@ impl Pipeline {
         id: u64,
         mut op: HistoryOp,
         deadline: Option<Instant>,
-        reader: &Reader<'_>,
+        reads: &Reads<'_>,
     ) {
-        let Some(caller) = &self.caller else {
+        let (Some(caller), Some(reader)) = (&self.caller, &reads.reader) else {
             return;
         };
         let (histories, namespace) = (self.histories.clone(), caller.namespace.clone());

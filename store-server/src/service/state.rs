@@ -55,7 +55,7 @@ impl StateApi {
                     .map_or(Ok(()), |once| self.store.check_once(once))
             });
         prepared.map_err(|e| e.to_status())?;
-        let (result, revision) = match self.read(&context.namespace, &op) {
+        let (result, revision) = match self.read(&context, &op) {
             Some(answered) => answered,
             None => self.write(&context, op).await?,
         };
@@ -70,10 +70,17 @@ impl StateApi {
         }
     }
 
-    fn read(&self, namespace: &str, op: &Op) -> Option<(OpResult, u64)> {
+    fn read(&self, context: &RequestContext, op: &Op) -> Option<(OpResult, u64)> {
         let mut reader = self.store.reader();
-        let result = reader.read(namespace, op)?;
-        Some((result, reader.revision(namespace)))
+        let lens = (self.store).lens_at(&context.namespace, &context.session_id, context.fence);
+        let mut result = reader.read(&context.namespace, op, lens.as_ref())?;
+        let revision = reader.revision(&context.namespace);
+        // Scripts hold no commits up.
+        drop(reader);
+        if let (Some(lens), Some(op)) = (lens, &op.kind) {
+            lens.result(op, &mut result);
+        }
+        Some((result, revision))
     }
 
     async fn write(&self, context: &RequestContext, op: Op) -> Result<(OpResult, u64), Status> {

@@ -14,6 +14,7 @@ use super::{
     keys,
     read::Room,
     record::Record,
+    schema::Lens,
 };
 use crate::{
     config::{ClaimRule, Config},
@@ -35,6 +36,8 @@ pub struct Rules<'a> {
     pub caller: Caller<'a>,
     /// Sessions, claims and timers.
     pub index: &'a Index,
+    /// What the caller sees; none: everything as it is stored.
+    pub lens: Option<&'a Lens>,
     /// The settings.
     pub config: &'a Config,
 }
@@ -91,9 +94,13 @@ impl Rules<'_> {
     }
 
     fn get(&self, draft: &Draft<'_>, get: &GetOp) -> Result<GetResult, StoreError> {
-        let (_, key) = self.key(get.key.as_ref())?;
+        let (name, key) = self.key(get.key.as_ref())?;
+        let record = match get.raw {
+            true => draft.get(&key)?,
+            false => self.seen(name, draft.get(&key)?)?,
+        };
         Ok(GetResult {
-            record: draft.get(&key)?.map(|record| record.to_proto()),
+            record: record.map(|record| record.to_proto()),
             claim: None,
         })
     }
@@ -105,7 +112,8 @@ impl Rules<'_> {
             self.require(name, current.as_ref(), &put.guards)?;
         }
         let expires_at_ms = self.expires_at_ms(put.ttl_ms);
-        let record = draft.put(&key, put.value.clone(), put.schema, expires_at_ms)?;
+        let (value, schema) = self.to_store(name, put.value.clone(), put.schema)?;
+        let record = draft.put(&key, value, schema, expires_at_ms)?;
         Ok(PutResult {
             mod_rev: record.mod_rev,
             version: record.version,
@@ -114,11 +122,11 @@ impl Rules<'_> {
 
     fn patch(&self, draft: &mut Draft<'_>, patch: &PatchOp) -> Result<PatchResult, StoreError> {
         let (name, key) = self.writable(patch.key.as_ref())?;
-        let current = draft.get(&key)?;
+        let current = self.seen(name, draft.get(&key)?)?;
         self.require(name, current.as_ref(), &patch.guards)?;
         if current.is_none() && !patch.create {
             let message = "the record does not exist: patch with `create`, or put it first";
-            return Err(conflict(name, None, message.into()));
+            return Err(self.conflict(name, None, message.into()));
         }
         let (document, schema, expires_at_ms) = match &current {
             Some(record) => (&record.value[..], record.schema, record.expires_at_ms),
@@ -128,12 +136,18 @@ impl Rules<'_> {
         let expires_at_ms = patch
             .ttl_ms
             .map_or(expires_at_ms, |ttl_ms| self.expires_at_ms(ttl_ms));
-        let record = draft.put(&key, patched.value.into(), schema, expires_at_ms)?;
+        let (value, schema) = self.to_store(name, patched.value.into(), schema)?;
+        let record = draft.put(&key, value, schema, expires_at_ms)?;
+        let (mod_rev, version) = (record.mod_rev, record.version);
+        let returned = match patch.return_record {
+            true => self.seen(name, Some(record.clone()))?,
+            false => None,
+        };
         Ok(PatchResult {
-            mod_rev: record.mod_rev,
-            version: record.version,
+            mod_rev,
+            version,
             step_results: patched.step_results,
-            record: patch.return_record.then(|| record.to_proto()),
+            record: returned.map(|record| record.to_proto()),
         })
     }
 
@@ -157,6 +171,9 @@ impl Rules<'_> {
             let message = "a claim belongs to a session: connect with a service and an instance";
             return Err(at(name, StoreError::new(Reason::Invalid, message)));
         };
+        if let Some(lens) = self.lens {
+            lens.check_ownable(name)?;
+        }
         let token = match self.index.claim(&key) {
             Some(claim) if *claim.session == *session.id => self.index.token(self.namespace, claim),
             Some(claim) if !op.steal => return Err(self.not_owner(name, claim)),
@@ -175,7 +192,10 @@ impl Rules<'_> {
                 draft.revision
             }
         };
-        let record = if op.load { draft.get(&key)? } else { None };
+        let record = match op.load {
+            true => self.seen(name, draft.get(&key)?)?,
+            false => None,
+        };
         Ok(ClaimResult {
             token,
             record: record.map(|record| record.to_proto()),
@@ -249,10 +269,10 @@ impl Rules<'_> {
             let current = draft.get(&key)?;
             if let Some(predicate) = &guard.predicate
                 && let Some(failure) = self
-                    .failure(current.as_ref(), predicate)
+                    .failure(name, current.as_ref(), predicate)
                     .map_err(|e| at(name, e))?
             {
-                return Ok(Some(conflict(name, current.as_ref(), failure)));
+                return Ok(Some(self.conflict(name, current.as_ref(), failure)));
             }
         }
         Ok(None)
@@ -265,16 +285,20 @@ impl Rules<'_> {
         guards: &[Predicate],
     ) -> Result<(), StoreError> {
         for guard in guards {
-            if let Some(failure) = self.failure(current, guard).map_err(|e| at(name, e))? {
-                return Err(conflict(name, current, failure));
+            if let Some(failure) = self
+                .failure(name, current, guard)
+                .map_err(|e| at(name, e))?
+            {
+                return Err(self.conflict(name, current, failure));
             }
         }
         Ok(())
     }
 
-    /// Why a predicate does not hold; `None` if it does.
+    /// Why a predicate does not hold; `None` if it does. Fields are looked at in the caller's version.
     fn failure(
         &self,
+        name: &RecordKey,
         current: Option<&Record>,
         predicate: &Predicate,
     ) -> Result<Option<String>, StoreError> {
@@ -298,7 +322,8 @@ impl Rules<'_> {
                 format!("the record is at version {version}, not {expected}"),
             ),
             Some(predicate::Test::Field(field)) => {
-                let document = current.map(|r| &r.value[..]);
+                let seen = self.seen(name, current.cloned())?;
+                let document = seen.as_ref().map(|r| &r.value[..]);
                 (
                     value::holds(document, field)?,
                     "a field guard does not hold".into(),
@@ -364,6 +389,44 @@ impl Rules<'_> {
         error
     }
 
+    /// A record in the caller's version.
+    fn seen(&self, name: &RecordKey, record: Option<Record>) -> Result<Option<Record>, StoreError> {
+        match (self.lens, record) {
+            (Some(lens), Some(mut record)) => {
+                lens.see_stored(name, &mut record)?;
+                Ok(Some(record))
+            }
+            (_, record) => Ok(record),
+        }
+    }
+
+    /// A value of the caller's as it is stored, with the version that it has then; 0: the caller's.
+    fn to_store(
+        &self,
+        name: &RecordKey,
+        value: Bytes,
+        schema: u32,
+    ) -> Result<(Bytes, u32), StoreError> {
+        match self.lens {
+            Some(lens) => lens.to_store(&name.collection, &name.key, value, schema),
+            None => Ok((value, schema)),
+        }
+    }
+
+    /// The error of a guard that fails. It carries the record in the caller's version; where there is no way, that is the
+    /// error.
+    fn conflict(&self, key: &RecordKey, current: Option<&Record>, failure: String) -> StoreError {
+        let current = match self.seen(key, current.cloned()) {
+            Ok(current) => current,
+            Err(error) => return error,
+        };
+        let name = format!("{}/{}", key.collection, key.key.escape_ascii());
+        let mut error = StoreError::new(Reason::VersionConflict, format!("{name}: {failure}"));
+        error.key = Some(key.clone());
+        error.current = current.map(|record| record.to_proto());
+        error
+    }
+
     fn expires_at_ms(&self, ttl_ms: u64) -> u64 {
         if ttl_ms == 0 { 0 } else { self.now_ms + ttl_ms }
     }
@@ -375,14 +438,6 @@ fn no_record() -> StoreError {
 
 /// An empty MessagePack map.
 const EMPTY_MAP: &[u8] = &[0x80];
-
-fn conflict(key: &RecordKey, current: Option<&Record>, failure: String) -> StoreError {
-    let name = format!("{}/{}", key.collection, key.key.escape_ascii());
-    let mut error = StoreError::new(Reason::VersionConflict, format!("{name}: {failure}"));
-    error.key = Some(key.clone());
-    error.current = current.map(Record::to_proto);
-    error
-}
 
 fn taken(key: &RecordKey) -> StoreError {
     let message = format!(

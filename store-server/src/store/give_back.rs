@@ -10,13 +10,8 @@ use bytes::Bytes;
 use stillpoint_proto::v1::{self, Reason, RecordKey, StoreError};
 
 use super::{
-    claimed::Claimed,
-    draft::Draft,
-    handle::Store,
-    index::Index,
-    keys,
-    own_record::Committed,
-    record::Record,
+    claimed::Claimed, draft::Draft, handle::Store, index::Index, keys, own_record::Committed,
+    record::Record, schema::Lens,
 };
 
 /// Records to be written together, and who waits for it.
@@ -92,6 +87,7 @@ pub fn write(
     index: &Index,
     namespace: &str,
     records: &[Given],
+    lens: Option<&Lens>,
 ) -> Result<Vec<Option<v1::Claim>>, StoreError> {
     records
         .iter()
@@ -99,14 +95,29 @@ pub fn write(
             is_as_seen(draft, given)?;
             match &given.then {
                 Some(then) => {
-                    let value = then.value.clone();
-                    draft.put(&given.key, value, then.schema, then.expires_at_ms)?;
+                    let (value, schema) = in_the_store_s_version(&given.key, then, lens)?;
+                    draft.put(&given.key, value, schema, then.expires_at_ms)?;
                 }
                 None => drop(draft.delete(&given.key)?),
             }
             take_away(draft, index, namespace, &given.key)
         })
         .collect()
+}
+
+/// What a record of an earlier time is now, if its schema has another version since.
+fn in_the_store_s_version(
+    view_key: &Bytes,
+    record: &Record,
+    lens: Option<&Lens>,
+) -> Result<(Bytes, u32), StoreError> {
+    let (value, schema) = (record.value.clone(), record.schema);
+    match (lens, keys::split_record(view_key)) {
+        (Some(lens), Some((_, collection, key))) => {
+            lens.to_store_from(collection, key, value, schema)
+        }
+        _ => Ok((value, schema)),
+    }
 }
 
 fn is_as_seen(draft: &Draft<'_>, given: &Given) -> Result<(), StoreError> {

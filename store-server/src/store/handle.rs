@@ -28,13 +28,14 @@ use super::{
     read::{self, PageLimits, engine_failed},
     record::Record,
     request::{Answers, Job, WriteItem},
+    schema::{Lens, Schemas, Table},
     session::{Session, SessionChange},
     shared::{Counters, Gate, Queue, SessionJob, Shared},
     state_hash::StateHash,
     thread,
     validate::{self, Validator},
     view::{Namespace, Snapshot},
-    writer::{Writer, item_bytes},
+    writer::{Known, Writer, item_bytes},
 };
 use crate::{
     config::Config,
@@ -112,8 +113,10 @@ impl Store {
         let (sender, queue) = unbounded();
         let (notices, noticed) = unbounded_channel();
         let index = open::build_index(&opened.view)?;
+        let schemas = Arc::new(Table::load(&opened.view, &config)?);
         let shared = Arc::new(Shared {
             index: RwLock::new(index),
+            schemas: Schemas::new(schemas.clone()),
             notices,
             feed: Feed::new(log.next_seq - 1),
             validator: Validator::new(&config),
@@ -134,8 +137,12 @@ impl Store {
             source,
         };
         let applier = Applier::start_thread(shared.clone()).map_err(spawn_failed)?;
-        let (dedup, index) = (opened.dedup, opened.index);
-        let writer = Writer::new(shared.clone(), queue, appender, applier, dedup, index);
+        let known = Known {
+            dedup: opened.dedup,
+            index: opened.index,
+            schemas,
+        };
+        let writer = Writer::new(shared.clone(), queue, appender, applier, known);
         let thread = thread::start("writer", || writer.run()).map_err(spawn_failed)?;
         Ok(Store {
             shared,
@@ -292,7 +299,12 @@ impl Store {
         self.shared.validator.namespace(namespace)?;
         self.check(namespace, &op)?;
         // The reader must be gone before a write is waited for: the writer waits for readers.
-        let answered = self.reader().read(namespace, &op);
+        let mut answered = self.reader().read(namespace, &op, None);
+        if let (Some(result), Some(kind), Some(lens)) =
+            (&mut answered, &op.kind, self.lens(namespace, ""))
+        {
+            lens.result(kind, result);
+        }
         let result = match answered {
             Some(result) => result,
             None => {
@@ -419,8 +431,10 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Answers a validated operation that only reads; `None`: it may write, so submit it.
-    pub fn read(&mut self, namespace: &str, op: &Op) -> Option<OpResult> {
+    /// Answers a validated operation that only reads; `None`: it may write, so submit it. Records are as they are stored:
+    /// [`Lens::result`] brings them to the caller's version, once the reader is gone. The caller's lens is for the guards of
+    /// a transaction.
+    pub fn read(&mut self, namespace: &str, op: &Op, lens: Option<&Lens>) -> Option<OpResult> {
         let limits = &self.store.config().limits;
         let page = PageLimits {
             records: limits.scan_page,
@@ -428,7 +442,7 @@ impl Reader<'_> {
         };
         let kind = op.kind.as_ref()?;
         let mut result = match kind {
-            op::Kind::Txn(txn) if Self::answers(txn) => self.read_txn(namespace, op),
+            op::Kind::Txn(txn) if Self::answers(txn) => self.read_txn(namespace, op, lens),
             kind => read::read(&self.snapshot, namespace, kind, page)?,
         };
         if let (op::Kind::Get(get), Some(Kind::Get(found))) = (kind, &mut result.kind)
@@ -467,7 +481,7 @@ impl Reader<'_> {
         self.store.index().owner(namespace, &key)
     }
 
-    fn read_txn(&self, namespace: &str, op: &Op) -> OpResult {
+    fn read_txn(&self, namespace: &str, op: &Op, lens: Option<&Lens>) -> OpResult {
         let values = self.store.shared.validator.values();
         let mut draft = Draft::new(&self.snapshot, namespace);
         // It only reads, and who owns what it reads is nothing to it.
@@ -479,6 +493,7 @@ impl Reader<'_> {
             now_ms: now_ms(),
             caller: Caller::default(),
             index: &index,
+            lens,
             config: self.store.config(),
         }
         .evaluate(&mut draft, op);

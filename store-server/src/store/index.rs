@@ -114,7 +114,12 @@ impl Index {
             System::Session => Some(self.apply_session(namespace, name, after)?),
             System::Claim => Some(self.apply_claim(namespace, name, after)?),
             System::Timer => Some(self.apply_timer(namespace, key, after)?),
-            System::Cursor | System::Audit | System::Mark => None,
+            System::Cursor
+            | System::Audit
+            | System::Mark
+            | System::Script
+            | System::Schema
+            | System::Quarantine => None,
         })
     }
 

@@ -5,6 +5,8 @@
 //! namespace \0 @session \0 ...       what the store keeps in records itself, in collections that no client can name:
 //!             @claim, @timer, @cursor  sessions by identity, claims by collection \0 key, timers by service \0 name, cursors
 //!             @audit, @mark          what operators have asked, by number; moments that have a label, by label
+//!             @script, @schema       migrations by collection \0 number; the version that each collection is at
+//!             @quarantine            records that could not be migrated, by collection \0 key
 //! \0 applied                         how far the engine is
 //! \0 expiry \0 time (8) record key   a record that expires then, unless it was written since
 //! ```
@@ -55,6 +57,12 @@ pub enum System {
     Audit,
     /// Moments that have a label, by label.
     Mark,
+    /// Scripts of migrations, by collection, 0 and number.
+    Script,
+    /// How far the migrations of a collection are, by collection.
+    Schema,
+    /// Records that could not be migrated, by collection, 0 and key.
+    Quarantine,
 }
 
 impl System {
@@ -69,6 +77,9 @@ impl System {
             System::Cursor => "@cursor",
             System::Audit => "@audit",
             System::Mark => "@mark",
+            System::Script => "@script",
+            System::Schema => "@schema",
+            System::Quarantine => "@quarantine",
         }
     }
 }
@@ -103,6 +114,9 @@ pub fn split_system(key: &[u8]) -> Option<(&str, System, &[u8])> {
         System::Cursor,
         System::Audit,
         System::Mark,
+        System::Script,
+        System::Schema,
+        System::Quarantine,
     ];
     let system = all.into_iter().find(|system| system.name() == collection)?;
     Some((namespace, system, name))

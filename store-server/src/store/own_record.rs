@@ -10,6 +10,7 @@ use super::{
     draft::{Accepted, Draft, Source},
     handle::Store,
     keys::{self, System},
+    schema::ANY_NAMESPACE,
 };
 
 /// The namespace that an operator means who names none.
@@ -52,6 +53,7 @@ impl Store {
             return Some(namespace.into());
         }
         let namespaces = reader.snapshot().namespaces().map(|(name, _)| name);
+        let namespaces = namespaces.filter(|name| *name != ANY_NAMESPACE);
         let home = namespaces.min_by_key(|name| (*name != DEFAULT_NAMESPACE, *name));
         home.map(str::to_owned)
     }

@@ -17,6 +17,7 @@ use super::{
     index::Index,
     keys::{self, System},
     record::Record,
+    schema::{self, Table},
 };
 
 /// A session.
@@ -51,6 +52,9 @@ pub struct Session {
     pub client_name: String,
     /// The store's incarnation that opened it. It does not outlive that: a restored store may give its fence again.
     pub incarnation: u64,
+    /// The versions that its holder speaks, by collection; 0 of all others. Since format 4.
+    #[serde(default)]
+    pub schemas: BTreeMap<String, u32>,
 }
 
 impl Session {
@@ -63,6 +67,11 @@ impl Session {
         rmp_serde::to_vec(self)
             .expect("a session is always encodable")
             .into()
+    }
+
+    /// The version of a collection's schema that its holder speaks.
+    pub fn speaks(&self, collection: &str) -> u32 {
+        self.schemas.get(collection).copied().unwrap_or(0)
     }
 
     /// `service/instance`.
@@ -131,17 +140,21 @@ pub struct Open {
     pub code_version: String,
     /// Name of the client program.
     pub client_name: String,
+    /// The versions that the program speaks, by collection. Of the others it speaks what the store has.
+    pub schemas: BTreeMap<String, u32>,
 }
 
 /// What a change is made under.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct Terms<'a> {
     /// Server time, in milliseconds since 1970.
     pub now_ms: u64,
     /// The store's incarnation.
     pub incarnation: u64,
     /// Most sessions.
     pub sessions_max: usize,
+    /// The versions that the store has.
+    pub schemas: &'a Table,
 }
 
 /// Makes a change in a draft; gives the session as it is after it, none if it is over.
@@ -150,7 +163,7 @@ pub fn change(
     index: &Index,
     namespace: &str,
     change: &SessionChange,
-    terms: &Terms,
+    terms: &Terms<'_>,
 ) -> Result<Option<Session>, StoreError> {
     match change {
         SessionChange::Open(open) => {
@@ -199,7 +212,7 @@ fn open_session(
     namespace: &str,
     open: &Open,
     fence: u64,
-    terms: &Terms,
+    terms: &Terms<'_>,
 ) -> Result<Session, StoreError> {
     let identity = identity(&open.service, &open.instance);
     let before = index.session_of(namespace, &identity);
@@ -233,6 +246,7 @@ fn open_session(
         code_version: open.code_version.clone(),
         client_name: open.client_name.clone(),
         incarnation: terms.incarnation,
+        schemas: schema::pin(terms.schemas, namespace, &open.schemas)?,
     })
 }
 

@@ -18,6 +18,7 @@ use super::{
     index::{Index, Notice},
     own_record::OwnRecord,
     request::Job,
+    schema::{SchemaJob, Schemas},
     session::{Session, SessionChange},
     validate::Validator,
     view::View,
@@ -37,6 +38,8 @@ pub struct Shared {
     pub view: View,
     /// Sessions, claims and timers, as durable as the view.
     pub index: RwLock<Index>,
+    /// Scripts and versions of the records' schemas, published before the view.
+    pub schemas: Schemas,
     /// Where changes of the index are told. Nobody need listen.
     pub notices: UnboundedSender<Notice>,
     /// Where watches hear of commits.
@@ -99,6 +102,8 @@ pub enum Command {
     Own(OwnRecord),
     /// Write records for an operator.
     GiveBack(GiveBack),
+    /// Change scripts, versions, or the version of records.
+    Schema(SchemaJob),
     /// Do what is queued, then stop.
     Stop,
 }
@@ -197,6 +202,15 @@ impl Queue {
             && let Command::GiveBack(given) = refused.into_inner()
         {
             (given.reply)(Err(stopped()));
+        }
+    }
+
+    /// Adds a change of scripts, versions, or the version of records. Whoever does so waits, too.
+    pub fn push_schema(&self, job: SchemaJob) {
+        if let Err(refused) = self.sender.send(Command::Schema(job))
+            && let Command::Schema(job) = refused.into_inner()
+        {
+            (job.reply)(Err(stopped()));
         }
     }
 

@@ -9,7 +9,7 @@ use stillpoint_proto::{
     },
 };
 
-use super::{clock::now_ms, feed::Position};
+use super::{clock::now_ms, feed::Position, schema::ANY_NAMESPACE};
 use crate::{
     config::Config,
     value::{ValueLimits, check},
@@ -45,7 +45,13 @@ impl Validator {
 
     /// Checks the namespace of a request.
     pub fn namespace(&self, namespace: &str) -> Result<(), StoreError> {
-        check_name("namespace", namespace).map_err(invalid)
+        check_name("namespace", namespace).map_err(invalid)?;
+        if namespace == ANY_NAMESPACE {
+            return Err(invalid(format!(
+                "namespace {ANY_NAMESPACE} has the migrations of all namespaces and no records: use another name"
+            )));
+        }
+        Ok(())
     }
 
     /// Checks an operation.

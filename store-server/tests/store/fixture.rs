@@ -66,7 +66,7 @@ fn a_directory_of_an_older_format_has_the_number_of_ours_once_it_was_opened() {
     assert_eq!(number(), "format = 1");
     let store = Store::open(config(dir.path(), EngineKind::Sled)).unwrap();
     // An older program refuses it by this, before anything of ours is written.
-    assert_eq!(number(), "format = 3");
+    assert_eq!(number(), "format = 4");
     store.close();
 }
 

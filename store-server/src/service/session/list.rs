@@ -45,6 +45,7 @@ pub fn list(store: &Store, hub: &Hub, request: &ListSessionsRequest) -> Vec<Sess
                 labels: session.labels.clone().into_iter().collect(),
                 code_version: session.code_version.clone(),
                 client_name: session.client_name.clone(),
+                schemas: session.schemas.clone().into_iter().collect(),
                 ..SessionStatus::default()
             };
             hub.with_presence(&key, |presence| {

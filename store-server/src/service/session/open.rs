@@ -26,6 +26,9 @@ use crate::{
 /// Most labels of a session.
 const LABELS_MAX: usize = 32;
 
+/// Most collections whose version a session declares.
+const SCHEMAS_MAX: usize = 1024;
+
 /// Most bytes of a label, of a version and of a name.
 const TEXT_BYTES_MAX: usize = 128;
 
@@ -70,6 +73,7 @@ pub async fn open(
             labels: request.labels.clone().into_iter().collect(),
             code_version: request.code_version.clone(),
             client_name: request.client_name.clone(),
+            schemas: request.schemas.clone().into_iter().collect(),
         });
         let session = match change_session(store, &namespace, change).await {
             Ok(Some(session)) => Arc::new(session),
@@ -188,6 +192,7 @@ fn check(request: &OpenSessionRequest) -> Result<(), StoreError> {
     check_name("service", &request.service).map_err(invalid)?;
     check_name("instance", &request.instance).map_err(invalid)?;
     check_labels(&request.labels).map_err(invalid)?;
+    check_schemas(&request.schemas).map_err(invalid)?;
     for (what, text) in [
         ("code version", &request.code_version),
         ("client name", &request.client_name),
@@ -215,6 +220,18 @@ fn check_labels(labels: &HashMap<String, String>) -> Result<(), String> {
         )),
         None => Ok(()),
     }
+}
+
+fn check_schemas(schemas: &HashMap<String, u32>) -> Result<(), String> {
+    if schemas.len() > SCHEMAS_MAX {
+        return Err(format!(
+            "versions of {} collections: use at most {SCHEMAS_MAX}",
+            schemas.len()
+        ));
+    }
+    schemas
+        .keys()
+        .try_for_each(|collection| check_name("collection", collection))
 }
 
 #[cfg(test)]

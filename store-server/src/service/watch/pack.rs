@@ -97,9 +97,11 @@ pub fn changed(tells: Vec<Tell>, pages: &Pages, bytes_max: usize) -> Vec<Kind> {
     let mut states: BTreeMap<Bytes, WatchEvent> = BTreeMap::new();
     for tell in tells {
         for (view_key, mut event) in tell.events {
-            if event.record.is_none() {
-                event.r#type = WatchEventType::Delete.into();
+            event.r#type = match event.record {
+                Some(_) => WatchEventType::Put,
+                None => WatchEventType::Delete,
             }
+            .into();
             if !pages.have(&view_key, tell.revision) {
                 states.insert(view_key, event);
             }
@@ -135,6 +137,7 @@ fn event_bytes(event: &WatchEvent) -> usize {
         .key
         .as_ref()
         .map_or(0, |key| key.collection.len() + key.key.len());
-    let value = event.record.as_ref().map_or(0, |record| record.value.len());
+    let record = event.record.as_ref();
+    let value = record.map_or(0, |record| record.value.len() + record.unreadable.len());
     ENTRY_BYTES + key + value
 }

@@ -25,7 +25,7 @@ pub struct Filter {
     key: Bytes,
     /// Empty: all.
     prefix: Bytes,
-    keys_only: bool,
+    pub(super) keys_only: bool,
     /// Commits of this session are left out; empty: of none.
     skipped_session: String,
 }
@@ -77,12 +77,17 @@ impl Filter {
     pub fn events(&self, commit: &Commit) -> Vec<(Bytes, WatchEvent)> {
         let gone = match commit.origin {
             Origin::Expiry => WatchEventType::Expire,
-            Origin::Client | Origin::Session => WatchEventType::Delete,
+            Origin::Client | Origin::Session | Origin::Migration => WatchEventType::Delete,
+        };
+        let there = match commit.origin {
+            Origin::Migration => WatchEventType::Migrate,
+            Origin::Client | Origin::Expiry | Origin::Session => WatchEventType::Put,
         };
         let changes = commit.changes.iter();
         changes
             .filter_map(|(view_key, record)| {
-                let event = self.event(view_key, record.as_ref(), gone)?;
+                let kind = record.as_ref().map_or(gone, |_| there);
+                let event = self.event(view_key, record.as_ref(), kind)?;
                 Some((view_key.clone(), event))
             })
             .collect()
@@ -90,20 +95,19 @@ impl Filter {
 
     /// A record as it is, as an event; `None`: it is not watched.
     pub fn state(&self, view_key: &Bytes, record: &Record) -> Option<WatchEvent> {
-        self.event(view_key, Some(record), WatchEventType::Delete)
+        self.event(view_key, Some(record), WatchEventType::Put)
     }
 
     fn event(
         &self,
         view_key: &Bytes,
         record: Option<&Record>,
-        gone: WatchEventType,
+        kind: WatchEventType,
     ) -> Option<WatchEvent> {
         let (_, collection, key) = keys::split_record(view_key)?;
         if !self.wants(collection, key) {
             return None;
         }
-        let kind = record.map_or(gone, |_| WatchEventType::Put);
         let record = record.map(|record| {
             let mut record = record.to_proto();
             if self.keys_only {

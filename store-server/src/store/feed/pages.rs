@@ -94,6 +94,8 @@ impl Watch {
             });
             pages.ended(end.unwrap_or_default(), page.revision);
         }
+        drop(snapshot);
+        self.show(page.events.iter_mut());
         page.is_last = pages.left.is_empty();
         Ok(page)
     }

@@ -7,7 +7,7 @@ use stillpoint_proto::v1::{Reason, StoreError, WatchRequest, watch_request::Star
 use super::{Position, Watch, filter::Filter};
 use crate::{
     log::reader::{ReadError, Reader},
-    store::{keys, read, shared::Shared},
+    store::{keys, read, schema, shared::Shared},
 };
 
 impl Watch {
@@ -15,12 +15,20 @@ impl Watch {
     /// checked.
     pub fn new(shared: Arc<Shared>, request: &WatchRequest) -> Result<Watch, StoreError> {
         let filter = Filter::new(request)?;
+        let context = request.context.clone().unwrap_or_default();
+        let speaks = schema::speaks(
+            &shared.index.read(),
+            &filter.namespace,
+            &context.session_id,
+            context.fence,
+        );
         // At first it holds all of the log, so that nothing goes before it has found its place.
         let (id, place) = shared.feed.enter(0);
         let mut watch = Watch {
             id,
             place,
             filter,
+            speaks,
             position: Position {
                 incarnation: shared.dir.identity().incarnation,
                 revision: 0,

@@ -14,7 +14,10 @@ use stillpoint_proto::v1::{StoreError, WatchEvent};
 use super::{Commit, Feed, Position, filter::Filter};
 use crate::{
     log::{Entry, reader::Reader},
-    store::shared::Shared,
+    store::{
+        schema::{self, Lens, Speaks},
+        shared::Shared,
+    },
 };
 
 /// One watch.
@@ -25,6 +28,8 @@ pub struct Watch {
     /// Its place, for retention.
     pub(super) place: Arc<AtomicU64>,
     pub(super) filter: Filter,
+    /// The versions that whoever began it speaks, also after he has a successor.
+    pub(super) speaks: Speaks,
     pub(super) position: Position,
     pub(super) reader: Reader,
 }
@@ -186,7 +191,8 @@ impl Watch {
 
     /// A commit as far as it is watched; `None`: it is not.
     fn tell(&self, commit: &Commit, before: Position) -> Option<Tell> {
-        let events = self.filter.events(commit);
+        let mut events = self.filter.events(commit);
+        self.show(events.iter_mut().map(|(_, event)| event));
         (!events.is_empty()).then(|| Tell {
             revision: commit.revision,
             time_ms: commit.time_ms,
@@ -195,6 +201,24 @@ impl Watch {
             events,
             before,
         })
+    }
+
+    /// Brings what is told to the version of who is told.
+    pub(super) fn show<'e>(&self, events: impl Iterator<Item = &'e mut WatchEvent>) {
+        if self.filter.keys_only || !self.shared.schemas.is_managed() {
+            return;
+        }
+        let table = self.shared.schemas.table();
+        let Some(lens) = Lens::new(&table, &self.filter.namespace, self.speaks.clone()) else {
+            return;
+        };
+        schema::aside(|| {
+            for event in events {
+                if let (Some(key), Some(record)) = (&event.key, &mut event.record) {
+                    lens.show(&key.collection, &key.key, record);
+                }
+            }
+        });
     }
 
     pub(super) fn move_to(&mut self, position: Position) {

@@ -12,7 +12,12 @@ use super::{Batch, FREEZE_AFTER, Writer};
 use crate::{
     log::{Change, Entry, Origin, entry::Writer as EntryWriter},
     store::{
-        draft::Changed, feed, index::Notice, keys, record::Record, request::WriterKey,
+        draft::Changed,
+        feed,
+        index::Notice,
+        keys::{self, System},
+        record::Record,
+        request::WriterKey,
         shared::Counters,
     },
 };
@@ -115,11 +120,23 @@ impl Writer {
                 // It was encoded a moment ago.
                 Err(error) => self.shared.gate.fail(error),
             }
+            self.follow_schema(batch, &key, changed.after.as_ref());
             batch.pending.records.insert(key, changed.after);
         }
         batch.commits += 1;
         if self.frame.len_bytes() >= FRAME_BYTES_MAX {
             batch.failed = self.append(now_ms).err();
+        }
+    }
+
+    /// Keeps scripts and versions in step with a change: what comes later in the batch is written in the new version.
+    fn follow_schema(&mut self, batch: &mut Batch, key: &Bytes, after: Option<&Record>) {
+        let Some((_, System::Script | System::Schema, _)) = keys::split_system(key) else {
+            return;
+        };
+        batch.is_schema_changed = true;
+        if let Err(error) = Arc::make_mut(&mut self.schemas).apply(key, after) {
+            self.shared.gate.fail(error);
         }
     }
 
@@ -174,6 +191,10 @@ impl Writer {
             let last_seq = self.appender.next_seq() - 1;
             let namespaces = batch.pending.namespaces;
             let state_hash = Some(self.state_hash);
+            if batch.is_schema_changed {
+                // Before the view: nobody may read a record of a version that he does not know.
+                self.shared.schemas.publish(self.schemas.clone());
+            }
             (self.shared.view).publish(changes, namespaces, last_seq, state_hash);
             self.publish_index(batch.indexed, batch.notices);
             Counters::add(&self.shared.counters.commits, batch.commits);

@@ -16,6 +16,7 @@ use crate::{
         evaluate::{Caller, Rules},
         keys,
         request::{Job, WriteItem},
+        schema::{self, Lens},
         shared::Counters,
     },
 };
@@ -81,9 +82,9 @@ impl Writer {
     ) -> Result<OpResult, StoreError> {
         let (Some(Kind::Claim(_)), Some(op::Kind::Claim(claim))) = (&answer.kind, &item.op.kind)
         else {
-            return match answer.kind {
+            return match self.in_the_caller_s_version(job, item, answer).kind {
                 Some(Kind::Error(error)) => Err(error),
-                _ => Ok(answer),
+                kind => Ok(OpResult { kind }),
             };
         };
         let key = claim.key.as_ref();
@@ -124,8 +125,9 @@ impl Writer {
         {
             Counters::add(&self.shared.counters.repeats, 1);
             batch.needs_sync |= self.due.sync.is_some();
-            return Ok(answer);
+            return Ok(self.in_the_caller_s_version(job, item, answer));
         }
+        let lens = self.lens(job);
         let rules = Rules {
             namespace: &job.namespace,
             values: self.shared.validator.values(),
@@ -135,6 +137,7 @@ impl Writer {
                 session: &job.session,
             },
             index: &self.index,
+            lens: lens.as_ref(),
             config: &self.shared.config,
         };
         let mut result = rules.evaluate(&mut draft, &item.op)?;
@@ -175,6 +178,29 @@ impl Writer {
         Ok(result)
     }
 
+    /// An answer that is given again: whoever repeats the write may speak another version than who sent it first, and what is
+    /// remembered from the log has the store's.
+    fn in_the_caller_s_version(
+        &self,
+        job: &Job,
+        item: &WriteItem,
+        mut answer: OpResult,
+    ) -> OpResult {
+        if let (Some(lens), Some(op)) = (self.lens(job), &item.op.kind) {
+            lens.result(op, &mut answer);
+        }
+        answer
+    }
+
+    /// What the caller of a job sees, whose fence has been checked.
+    fn lens(&self, job: &Job) -> Option<Lens> {
+        if self.schemas.is_empty() {
+            return None;
+        }
+        let speaks = schema::speaks(&self.index, &job.namespace, &job.session, job.fence);
+        Lens::new(&self.schemas, &job.namespace, speaks)
+    }
+
     /// When a commit may be answered: a call may choose, else the collections decide, the most careful one for all. Who
     /// owns a record is always durable: nobody else may be told the same later.
     fn durability(&self, asked: Durability, changes: &[(Bytes, Changed)]) -> DurabilityKind {
@@ -212,6 +238,8 @@ fn is_final(reason: Reason, op: &Op) -> bool {
         | Reason::BoundViolation
         | Reason::Invalid
         | Reason::TooLarge
+        | Reason::SchemaUnsupported
+        | Reason::MigrationFailed
         | Reason::Fenced
         | Reason::SessionExpired => true,
         Reason::NotOwner => !matches!(op.kind, Some(op::Kind::Claim(_))),

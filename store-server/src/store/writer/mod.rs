@@ -38,6 +38,7 @@ use super::{
     index::{Index, Notice},
     record::Record,
     request::{Answers, Job, WriteItem},
+    schema::Table,
     shared::{Command, Counters, Shared, stopped},
     state_hash::StateHash,
 };
@@ -53,6 +54,8 @@ pub struct Writer {
     dedup: Dedup,
     /// Ahead of the shared one by the batch that is evaluated.
     index: Index,
+    /// Ahead of the shared one in the same way.
+    schemas: Arc<Table>,
     /// The hash of all records, ahead of the view's in the same way.
     state_hash: StateHash,
     /// Commits that watches have not been told yet.
@@ -65,6 +68,17 @@ pub struct Writer {
     log_failed: bool,
 }
 
+/// What a writer knows when it begins.
+#[derive(Debug)]
+pub struct Known {
+    /// The table of answers.
+    pub dedup: Dedup,
+    /// Sessions, claims and timers.
+    pub index: Index,
+    /// Scripts and versions of schemas.
+    pub schemas: Arc<Table>,
+}
+
 /// Writes evaluated together, not yet durable.
 #[derive(Debug, Default)]
 struct Batch {
@@ -74,6 +88,8 @@ struct Batch {
     /// Changes of sessions, claims and timers.
     indexed: Vec<(Bytes, Option<Record>)>,
     notices: Vec<Notice>,
+    /// Scripts or versions of schemas are others.
+    is_schema_changed: bool,
     commits: usize,
     needs_sync: bool,
     /// Part of it was appended already, and that failed.
@@ -93,8 +109,7 @@ impl Writer {
         queue: Receiver<Command>,
         appender: Appender,
         applier: Applier,
-        dedup: Dedup,
-        index: Index,
+        known: Known,
     ) -> Writer {
         let checkpoint_at_bytes = shared.config.log.checkpoint_bytes;
         let checkpoint_seq = shared.checkpoint_seq.load(Ordering::Acquire);
@@ -106,8 +121,9 @@ impl Writer {
             queue,
             appender,
             applier,
-            dedup,
-            index,
+            dedup: known.dedup,
+            index: known.index,
+            schemas: known.schemas,
             state_hash,
             untold: Vec::new(),
             frame: FrameBuilder::default(),
@@ -173,6 +189,10 @@ impl Writer {
                     let reply = given.reply;
                     waiting.push(Waiting::GivenBack { result, reply });
                 }
+                Command::Schema(job) => {
+                    ops += job.commit.records.len() + 1;
+                    waiting.push(self.schema(&mut batch, job, now_ms));
+                }
                 Command::Stop => {
                     stop = true;
                     break;
@@ -231,6 +251,10 @@ impl Writer {
                     result: Err(stopped()),
                     reply: given.reply,
                 },
+                Command::Schema(job) => Waiting::Schema {
+                    result: Err(stopped()),
+                    reply: job.reply,
+                },
                 Command::Stop => continue,
             };
             refuse(vec![waiting], &stopped());
@@ -250,7 +274,7 @@ impl Writer {
         let view = self.shared.view.read();
         let revision = |waiting: &Waiting| match waiting {
             Waiting::Job { namespace, .. } => view.namespace(namespace).revision,
-            Waiting::Session { .. } | Waiting::Own { .. } | Waiting::GivenBack { .. } => 0,
+            _ => 0,
         };
         let revisions: Vec<_> = waiting.iter().map(revision).collect();
         drop(view);
@@ -260,6 +284,7 @@ impl Writer {
                 Waiting::Session { result, reply } => reply(result),
                 Waiting::Own { result, reply } => reply(result),
                 Waiting::GivenBack { result, reply } => reply(result),
+                Waiting::Schema { result, reply } => reply(result),
             }
         }
     }

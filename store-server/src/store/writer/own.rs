@@ -13,6 +13,7 @@ use crate::{
         give_back::{self, GiveBack, GivenBack},
         index::Index,
         own_record::{self, Committed, OwnRecord},
+        schema::{self, Lens, SchemaCommitted, SchemaJob, Speaks},
         session::{self, Session, SessionChange},
         shared::SessionJob,
     },
@@ -47,6 +48,7 @@ impl Writer {
             now_ms,
             incarnation: self.shared.dir.identity().incarnation,
             sessions_max: self.shared.config.limits.sessions,
+            schemas: &self.schemas,
         };
         let session = session::change(&mut draft, &self.index, namespace, change, &terms)?;
         let revision = draft.revision;
@@ -78,7 +80,8 @@ impl Writer {
         let write = |draft: &mut Draft<'_>, source: &Accepted<'_>, _: &Index| {
             own_record::write(draft, source, record)
         };
-        let ((), committed) = self.own_commit(batch, &record.namespace, "", now_ms, write)?;
+        let by = (Origin::Client, "");
+        let ((), committed) = self.own_commit(batch, &record.namespace, by, now_ms, write)?;
         Ok(committed)
     }
 
@@ -90,20 +93,39 @@ impl Writer {
         now_ms: u64,
     ) -> Result<GivenBack, StoreError> {
         let (namespace, records) = (&given.namespace, &given.records);
+        let lens = Lens::new(&self.schemas, namespace, Speaks::Newest);
         let write = |draft: &mut Draft<'_>, _: &Accepted<'_>, index: &Index| {
-            give_back::write(draft, index, namespace, records)
+            give_back::write(draft, index, namespace, records, lens.as_ref())
         };
-        let actor = &given.actor;
-        let (owners, committed) = self.own_commit(batch, namespace, actor, now_ms, write)?;
+        let by = (Origin::Client, &*given.actor);
+        let (owners, committed) = self.own_commit(batch, namespace, by, now_ms, write)?;
         Ok(GivenBack { committed, owners })
     }
 
-    /// Makes a commit of what `write` writes, if the store takes writes; `actor` asks for it, if somebody does.
+    /// Changes scripts, versions, or the version of records.
+    pub(super) fn schema(&mut self, batch: &mut Batch, job: SchemaJob, now_ms: u64) -> Waiting {
+        let SchemaJob { mut commit, reply } = job;
+        let (namespace, actor) = (commit.namespace.clone(), commit.actor.clone());
+        let table = self.schemas.clone();
+        let write = |draft: &mut Draft<'_>, _: &Accepted<'_>, index: &Index| {
+            schema::write(draft, index, &table, &mut commit)
+        };
+        let by = (Origin::Migration, &*actor);
+        let written = self.own_commit(batch, &namespace, by, now_ms, write);
+        let result = written.map(|(rewritten, committed)| SchemaCommitted {
+            committed,
+            rewritten,
+        });
+        Waiting::Schema { result, reply }
+    }
+
+    /// Makes a commit of what `write` writes, if the store takes writes; what makes it, and the actor who asks for it, if
+    /// somebody does.
     fn own_commit<T>(
         &mut self,
         batch: &mut Batch,
         namespace: &Arc<str>,
-        actor: &str,
+        (origin, actor): (Origin, &str),
         now_ms: u64,
         write: impl FnOnce(&mut Draft<'_>, &Accepted<'_>, &Index) -> Result<T, StoreError>,
     ) -> Result<(T, Committed), StoreError> {
@@ -124,7 +146,7 @@ impl Writer {
         let changes = draft.into_changes().collect();
         batch.needs_sync = true;
         let origin = CommitOrigin {
-            origin: Origin::Client,
+            origin,
             principal: actor,
             session: "",
             writer: None,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use stillpoint_proto::v1::{OpResult, StoreError, op_result::Kind};
 
 use crate::store::{
-    give_back::GivenBack, own_record::Committed, request::Answers, session::Session,
+    give_back::GivenBack, own_record::Committed, request::Answers, schema::SchemaCommitted,
+    session::Session,
 };
 
 /// Answers that wait for the sync.
@@ -27,6 +28,10 @@ pub(super) enum Waiting {
         result: Result<GivenBack, StoreError>,
         reply: Box<dyn FnOnce(Result<GivenBack, StoreError>) + Send>,
     },
+    Schema {
+        result: Result<SchemaCommitted, StoreError>,
+        reply: Box<dyn FnOnce(Result<SchemaCommitted, StoreError>) + Send>,
+    },
 }
 
 pub(super) fn refuse(waiting: Vec<Waiting>, error: &StoreError) {
@@ -44,6 +49,7 @@ pub(super) fn refuse(waiting: Vec<Waiting>, error: &StoreError) {
             Waiting::Session { reply, .. } => reply(Err(error.clone())),
             Waiting::Own { reply, .. } => reply(Err(error.clone())),
             Waiting::GivenBack { reply, .. } => reply(Err(error.clone())),
+            Waiting::Schema { reply, .. } => reply(Err(error.clone())),
         }
     }
 }

@@ -1,0 +1,267 @@
+//! What one caller sees: each record in the version that the caller speaks, whatever version it is stored in.
+//!
+//! A session speaks what was written down when it was opened; whoever has no session, the store's version. Where the two are
+//! the same and the record has it, nothing is run.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stillpoint_migrations::{Fault, StepError};
+use stillpoint_proto::v1::{self, Reason, RecordKey, StoreError};
+
+use super::Table;
+use crate::store::{record::Record, session::Session};
+
+/// What one caller sees of one namespace.
+#[derive(Clone, Debug)]
+pub struct Lens {
+    pub(super) table: Arc<Table>,
+    namespace: Arc<str>,
+    speaks: Speaks,
+}
+
+/// Which versions a caller speaks.
+#[derive(Clone, Debug)]
+pub(in crate::store) enum Speaks {
+    /// The store's.
+    Newest,
+    /// Those of a session.
+    Session(Arc<Session>),
+    /// Nobody knows, and this is why.
+    Nobody(Arc<StoreError>),
+}
+
+/// From which version to which a value goes.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    /// The caller's.
+    spoken: u32,
+    /// The store's.
+    stored: u32,
+}
+
+impl Lens {
+    /// What a caller sees; `None`: everything as it is stored, as no collection has a version.
+    pub(in crate::store) fn new(
+        table: &Arc<Table>,
+        namespace: &str,
+        speaks: Speaks,
+    ) -> Option<Lens> {
+        table.is_managed(namespace).then(|| Lens {
+            table: table.clone(),
+            namespace: namespace.into(),
+            speaks,
+        })
+    }
+
+    /// `None`: the collection has no version.
+    fn way(&self, collection: &str) -> Result<Option<Way>, StoreError> {
+        let Some(stored) = self.table.version(&self.namespace, collection) else {
+            return Ok(None);
+        };
+        let spoken = match &self.speaks {
+            Speaks::Newest => stored,
+            Speaks::Session(session) => session.speaks(collection),
+            Speaks::Nobody(error) => return Err(StoreError::clone(error)),
+        };
+        Ok(Some(Way { spoken, stored }))
+    }
+
+    /// The version of a collection that the caller speaks; `None`: it has none.
+    pub fn version(&self, collection: &str) -> Result<Option<u32>, StoreError> {
+        Ok(self.way(collection)?.map(|way| way.spoken))
+    }
+
+    /// Brings a record to the caller's version.
+    ///
+    /// # Errors
+    ///
+    /// MIGRATION_FAILED, with the key and the script; the record is as it was. SESSION_EXPIRED or FENCED where nobody knows
+    /// the version.
+    pub fn see(
+        &self,
+        collection: &str,
+        key: &[u8],
+        record: &mut v1::Record,
+    ) -> Result<(), StoreError> {
+        let v1::Record { value, schema, .. } = record;
+        self.bring(collection, key, value, schema)
+    }
+
+    /// The same for a record as the view has it.
+    pub(in crate::store) fn see_stored(
+        &self,
+        name: &RecordKey,
+        record: &mut Record,
+    ) -> Result<(), StoreError> {
+        let Record { value, schema, .. } = record;
+        self.bring(&name.collection, &name.key, value, schema)
+    }
+
+    /// Brings a record to the caller's version where that has to be told even if it fails: then it has no value, but the
+    /// reason.
+    pub fn show(&self, collection: &str, key: &[u8], record: &mut v1::Record) {
+        if let Err(error) = self.see(collection, key, record) {
+            record.value = Bytes::new();
+            record.unreadable = error.message;
+        }
+    }
+
+    /// Whether a record has to be brought to another version.
+    pub(super) fn is_foreign(&self, collection: &str, record: &v1::Record) -> bool {
+        let way = self.way(collection);
+        !matches!(way, Ok(None)) && !matches!(way, Ok(Some(way)) if way.spoken == record.schema)
+    }
+
+    fn bring(
+        &self,
+        collection: &str,
+        key: &[u8],
+        value: &mut Bytes,
+        schema: &mut u32,
+    ) -> Result<(), StoreError> {
+        let Some(Way { spoken, .. }) = self.way(collection)? else {
+            return Ok(());
+        };
+        if *schema == spoken {
+            return Ok(());
+        }
+        let lineage = self.table.lineage(&self.namespace, collection);
+        let brought = lineage.travel(*schema, spoken, key, value);
+        *value = brought.map_err(|error| unreadable(collection, key, *schema, spoken, &error))?;
+        *schema = spoken;
+        Ok(())
+    }
+
+    /// Brings a value to the store's version, from the caller's or from the one that is named (0: it is not); gives it with
+    /// that version. Where the collection has none, it is as it was, with the number that is named.
+    ///
+    /// # Errors
+    ///
+    /// MIGRATION_FAILED where a script fails, SCHEMA_UNSUPPORTED where there is no way.
+    pub fn to_store(
+        &self,
+        collection: &str,
+        key: &[u8],
+        value: Bytes,
+        explicit_schema: u32,
+    ) -> Result<(Bytes, u32), StoreError> {
+        match self.way(collection)? {
+            None => Ok((value, explicit_schema)),
+            Some(way) => {
+                let from = match explicit_schema {
+                    0 => way.spoken,
+                    named => named,
+                };
+                self.store_as(collection, key, value, from, way.stored)
+            }
+        }
+    }
+
+    /// The same for a value that has this version, be it 0: one that comes from the store itself.
+    pub(in crate::store) fn to_store_from(
+        &self,
+        collection: &str,
+        key: &[u8],
+        value: Bytes,
+        schema: u32,
+    ) -> Result<(Bytes, u32), StoreError> {
+        match self.table.version(&self.namespace, collection) {
+            None => Ok((value, schema)),
+            Some(stored) => self.store_as(collection, key, value, schema, stored),
+        }
+    }
+
+    fn store_as(
+        &self,
+        collection: &str,
+        key: &[u8],
+        value: Bytes,
+        from: u32,
+        to: u32,
+    ) -> Result<(Bytes, u32), StoreError> {
+        if from == to {
+            return Ok((value, to));
+        }
+        let lineage = self.table.lineage(&self.namespace, collection);
+        let brought = lineage.travel(from, to, key, &value);
+        let brought = brought.map_err(|error| unwritable(collection, key, from, to, &error))?;
+        Ok((brought, to))
+    }
+
+    /// Refuses that the caller owns a record whose document would not stay the same in its hands: its version is older than
+    /// the store's, and something may be lost on the way there and back.
+    ///
+    /// # Errors
+    ///
+    /// SCHEMA_UNSUPPORTED, with the script.
+    pub(in crate::store) fn check_ownable(&self, name: &RecordKey) -> Result<(), StoreError> {
+        let collection = &name.collection;
+        let Some(Way { spoken, stored }) = self.way(collection)? else {
+            return Ok(());
+        };
+        if spoken == stored {
+            return Ok(());
+        }
+        let lineage = self.table.lineage(&self.namespace, collection);
+        let lossy = lineage.lossy(spoken.min(stored), spoken.max(stored));
+        let why = match lossy {
+            Ok(None) => return Ok(()),
+            Ok(Some(link)) => format!("{} is lossy", link.path),
+            Err(error) => error.to_string(),
+        };
+        let message = format!(
+            "{collection}/{}: the store has version {stored}, this session speaks {spoken}, and {why}: only code of \
+             version {stored} can own it, since a document of version {spoken} would not stay the same; start newer code",
+            name.key.escape_ascii()
+        );
+        Err(at(
+            collection,
+            &name.key,
+            StoreError::new(Reason::SchemaUnsupported, message),
+        ))
+    }
+}
+
+/// The error of a record that cannot be given in a version.
+fn unreadable(collection: &str, key: &[u8], from: u32, to: u32, error: &StepError) -> StoreError {
+    let message = format!(
+        "{collection}/{}: it has version {from} and cannot be brought to {to}: {error}; it stays as it is (`stillpoint \
+         migrate quarantine` lists such records, a read with `raw` gives this one)",
+        key.escape_ascii()
+    );
+    at(
+        collection,
+        key,
+        StoreError::new(Reason::MigrationFailed, message),
+    )
+}
+
+/// The error of a value that cannot be stored.
+fn unwritable(collection: &str, key: &[u8], from: u32, to: u32, error: &StepError) -> StoreError {
+    let (reason, remedy) = match error.fault {
+        Fault::NoWay { .. } => (
+            Reason::SchemaUnsupported,
+            "; `stillpoint migrate status` tells the version that the store has, `stillpoint migrate apply DIR` takes it \
+             to a newer one",
+        ),
+        Fault::NoDown { .. } => (
+            Reason::SchemaUnsupported,
+            "; write it in a version that the store has",
+        ),
+        _ => (Reason::MigrationFailed, "; nothing was written"),
+    };
+    let message = format!(
+        "{collection}/{}: the value has version {from} and cannot be brought to {to}, which the store has: {error}{remedy}",
+        key.escape_ascii()
+    );
+    at(collection, key, StoreError::new(reason, message))
+}
+
+fn at(collection: &str, key: &[u8], mut error: StoreError) -> StoreError {
+    error.key = Some(RecordKey {
+        collection: collection.into(),
+        key: Bytes::copy_from_slice(key),
+    });
+    error
+}
