@@ -1,13 +1,14 @@
 //! Makes the data directory that `tests/store/fixture.rs` opens for ever, and the list of what is in it:
 //!
 //! ```text
-//! cargo run -p stillpoint-store-server --example make-fixture -- migrations/fixtures/format-3
+//! cargo run -p stillpoint-store-server --example make-fixture -- migrations/fixtures/format-4
 //! ```
 //!
 //! The directory must not exist yet: a fixture is made once per format, by the first program that writes it.
 
 use std::{env, fs, path::Path, sync::Arc, thread, time::Duration};
 
+use stillpoint_migrations::Source;
 use stillpoint_proto::v1::{
     AddStep, ClaimOp, DeleteOp, Durability, OnceKey, Op, PatchOp, PatchStep, Path as Place,
     PathSegment, PutOp, RecordKey, SetCursorOp, SetTimerOp, TxnOp, op, op_result::Kind, patch_step,
@@ -18,7 +19,12 @@ use stillpoint_store_server::{
     store::{
         Store,
         feed::Position,
+        keys::{self, System},
         request::{Job, WriteItem, WriterKey},
+        schema::{
+            ANY_NAMESPACE, Rewritten, SchemaCommit, SchemaCommitted,
+            state::{self, Phase, Quarantined, SchemaState, StoredScript},
+        },
         session::{Open, Session, SessionChange},
     },
 };
@@ -105,6 +111,8 @@ const VALUES: [&str; 24] = [
     r#"{"gold": 100, "bag": {"gems": [5, 6]}, 7: "number key", "tags": ["a", "b"]}"#,
 ];
 
+const SCRIPT: &str = "return { from = 0, to = 1, up = function(doc) doc.level = 1 end, down = function(doc) doc.level = nil end }";
+
 impl Fixture {
     /// What will be in the checkpoint only.
     fn old_part(&mut self) {
@@ -127,6 +135,10 @@ impl Fixture {
         }
         self.put("other-world", "player", b"0", r#"{"gold": 1}"#);
         self.delete("world", "values", "03");
+        self.put("world", "hero", b"ann", r#"{"name": "Ann"}"#);
+        self.put("world", "hero", b"bob", r#"{"name": "Bob"}"#);
+        self.put("world", "hero", b"broken", "5");
+        self.publish();
     }
 
     /// What will be in the log.
@@ -174,6 +186,7 @@ impl Fixture {
         );
         self.delete("world", "player", "5");
         self.put("world", "player", b"5", r#"{"gold": 0, "again": true}"#);
+        self.migrate();
         self.open_session();
         self.claim("player", "0");
         self.send(
@@ -208,6 +221,67 @@ impl Fixture {
         }
     }
 
+    /// Publishes a script for all namespaces.
+    fn publish(&self) {
+        let source = Source::new(ANY_NAMESPACE, "hero", 1, "level", SCRIPT);
+        let script = StoredScript::new(&source, 1_700_000_000_000, "an operator");
+        let script = state::encode(&script);
+        self.commit(SchemaCommit {
+            namespace: ANY_NAMESPACE.into(),
+            own: vec![(System::Script, state::script_name("hero", 1), Some(script))],
+            ..SchemaCommit::default()
+        });
+    }
+
+    /// Takes `world/hero` to version 1; one record is rewritten, one is not yet, one cannot be.
+    fn migrate(&self) {
+        let state = SchemaState {
+            version: 1,
+            phase: Phase::Rewriting,
+            cursor: b"ann".to_vec(),
+            seen: 2,
+            rewritten: 1,
+            failed: 1,
+            failed_max: 100,
+            applied_ms: 1_700_000_000_000,
+            actor: "an operator".into(),
+            ..SchemaState::default()
+        };
+        let read = |key: &[u8]| {
+            let key = keys::record("world", "hero", key);
+            let record = self.store.reader().record(&key).unwrap().unwrap();
+            (key, record.mod_rev)
+        };
+        let (ann, ann_rev) = read(b"ann");
+        let quarantined = Quarantined {
+            schema: 0,
+            mod_rev: read(b"broken").1,
+            error: "_any/hero/0001_level.lua: up failed".into(),
+            time_ms: 1_700_000_000_000,
+        };
+        let name = state::quarantine_name("hero", b"broken");
+        let committed = self.commit(SchemaCommit {
+            namespace: "world".into(),
+            state: Some(("hero".into(), 0)),
+            records: vec![Rewritten {
+                key: ann,
+                seen_rev: ann_rev,
+                value: common::value(r#"{"level": 1, "name": "Ann"}"#),
+                schema: 1,
+            }],
+            own: vec![
+                (System::Schema, "hero".into(), Some(state::encode(&state))),
+                (System::Quarantine, name, Some(state::encode(&quarantined))),
+            ],
+            ..SchemaCommit::default()
+        });
+        assert_eq!(committed.rewritten, 1);
+    }
+
+    fn commit(&self, commit: SchemaCommit) -> SchemaCommitted {
+        self.store.commit_schema(commit).unwrap()
+    }
+
     /// Opens `battle/battle-3`, or takes it over.
     fn open_session(&mut self) {
         let open = SessionChange::Open(Open {
@@ -218,6 +292,7 @@ impl Fixture {
             labels: [("zone".to_owned(), "eu".to_owned())].into(),
             code_version: "1.4.2".into(),
             client_name: "the fixture".into(),
+            schemas: Default::default(),
         });
         let (sender, receiver) = crossbeam_channel::bounded(1);
         (self.store).change_session("world", open, move |opened| drop(sender.send(opened)));

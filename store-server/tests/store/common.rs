@@ -65,6 +65,7 @@ pub fn get(name: &str) -> Op {
     op(op::Kind::Get(GetOp {
         key: key("c", name.to_owned()),
         with_claim: false,
+        raw: false,
     }))
 }
 
@@ -73,6 +74,7 @@ pub fn batch_get(names: &[String]) -> Op {
     let keys = names.iter().filter_map(|name| key("c", name.clone()));
     op(op::Kind::BatchGet(BatchGetOp {
         keys: keys.collect(),
+        raw: false,
     }))
 }
 

@@ -5,12 +5,13 @@
 
 use std::{fs, path::PathBuf};
 
-use stillpoint_proto::v1::op_result::Kind;
+use stillpoint_proto::v1::{GetOp, op, op_result::Kind};
 use stillpoint_store_server::{config::EngineKind, store::Store};
 
 use crate::{
     common::{
-        ENGINES, NAMESPACE, config, copy_dir, put, see_that_the_state_hash_is_right, segments,
+        self, ENGINES, NAMESPACE, config, copy_dir, op, put, see_that_the_state_hash_is_right,
+        segments, value,
     },
     listing::listing,
     world::{named, send},
@@ -21,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(fixtures).join(name)
 }
 
-const FORMATS: [&str; 3] = ["format-1", "format-2", "format-3"];
+const FORMATS: [&str; 4] = ["format-1", "format-2", "format-3", "format-4"];
 
 #[test]
 fn a_data_directory_of_each_format_opens_with_all_that_is_in_it() {
@@ -111,4 +112,39 @@ fn the_fixtures_have_all_parts_of_their_formats() {
     ] {
         assert!(listed.contains(part), "{part}");
     }
+    let listed = fs::read_to_string(fixture("format-4.txt")).unwrap();
+    for part in [
+        "speaks {\"hero\": 1}",
+        "Script hero",
+        "Schema hero",
+        "Quarantine hero",
+    ] {
+        assert!(listed.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn a_migration_of_format_4_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_dir(&fixture("format-4"), dir.path());
+    let store = Store::open(config(dir.path(), EngineKind::Sled)).unwrap();
+    assert_eq!(store.schemas().version(NAMESPACE, "hero"), Some(1));
+    let seen = |key: &'static str| {
+        let get = GetOp {
+            key: common::key("hero", key),
+            ..GetOp::default()
+        };
+        match store.execute(NAMESPACE, op(op::Kind::Get(get))) {
+            Ok(Kind::Get(found)) => found.record.unwrap(),
+            other => panic!("{key}: {other:?}"),
+        }
+    };
+    for (key, text) in [
+        ("ann", r#"{"level": 1, "name": "Ann"}"#),
+        ("bob", r#"{"level": 1, "name": "Bob"}"#),
+    ] {
+        let record = seen(key);
+        assert_eq!((record.value, record.schema), (value(text), 1), "{key}");
+    }
+    store.close();
 }

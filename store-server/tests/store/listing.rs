@@ -6,6 +6,7 @@ use stillpoint_proto::v1::{ListCollectionsOp, Op, Record, ScanOp, op, op_result}
 use stillpoint_store_server::store::{
     Store,
     keys::{self, System},
+    schema::ANY_NAMESPACE,
     session::Session,
 };
 
@@ -18,7 +19,12 @@ pub fn listing(store: &Store) -> String {
         let name = &namespace.namespace;
         let (revision, records) = (namespace.revision, namespace.records);
         writeln!(text, "{name}: revision {revision}, {records} records").unwrap();
-        for collection in collections(store, name) {
+        // What counts in all namespaces has no records of clients.
+        let collections = match &**name {
+            ANY_NAMESPACE => Vec::new(),
+            name => collections(store, name),
+        };
+        for collection in collections {
             for (key, record) in records_of(store, name, &collection) {
                 writeln!(
                     text,
@@ -34,10 +40,13 @@ pub fn listing(store: &Store) -> String {
     text
 }
 
-/// Timers and cursors that fixtures have.
-const OWN: [(System, &[u8]); 2] = [
+/// Records of the store's own that fixtures have.
+const OWN: [(System, &[u8]); 5] = [
     (System::Timer, b"battle\0respawn"),
     (System::Cursor, b"guild-cache"),
+    (System::Script, b"hero\0\0\0\0\x01"),
+    (System::Schema, b"hero"),
+    (System::Quarantine, b"hero\0broken"),
 ];
 
 /// What the store keeps in a namespace itself: sessions with their claims, timers, cursors.
@@ -65,6 +74,7 @@ fn write_own(store: &Store, namespace: &str, text: &mut String) {
             code_version,
             client_name,
             incarnation,
+            schemas,
         } = &**session;
         writeln!(
             text,
@@ -73,6 +83,10 @@ fn write_own(store: &Store, namespace: &str, text: &mut String) {
              client {client_name} incarnation {incarnation}"
         )
         .unwrap();
+        // Since format 4.
+        if !schemas.is_empty() {
+            writeln!(text, "    speaks {schemas:?}").unwrap();
+        }
         let mut claims: Vec<_> = index.claims_of(&session.id).collect();
         claims.sort();
         for key in claims {
@@ -83,7 +97,7 @@ fn write_own(store: &Store, namespace: &str, text: &mut String) {
     for (system, name) in OWN {
         let key = keys::system(namespace, system, name);
         if let Some(record) = reader.record(&key).unwrap() {
-            // A cursor's value is no MessagePack.
+            // Not every value is one MessagePack value.
             let (rev, value) = (record.mod_rev, record.value.escape_ascii());
             writeln!(
                 text,
@@ -103,7 +117,9 @@ fn line(record: &Record) -> String {
         schema,
         expires_at_ms,
         value,
+        unreadable,
     } = record;
+    assert_eq!(unreadable, "");
     let bytes = value.iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").unwrap();
         hex
@@ -125,6 +141,7 @@ fn collections(store: &Store, namespace: &str) -> Vec<String> {
 fn records_of(store: &Store, namespace: &str, collection: &str) -> Vec<(Vec<u8>, Record)> {
     let scan = op::Kind::Scan(ScanOp {
         collection: collection.into(),
+        raw: true,
         ..ScanOp::default()
     });
     match execute(store, namespace, scan) {

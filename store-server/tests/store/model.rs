@@ -249,10 +249,11 @@ impl Pair {
             Action::Get(name) => self.same(&op(op::Kind::Get(GetOp {
                 key: key(*name),
                 with_claim: false,
+                raw: false,
             }))),
             Action::BatchGet(names) => {
                 let keys = names.iter().filter_map(|name| key(*name)).collect();
-                self.same(&op(op::Kind::BatchGet(BatchGetOp { keys })));
+                self.same(&op(op::Kind::BatchGet(BatchGetOp { keys, raw: false })));
             }
             Action::Scan(scan) => self.scan(scan),
             Action::Expire(name) => self.expire(*name),
@@ -289,6 +290,7 @@ impl Pair {
             reverse: scan.reverse,
             limit: scan.limit,
             keys_only: scan.keys_only,
+            raw: false,
         };
         let all = self.model.in_range(&next);
         let mut read = Vec::new();
@@ -320,6 +322,7 @@ impl Pair {
         let get = op(op::Kind::Get(GetOp {
             key: key(name),
             with_claim: false,
+            raw: false,
         }));
         while self.store.execute(NAMESPACE, get.clone()).unwrap() != missing() {}
         let delete = op(op::Kind::Delete(DeleteOp {
@@ -535,6 +538,7 @@ impl Model {
             version,
             schema,
             expires_at_ms,
+            unreadable: String::new(),
         };
         self.records.insert(own(key), record.clone());
         record
@@ -656,6 +660,7 @@ impl Model {
             Write::Get { name } => op::Kind::Get(GetOp {
                 key: key(*name),
                 with_claim: false,
+                raw: false,
             }),
         })
     }

@@ -258,6 +258,7 @@ fn what_the_store_keeps_of_sessions_is_no_record_of_a_client() {
                 let get = op::Kind::Get(GetOp {
                     key: key(collection, "battle/1"),
                     with_claim: false,
+                    raw: false,
                 });
                 for kind in [scan, get] {
                     let refused = store.execute(NAMESPACE, op(kind));

@@ -147,6 +147,7 @@ pub fn opening(instance: &str, expected_fence: u64) -> Open {
         labels: [("zone".to_owned(), "eu".to_owned())].into(),
         code_version: "1.4.2".into(),
         client_name: "the tests".into(),
+        schemas: Default::default(),
     }
 }
 
@@ -305,6 +306,7 @@ pub fn owner(store: &Store, name: &str) -> Option<Claim> {
     let get = GetOp {
         key: key("c", name.to_owned()),
         with_claim: true,
+        raw: false,
     };
     match store.execute(NAMESPACE, op(op::Kind::Get(get))) {
         Ok(Kind::Get(found)) => found.claim,

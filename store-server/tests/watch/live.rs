@@ -121,6 +121,7 @@ fn open_session(server: &Server) -> (String, u64) {
         labels: Default::default(),
         code_version: String::new(),
         client_name: String::new(),
+        schemas: Default::default(),
     });
     let reply = move |result| drop(sender.send(result));
     server.store.change_session(NAMESPACE, open, reply);

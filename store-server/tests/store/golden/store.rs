@@ -293,12 +293,14 @@ fn parse_op(text: &str) -> Result<Op, Box<dyn Error>> {
         "get" => op::Kind::Get(GetOp {
             key: named(),
             with_claim: false,
+            raw: false,
         }),
         "batch" => op::Kind::BatchGet(BatchGetOp {
             keys: rest
                 .split_whitespace()
                 .filter_map(|name| key("c", name.to_owned()))
                 .collect(),
+            raw: false,
         }),
         "scan" => op::Kind::Scan(parse_scan(rest)?),
         _ => return Err(format!("unknown operation {text}").into()),
