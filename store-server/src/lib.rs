@@ -10,6 +10,7 @@
 //! - [`engine`]: the ordered key-value store below the view. Only `engine/sled.rs` knows sled.
 //! - `archive`: how a copy of a store lies in files.
 //! - [`backup`]: copies of the store elsewhere, and the way back.
+//! - [`migration`]: what scripts make of records.
 //! - [`config`]: every setting. `page_cache`: advice to the system.
 
 mod archive;
@@ -17,6 +18,7 @@ pub mod backup;
 pub mod config;
 pub mod engine;
 pub mod log;
+pub mod migration;
 mod page_cache;
 pub mod serve;
 pub mod service;

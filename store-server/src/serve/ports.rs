@@ -15,6 +15,7 @@ use stillpoint_proto::{
     v1::{
         admin_service_server::AdminServiceServer, backup_service_server::BackupServiceServer,
         management_service_server::ManagementServiceServer,
+        migration_service_server::MigrationServiceServer,
         session_service_server::SessionServiceServer, state_service_server::StateServiceServer,
         watch_service_server::WatchServiceServer,
     },
@@ -40,6 +41,7 @@ use crate::{
         connection::{Listeners, admit},
         history::Histories,
         management::api::ManagementApi,
+        migration::{Migrations, api::MigrationApi, job},
         session::{api::SessionApi, hub::Hub},
         state::StateApi,
         watch::WatchApi,
@@ -85,7 +87,8 @@ pub async fn serve(
     let data = serve_data(config, store, listeners, &gauges, &hub, stopping.clone());
     let (replacements, mut replaced) = mpsc::channel(1);
     let backups = Backups::new(store.clone(), stopping.clone(), replacements);
-    let admin = serve_admin(store, admin, &gauges, &hub, &backups, stopping);
+    let migrations = Migrations::new(store.clone(), stopping.clone(), backups.clone());
+    let admin = serve_admin(store, admin, &gauges, &hub, &backups, &migrations, stopping);
     tracing::info!(
         data_dir = %config.data_dir.display(),
         socket = %socket.display(),
@@ -93,14 +96,15 @@ pub async fn serve(
         tcp = address.map(tracing::field::display),
         "serving"
     );
-    // A task of its own: what it does at a stretch must hold up neither who connects nor sessions. It ends with this round.
-    let mut scheduler = JoinSet::new();
-    scheduler.spawn(schedule::run(backups.clone()));
+    // Tasks of their own: what they do at a stretch must hold up neither who connects nor sessions. They end with this round.
+    let mut background = JoinSet::new();
+    background.spawn(schedule::run(backups.clone()));
+    background.spawn(job::run(migrations.clone()));
     let both = async {
         tokio::select! {
             served = async { tokio::try_join!(data, admin).map(drop) } => served,
             never = hub.run() => match never {},
-            panicked = scheduler.join_next() => end_of_scheduler(panicked).await,
+            panicked = background.join_next() => end_of_background(panicked).await,
         }
     };
     tokio::pin!(both);
@@ -141,8 +145,8 @@ pub async fn serve(
     })
 }
 
-/// The scheduler has no end of its own: if it panicked, so does who serves.
-async fn end_of_scheduler(joined: Option<Result<Infallible, JoinError>>) -> ! {
+/// What is done in the background has no end of its own: if it panicked, so does who serves.
+async fn end_of_background(joined: Option<Result<Infallible, JoinError>>) -> ! {
     match joined {
         Some(Err(error)) if error.is_panic() => panic::resume_unwind(error.into_panic()),
         _ => future::pending().await,
@@ -225,6 +229,7 @@ async fn serve_admin(
     gauges: &Arc<Gauges>,
     hub: &Arc<Hub>,
     backups: &Arc<Backups>,
+    migrations: &Arc<Migrations>,
     stopping: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     let (health_reporter, health) = tonic_health::server::health_reporter();
@@ -250,12 +255,20 @@ async fn serve_admin(
     health_reporter
         .set_serving::<BackupServiceServer<BackupApi>>()
         .await;
+    let bytes = store.config().limits.message_bytes;
+    let migrations = MigrationServiceServer::new(MigrationApi::new(migrations.clone()))
+        .max_decoding_message_size(bytes)
+        .max_encoding_message_size(2 * bytes);
+    health_reporter
+        .set_serving::<MigrationServiceServer<MigrationApi>>()
+        .await;
     let served = Server::builder()
         .add_service(health)
         .add_service(reflection())
         .add_service(AdminServiceServer::new(api))
         .add_service(management)
         .add_service(backups)
+        .add_service(migrations)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stopped(stopping))
         .await;
     served.map_err(|source| ServeError::Transport {

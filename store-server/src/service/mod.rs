@@ -9,12 +9,14 @@
 //! - [`admin`]: the service `AdminService`.
 //! - [`management`]: the service `ManagementService`.
 //! - [`backup`]: the service `BackupService`.
+//! - [`migration`]: the service `MigrationService`.
 
 pub mod admin;
 pub mod backup;
 pub mod connection;
 pub mod history;
 pub mod management;
+pub mod migration;
 pub mod pipeline;
 pub mod session;
 pub mod state;

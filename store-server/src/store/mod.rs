@@ -17,7 +17,7 @@
 //! - `expiry`, `checkpoint`: what is done in between.
 //! - `datadir`, `open`, `repair`: the way from a directory to a store.
 //! - `moment`: what records were like, as far as the log tells; `at_rest`, as a backup does. `give_back`: how they are written.
-//! - `schema`: versions of the records' schemas, and the way between them.
+//! - `schema`: versions of the records' schemas, and the way between them. `unmigrated`: what records were before.
 //! - `copy`, `copying`: what a backup reads of a store, and how. `fill`, `build`: how a store is made of a backup. `swap`: how
 //!   it takes another's place.
 //! - `retire`: a store on its way out.
@@ -65,6 +65,7 @@ pub mod state_hash;
 mod swap;
 mod thread;
 pub mod timer;
+pub(crate) mod unmigrated;
 mod validate;
 mod view;
 mod writer;

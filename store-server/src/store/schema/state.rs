@@ -19,7 +19,7 @@ pub struct SchemaState {
     pub from_version: u32,
     /// What the background job does.
     pub phase: Phase,
-    /// The job has looked at all keys up to this one; empty: it begins. In `_any` it is a namespace, 0 and a key.
+    /// The job has looked at all keys up to this one; empty: it begins.
     #[serde(with = "serde_bytes")]
     pub cursor: Vec<u8>,
     /// Records that the job has looked at.
@@ -42,6 +42,8 @@ pub struct SchemaState {
     pub from_history: bool,
     /// Why the job does not go on, for people; empty: it does, or is through.
     pub stopped_why: String,
+    /// The newest version that was declared finished: nobody goes back behind it; 0: none was.
+    pub finished_version: u32,
 }
 
 /// What a background job does.

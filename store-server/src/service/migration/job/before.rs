@@ -1,0 +1,97 @@
+//! What records were before they were rewritten: looked up in the log for many of them at once, since each look may read all
+//! of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use stillpoint_proto::v1::StoreError;
+
+use super::Name;
+use crate::{
+    engine::KeyRange,
+    store::{
+        Store,
+        record::Record,
+        unmigrated::{Before, Rewritings},
+    },
+};
+
+/// Records of one look ...
+const RECORDS_MAX: usize = 8192;
+
+/// ... and bytes of their values, as they are now.
+const BYTES_MAX: usize = 32 << 20;
+
+/// What a record was, or why that is not known.
+pub type Recalled = Result<Record, &'static str>;
+
+/// What is known of records to come.
+#[derive(Default)]
+pub struct Remembered {
+    /// By key in the collection, with the revision that the record had.
+    before: BTreeMap<Bytes, (u64, Before)>,
+}
+
+impl Remembered {
+    /// What a record was before it was rewritten to a version newer than `to`; `rest` are the records behind it. `None`: it
+    /// was given up, as `goes_on` says.
+    pub fn recall(
+        &mut self,
+        store: &Store,
+        name: &Name,
+        to: u32,
+        (key, record): (&Bytes, &Record),
+        rest: KeyRange,
+        mut goes_on: impl FnMut() -> bool,
+    ) -> Result<Option<Recalled>, StoreError> {
+        let is_known = |(revision, _): &(u64, Before)| *revision == record.mod_rev;
+        if !self.before.get(key).is_some_and(is_known) {
+            self.look(store, name, to, (key, record), rest, &mut goes_on)?;
+        }
+        let Some((_, before)) = self.before.remove(key) else {
+            return Ok(None);
+        };
+        Ok(Some(match before {
+            Before::Was(record) => Ok(record),
+            Before::WrittenSince => Err("it was written since it was migrated"),
+            Before::Forgotten => Err("the log does not reach back to what it was"),
+        }))
+    }
+
+    /// Looks for the record, and for those behind it.
+    fn look(
+        &mut self,
+        store: &Store,
+        name: &Name,
+        to: u32,
+        (key, record): (&Bytes, &Record),
+        rest: KeyRange,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(), StoreError> {
+        let mut revisions = BTreeMap::from([(key.clone(), record.mod_rev)]);
+        let mut bytes = record.value.len();
+        for found in store.live_records(rest) {
+            if revisions.len() >= RECORDS_MAX || bytes >= BYTES_MAX {
+                break;
+            }
+            let (key, record) = found?;
+            if let Some(record) = record.filter(|record| record.schema > to) {
+                bytes += record.value.len();
+                revisions.insert(key, record.mod_rev);
+            }
+        }
+        let of = Rewritings {
+            namespace: name.namespace.clone(),
+            collection: name.collection.clone(),
+            to,
+            keys: revisions.keys().cloned().collect::<BTreeSet<_>>(),
+        };
+        let found = store.before_rewritings(&of, goes_on)?;
+        let found = found.into_iter().filter_map(|(key, before)| {
+            let revision = *revisions.get(&key)?;
+            Some((key, (revision, before)))
+        });
+        self.before = found.collect();
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! Some records of a collection, converted.
+
+use std::{
+    ops::Bound,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use stillpoint_migrations::StepError;
+use stillpoint_proto::v1::{Reason, StoreError};
+use tokio::sync::watch;
+
+use super::{Name, before::Remembered};
+use crate::{
+    engine::KeyRange,
+    store::{
+        Store, keys,
+        record::Record,
+        schema::{
+            Lineage, Rewritten,
+            state::{Quarantined, SchemaState},
+        },
+        server_time_ms,
+    },
+};
+
+/// Records that are looked at for one portion.
+const SEEN_MAX: u64 = 4096;
+
+/// Bytes of the values that are rewritten in one; the record that exceeds it is the last one.
+const BYTES_MAX: usize = 1 << 20;
+
+/// Time after which no further record is converted.
+const TIME_MAX: Duration = Duration::from_millis(5);
+
+/// The work on one collection, from portion to portion.
+pub struct Work {
+    store: Store,
+    stopping: watch::Receiver<bool>,
+    name: Name,
+    remembered: Remembered,
+}
+
+/// What a portion came to.
+#[derive(Default)]
+pub struct Portion {
+    /// The records, as they are to be.
+    pub rewritten: Vec<Rewritten>,
+    /// Those that cannot be converted, by their keys in the collection.
+    pub failed: Vec<(Bytes, Quarantined)>,
+    /// Records that were looked at.
+    pub seen: u64,
+    /// The last of them.
+    pub cursor: Bytes,
+    /// There are no more.
+    pub is_last: bool,
+    /// How long it took.
+    pub worked: Duration,
+}
+
+/// What becomes of a record.
+enum Converted {
+    To(Bytes),
+    Failed(String),
+    /// Nobody knows, as the server stops.
+    Interrupted,
+}
+
+impl Work {
+    /// The work on a collection, until the server stops.
+    pub fn new(store: &Store, stopping: watch::Receiver<bool>, name: &Name) -> Work {
+        Work {
+            store: store.clone(),
+            stopping,
+            remembered: Remembered::default(),
+            name: name.clone(),
+        }
+    }
+
+    /// How many records the collection has.
+    pub fn count(&mut self) -> Result<u64, StoreError> {
+        let mut count = 0;
+        for record in self.store.live_records(self.range(b"")) {
+            record?;
+            count += 1;
+            if count.is_multiple_of(SEEN_MAX) && *self.stopping.borrow() {
+                break;
+            }
+        }
+        Ok(count)
+    }
+
+    /// The records behind a key of the collection.
+    fn range(&self, after: &[u8]) -> KeyRange {
+        let Name {
+            namespace,
+            collection,
+        } = &self.name;
+        let (low, high) = keys::scan_range(namespace, collection, b"", b"", b"");
+        match after {
+            [] => (low, high),
+            after => (
+                Bound::Excluded(keys::record(namespace, collection, after)),
+                high,
+            ),
+        }
+    }
+
+    /// Converts the next records, so many at most. `None`: the server stops.
+    pub fn portion(
+        &mut self,
+        state: &SchemaState,
+        records_max: usize,
+    ) -> Result<Option<Portion>, StoreError> {
+        let begun = Instant::now();
+        let store = self.store.clone();
+        let table = store.schemas();
+        let lineage = table.lineage(&self.name.namespace, &self.name.collection);
+        let mut portion = Portion {
+            cursor: state.cursor.clone().into(),
+            ..Portion::default()
+        };
+        let mut bytes = 0;
+        for found in store.live_records(self.range(&state.cursor)) {
+            let is_full = portion.rewritten.len() >= records_max
+                || bytes >= BYTES_MAX
+                || portion.seen >= SEEN_MAX
+                || begun.elapsed() >= TIME_MAX && portion.seen > 0
+                || state.failed + portion.failed.len() as u64 > state.failed_max;
+            if is_full {
+                portion.worked = begun.elapsed();
+                return Ok(Some(portion));
+            }
+            let (key, record) = found?;
+            let Some(record) = record else {
+                continue;
+            };
+            if record.schema != state.version {
+                match self.convert(state, &lineage, &key, &record)? {
+                    Converted::To(value) => {
+                        bytes += value.len();
+                        portion.rewritten.push(Rewritten {
+                            key: keys::record(&self.name.namespace, &self.name.collection, &key),
+                            seen_rev: record.mod_rev,
+                            value,
+                            schema: state.version,
+                        });
+                    }
+                    Converted::Failed(error) => {
+                        let failed = Quarantined {
+                            schema: record.schema,
+                            mod_rev: record.mod_rev,
+                            error,
+                            time_ms: server_time_ms(),
+                        };
+                        portion.failed.push((key.clone(), failed));
+                    }
+                    Converted::Interrupted => return Ok(None),
+                }
+            }
+            portion.seen += 1;
+            portion.cursor = key;
+        }
+        portion.is_last = true;
+        portion.worked = begun.elapsed();
+        Ok(Some(portion))
+    }
+
+    fn convert(
+        &mut self,
+        state: &SchemaState,
+        lineage: &Lineage,
+        key: &Bytes,
+        record: &Record,
+    ) -> Result<Converted, StoreError> {
+        let to = state.version;
+        let broken = |error: StepError| StoreError::new(Reason::Internal, error.to_string());
+        if state.from_history && record.schema > to {
+            let link = lineage.without_down(to, record.schema).map_err(broken)?;
+            if let Some(link) = link {
+                return self.recall(lineage, to, &link.path, key, record);
+            }
+        }
+        let brought = lineage.travel(record.schema, to, key, &record.value);
+        Ok(converted(brought))
+    }
+
+    /// What a record was, brought to this version.
+    fn recall(
+        &mut self,
+        lineage: &Lineage,
+        to: u32,
+        script: &str,
+        key: &Bytes,
+        record: &Record,
+    ) -> Result<Converted, StoreError> {
+        let rest = self.range(key);
+        let goes_on = || !*self.stopping.borrow();
+        let recalled =
+            (self.remembered).recall(&self.store, &self.name, to, (key, record), rest, goes_on)?;
+        let Some(before) = recalled else {
+            return Ok(Converted::Interrupted);
+        };
+        Ok(match before {
+            Ok(before) => converted(lineage.travel(before.schema, to, key, &before.value)),
+            Err(why) => Converted::Failed(format!("{script} has no `down`, and {why}")),
+        })
+    }
+}
+
+fn converted(brought: Result<Bytes, StepError>) -> Converted {
+    match brought {
+        Ok(value) => Converted::To(value),
+        Err(error) => Converted::Failed(error.to_string()),
+    }
+}
