@@ -1,0 +1,22 @@
+//! Old programs and new ones, real Lua processes of every version, on the same records of the built program while a
+//! migration takes these from the one's form to the other's.
+
+mod claims;
+mod leaving;
+mod successor;
+mod together;
+mod unreadable;
+mod world;
+
+use stillpoint_tests::under_every_lua;
+
+under_every_lua! {
+    together::old_and_new_programs_read_and_change_the_same_records
+    together::nothing_is_lost_of_what_programs_do_while_a_migration_is_applied
+    together::a_program_goes_on_in_its_form_when_the_store_is_killed
+    claims::a_document_stays_right_in_its_old_owner_while_its_record_is_migrated
+    claims::over_a_lossy_step_a_document_has_to_be_given_back_first
+    leaving::a_step_that_cannot_be_undone_waits_for_old_programs_and_goes_on_when_they_leave
+    successor::a_new_program_takes_over_what_the_old_one_owned
+    unreadable::a_record_that_cannot_be_migrated_is_told_where_others_go_on
+}
