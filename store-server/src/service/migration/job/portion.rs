@@ -79,7 +79,7 @@ impl Work {
 
     /// How many records the collection has.
     pub fn count(&mut self) -> Result<u64, StoreError> {
-        let mut count = 0;
+        let mut count = 0_u64;
         for record in self.store.live_records(self.range(b"")) {
             record?;
             count += 1;
