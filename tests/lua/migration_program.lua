@@ -100,6 +100,13 @@ function verbs.put(rest)
   return outcome(rev and "done", err)
 end
 
+-- A value in the new form, said to be of some version.
+function verbs.put_as(rest)
+  local schema, key, gold = words(rest)
+  local rev, err = players:put(key, { name = key, purse = { gold = gold } }, { schema = schema })
+  return outcome(rev and "done", err)
+end
+
 function verbs.read(key)
   return read(key)
 end

@@ -12,6 +12,7 @@ use stillpoint_tests::under_every_lua;
 
 under_every_lua! {
     together::old_and_new_programs_read_and_change_the_same_records
+    together::a_value_can_be_written_in_any_version_that_there_is
     together::nothing_is_lost_of_what_programs_do_while_a_migration_is_applied
     together::a_program_goes_on_in_its_form_when_the_store_is_killed
     claims::a_document_stays_right_in_its_old_owner_while_its_record_is_migrated

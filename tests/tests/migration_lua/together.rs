@@ -65,6 +65,20 @@ pub fn old_and_new_programs_read_and_change_the_same_records(version: LuaVersion
     assert_eq!(old.ask("history bob"), "migration v1, client v0");
 }
 
+pub fn a_value_can_be_written_in_any_version_that_there_is(version: LuaVersion) {
+    let Some((world, mut old)) = World::start(version) else {
+        return;
+    };
+    world.apply(PURSE);
+    let mut new = world.program("new", Some(1));
+    assert_eq!(old.ask("put_as 1 dan 5"), "done");
+    assert_eq!(old.ask("read dan"), "gold=5 name=dan v0");
+    assert_eq!(new.ask("read dan"), "name=dan purse.gold=5 v1");
+    let refused = new.ask("put_as 2 dan 6");
+    assert!(refused.starts_with("schema_unsupported: "), "{refused}");
+    assert_eq!(old.ask("read dan"), "gold=5 name=dan v0");
+}
+
 pub fn nothing_is_lost_of_what_programs_do_while_a_migration_is_applied(version: LuaVersion) {
     const TIMES: u64 = 200;
     let Some((world, mut old)) = World::start(version) else {

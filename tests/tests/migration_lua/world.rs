@@ -1,5 +1,7 @@
 //! A store with programs in Lua, and its operator, who migrates it.
 
+use std::{fs, process::Command};
+
 use stillpoint_client::{
     AdminClient,
     v1::{
@@ -10,7 +12,7 @@ use stillpoint_client::{
 use stillpoint_tests::{
     lua_modules::LuaVersion,
     lua_process::Process,
-    server::{Server, Setup},
+    server::{Server, Setup, program},
 };
 
 /// Players' gold comes into a purse. It can be undone.
@@ -131,13 +133,27 @@ impl World {
         self.server().admin()
     }
 
-    /// Publishes the players' script, and applies it. Its records are rewritten after this.
+    /// Applies the players' script, as operators do. The records are rewritten after this.
     pub fn apply(&self, script: &str) {
-        self.publish(script);
-        let mut admin = self.admin();
-        let told = admin.apply_migrations(request(0)).expect("it begins");
-        let told: Result<Vec<_>, _> = told.collect();
-        assert!(is_applied(told.expect("it goes well").last()));
+        let scripts = tempfile::tempdir().expect("a folder is made");
+        let folder = scripts.path().join("spec/player");
+        fs::create_dir_all(&folder).expect("a folder is made");
+        fs::write(folder.join("0001_purse.lua"), script).expect("the script is written");
+        let output = Command::new(program())
+            .args(["migrate", "apply", "--detach", "--admin"])
+            .arg(format!(
+                "unix:{}",
+                self.server().directory().join("admin.sock").display()
+            ))
+            .arg(scripts.path())
+            .output()
+            .expect("the program runs");
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// Publishes the players' script.
