@@ -37,6 +37,7 @@
 //! - `create`, `restore`, `verify`, `expire`: what is done with them, each in its file.
 //! - `give`, `receive`: the two ends of a backup that is pulled. `coming`: what came of it. `partial`: what is noted of that.
 //! - `reading`, `writing`: the two sides of a backup that is taken. `pace`: how fast it is read. `crypt`: its encryption.
+//! - `restored`: a backup that is restored only to be looked at.
 //! - `history`: what `restore` takes. `portion`: what is in the files.
 //! - `progress`: how far it is. `error`: why it failed.
 
@@ -54,6 +55,7 @@ mod progress;
 mod reading;
 mod receive;
 mod restore;
+mod restored;
 mod scratch;
 mod target;
 mod verify;
@@ -73,6 +75,7 @@ pub use self::{
     progress::{Phase, Progress},
     receive::{Found, PullOptions, Receiving, Taken},
     restore::{RestoreOptions, RestoreReport, To, restore, restore_above},
+    restored::Restored,
     scratch::Scratch,
     target::Target,
     verify::{Verify, VerifyReport, verify},
