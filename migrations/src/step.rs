@@ -49,6 +49,11 @@ impl Step {
         self.script.lossy
     }
 
+    /// How many documents it can be tried with.
+    pub fn sample_count(&self) -> usize {
+        self.script.samples.len()
+    }
+
     /// Documents that it can be tried with, and their keys.
     pub(crate) fn samples(&self) -> impl Iterator<Item = (&Bytes, &[u8])> {
         let keys = self.script.keys.iter().map(|key| &key[..]);

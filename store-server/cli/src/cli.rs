@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     ask, audit, backup, bench, completions, del, demo, drain, dump, evict, get, history, load, lua,
-    mark, notify, put, reload, repair, restart, restore, scan, serve, sessions, status, txn,
+    mark, migrate, notify, put, reload, repair, restart, restore, scan, serve, sessions, status,
+    txn,
 };
 
 const AFTER_HELP: &str = "\
@@ -87,6 +88,8 @@ pub enum Command {
     Mark(mark::Options),
     /// Take backups of the store, and look after them
     Backup(backup::Options),
+    /// Change the shape of records while old and new programs run side by side
+    Migrate(migrate::Options),
     /// Make a data directory from backups, as of any moment
     Restore(restore::Options),
     /// Save what can be saved of a damaged data directory

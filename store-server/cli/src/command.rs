@@ -17,6 +17,7 @@ pub mod history;
 pub mod load;
 pub mod lua;
 pub mod mark;
+pub mod migrate;
 pub mod notify;
 pub mod put;
 pub mod reload;
@@ -45,6 +46,7 @@ pub fn run(command: Command, json: bool) -> Result<(), Failure> {
         Command::Backup(options) => backup::run(options, json),
         Command::Restore(options) => restore::run(options, json),
         Command::Mark(options) => mark::run(options, json),
+        Command::Migrate(options) => migrate::run(options, json),
         Command::History(options) => history::run(options, json),
         Command::Get(options) => get::run(options, json),
         Command::Put(options) => put::run(options, json),

@@ -17,6 +17,17 @@ pub fn somebody_is_there(to_see: &str) -> Result<(), Failure> {
     )
 }
 
+/// The same, where there is nothing to rehearse.
+pub fn somebody_can_say_yes() -> Result<(), Failure> {
+    if io::stdin().is_terminal() {
+        return Ok(());
+    }
+    Err(
+        Failure::usage("this cannot be taken back, and there is no terminal to ask on")
+            .hint("say --yes if it is meant"),
+    )
+}
+
 /// The same, where more than a yes is needed: `flag` gives it beforehand.
 pub fn somebody_can_type(flag: &str) -> Result<(), Failure> {
     if io::stdin().is_terminal() {

@@ -169,6 +169,7 @@ mod tests {
                 version: 2,
                 schema: 4,
                 expires_at_ms: 99,
+                ..Record::default()
             }),
         };
         let line = record_line("blob", &entry).unwrap();

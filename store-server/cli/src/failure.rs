@@ -30,7 +30,7 @@ enum Exit {
     Operation,
     /// What was typed, or a file that was named, is wrong.
     Usage,
-    /// The record, the action, the backup or the moment does not exist, or a guard failed.
+    /// The record, the action, the backup or the moment does not exist, a guard failed, or records cannot be migrated.
     Refused,
     /// Processes run different programs.
     Mixed,
@@ -100,6 +100,11 @@ impl Failure {
         Self::new(Exit::Refused, "not_found", message)
     }
 
+    /// Records cannot be migrated.
+    pub fn records_failed(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Refused, "migration_failed", message)
+    }
+
     /// An action on processes did not end as it should.
     pub fn of_action(outcome: ActionOutcome, message: impl fmt::Display) -> Self {
         let (exit, reason) = match outcome {
@@ -115,6 +120,13 @@ impl Failure {
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
         self
+    }
+
+    /// Whether the store refused for this reason.
+    pub fn is(&self, reason: Reason) -> bool {
+        self.store
+            .as_ref()
+            .is_some_and(|store| store.reason() == reason)
     }
 
     /// Says before the message where it happened, e.g. `line 17`.

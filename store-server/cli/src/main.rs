@@ -6,7 +6,7 @@
 //! - [`command`]: one file per command. [`port`]: the options they share, and how they reach the store.
 //! - [`address`], [`record`], [`json`]: records and their values as people and scripts see them.
 //! - [`management`]: what is asked of running processes, and how it goes.
-//! - [`backup`]: what the commands about backups share. [`confirm`]: asking before what cannot be taken back.
+//! - [`backup`], [`migrate`]: what the commands about backups, and about migrations, share. [`confirm`]: asking before what cannot be taken back.
 //! - [`own_program`], [`interrupt`]: for commands that run other commands as child processes.
 //! - [`failure`]: what is printed when a command fails, and the exit code.
 
@@ -25,6 +25,7 @@ mod interrupt;
 mod json;
 mod logging;
 mod management;
+mod migrate;
 mod output;
 mod own_program;
 mod pages;

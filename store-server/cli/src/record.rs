@@ -26,11 +26,11 @@ pub fn record_value(record: &Record) -> Result<Value, String> {
     Ok(object(entries))
 }
 
-/// One record of a scan; without its value where the scan was of keys only.
+/// One record of a scan; without its value where the scan was of keys only, or the record cannot be migrated.
 pub fn entry_value(entry: &ScanEntry, keys_only: bool) -> Result<Value, String> {
     let mut entries = vec![("key", key_value(&entry.key))];
     if let Some(record) = &entry.record {
-        if !keys_only {
+        if !keys_only && record.unreadable.is_empty() {
             entries.push(("value", json::from_msgpack(&record.value)?));
         }
         entries.extend(meta(record));
@@ -47,6 +47,9 @@ pub fn meta(record: &Record) -> Vec<(&'static str, Value)> {
     ];
     if record.schema > 0 {
         entries.push(("schema", record.schema.into()));
+    }
+    if !record.unreadable.is_empty() {
+        entries.push(("unreadable", record.unreadable.as_str().into()));
     }
     if record.expires_at_ms > 0 {
         entries.push(("expires_at_ms", record.expires_at_ms.into()));

@@ -9,6 +9,7 @@
 //! - [`script`]: a process with Lua. [`measured`]: what a cell came to. [`report`]: the table.
 //! - [`succession`], [`claimed`]: beside the grid, with `--succession`: restarts, and a document that one process owns.
 //! - [`backup`], [`backup_report`]: beside the grid, with `--backup`: backups, restores, starts.
+//! - [`migration`], [`migration_report`]: beside the grid, with `--migration`: what is felt of one, and how fast it is.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -29,6 +30,8 @@ mod backup_report;
 mod claimed;
 mod lua_driver;
 mod measured;
+mod migration;
+mod migration_report;
 mod plan;
 mod records;
 mod report;
@@ -63,12 +66,16 @@ operations in flight: how fast they are, and what the writers feel of them; how
 fast a backup is restored; and how long a server takes to serve again after it
 was killed, with its view and without.
 
+With --migration it is YCSB A with and without a migration that rewrites all records
+beside it, and how many records a second are rewritten with nobody there.
+
 Examples:
   stillpoint bench --quick
   stillpoint bench --workload get,put --size 400 --client rust --rounds 5
   stillpoint bench --dir /srv --workload put --in-flight 256
   stillpoint bench --succession --restarts 1000
   stillpoint bench --backup --rounds 3 --dir /srv
+  stillpoint bench --migration --rounds 3 --json
   stillpoint bench --json > bench.json
 ";
 
@@ -78,7 +85,7 @@ const RESTARTS: u32 = 200;
 /// The same for a quick look.
 const RESTARTS_QUICK: u32 = 10;
 
-/// Records that are backed up, unless told otherwise.
+/// Records that are backed up or migrated, unless told otherwise.
 const BACKUP_RECORDS: u32 = 1_000_000;
 
 /// Records with which a server is started after a kill, unless told otherwise.
@@ -106,7 +113,7 @@ pub struct Options {
     /// How long each cell is measured [default: 3]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     seconds: Option<Duration>,
-    /// Records of each size [default: 10000, with --backup 1000000]
+    /// Records of each size [default: 10000, with --backup and --migration 1000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     records: Option<u32>,
     /// How often each cell is measured; the median is reported [default: 1]
@@ -124,6 +131,9 @@ pub struct Options {
     /// Measure backups, restores and starts instead
     #[arg(long, conflicts_with_all = ["workload", "in_flight", "size", "client", "succession", "url"])]
     backup: bool,
+    /// Measure migrations instead
+    #[arg(long, conflicts_with_all = ["workload", "in_flight", "size", "client", "succession", "backup", "url"])]
+    migration: bool,
     /// Records with which a killed server is started [default: 5000000]
     #[arg(long, value_name = "N", requires = "backup", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     startup_records: Option<u32>,
@@ -168,6 +178,14 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     }
     if options.backup {
         return measure_backup(&options, &plan, &mut target, &interrupt, json);
+    }
+    if options.migration {
+        let sizes = migration::Sizes {
+            records: options.records.unwrap_or(options.usual(BACKUP_RECORDS)),
+            rounds: plan.rounds,
+            time: plan.time,
+        };
+        return migration::run(&sizes, &target, &interrupt, json);
     }
     let version = target.check(&plan)?;
     for &size in &plan.sizes {
@@ -234,12 +252,9 @@ fn measure_backup(
     interrupt: &Interrupt,
     json: bool,
 ) -> Result<(), Failure> {
-    let usual = |full| match options.quick {
-        true => BACKUP_RECORDS_QUICK,
-        false => full,
-    };
-    let records = options.records.unwrap_or(usual(BACKUP_RECORDS));
-    let startup_records = options.startup_records.unwrap_or(usual(STARTUP_RECORDS));
+    let records = options.records.unwrap_or(options.usual(BACKUP_RECORDS));
+    let usual = options.usual(STARTUP_RECORDS);
+    let startup_records = options.startup_records.unwrap_or(usual);
     let sizes = Sizes {
         records,
         startup_records: startup_records.max(records),
@@ -252,6 +267,14 @@ fn measure_backup(
 }
 
 impl Options {
+    /// So many records, or those of a quick look.
+    fn usual(&self, full: u32) -> u32 {
+        match self.quick {
+            true => BACKUP_RECORDS_QUICK,
+            false => full,
+        }
+    }
+
     /// What was typed, and the defaults for the rest.
     fn plan(&self) -> Plan {
         let base = match self.quick {

@@ -27,7 +27,7 @@ Writes JSON lines: a header, one line a record, and a last line with their
 number. `stillpoint load` reads them back. Each record is whole, but the dump
 goes from page to page while others may write: two records may be as of
 different moments. Expiry times are kept, revisions and versions are told but
-not restored.
+not restored. Values are as they are stored, with the versions of their schema.
 
 Examples:
   stillpoint dump world1.jsonl
@@ -156,6 +156,8 @@ fn scan_of(collection: &str, prefix: Option<&Key>) -> ScanOp {
     ScanOp {
         collection: collection.into(),
         prefix: prefix.cloned().unwrap_or_default().0.into(),
+        // Every record is whole then, also one that cannot be migrated.
+        raw: true,
         ..ScanOp::default()
     }
 }

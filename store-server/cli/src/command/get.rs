@@ -22,6 +22,7 @@ Examples:
   stillpoint get --meta player/42
   stillpoint get 'blob/%00%FF'
   stillpoint get --owner player/42
+  stillpoint get --raw --meta player/42
 ";
 
 /// What was typed.
@@ -34,6 +35,9 @@ pub struct Options {
     /// Print {"value", "rev", "version", "create_rev", and if set "schema", "expires_at_ms"}
     #[arg(long)]
     meta: bool,
+    /// Give the value as it is stored, of whatever version of its schema, which is told on stderr
+    #[arg(long, conflicts_with = "owner")]
+    raw: bool,
     /// Print who owns the record instead: {"service", "instance", "token", "session_id"}; ends with 3 if nobody does
     #[arg(long, conflicts_with = "meta")]
     owner: bool,
@@ -50,6 +54,7 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
         op::Kind::Get(GetOp {
             key,
             with_claim: options.owner,
+            raw: options.raw,
         }),
     )?;
     let op_result::Kind::Get(result) = answer else {
@@ -61,6 +66,9 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
         return Ok(output::print_json(&owner_value(&claim), pretty)?);
     }
     let record = (result.record).ok_or_else(|| Failure::not_found(&options.record))?;
+    if options.raw && !options.meta && !json {
+        eprintln!("schema {}", record.schema);
+    }
     let value = if options.meta {
         record_value(&record)
     } else {

@@ -23,9 +23,10 @@ use entry::Entry;
 
 const AFTER_HELP: &str = "\
 Shows when the record was written, by which session, and what changed: +, - and ~
-stand before what was added, removed and changed. It reads the server's log, from
-the newest commit back; what is older than the log is in the backups. With --json:
-one object a line, with the whole value.
+stand before what was added, removed and changed. Values are as they were stored, in
+the version of their schema of then; a commit that only brought a record to another one
+is `migrated`. It reads the server's log, from the newest commit back; what is older than
+the log is in the backups. With --json: one object a line, with the whole value.
 
 Exit codes: 0 done, 1 the store failed, 2 the command line is wrong, 3 no commit in
 the log wrote the record.

@@ -39,7 +39,8 @@ const LINE_BYTES_MAX: u64 = 256 << 20;
 const AFTER_HELP: &str = "\
 Loading the same dump again passes over what is there already, so a load that
 broke off is simply repeated. Records that have expired since the dump are left
-out. The namespace is --namespace, else the one that was dumped.
+out. The namespace is --namespace, else the one that was dumped. Records of an older
+version of their schema are brought to the store's.
 
 Examples:
   stillpoint load world1.jsonl

@@ -2,7 +2,7 @@
 
 use std::{io::Read, time::Duration};
 
-use clap::Args;
+use clap::{Args, value_parser};
 use rmpv::Value;
 use stillpoint_proto::v1::{Predicate, PutOp, op, op_result, predicate::Test};
 
@@ -32,6 +32,7 @@ Examples:
   stillpoint put player/42 @ann.json --if-rev 17
   stillpoint get player/42 | jq '.gold += 1' | stillpoint put player/42 -
   stillpoint put login/ann '\"token\"' --ttl 60s --if-absent
+  stillpoint put player/42 @ann.json --schema 2
 ";
 
 /// What was typed.
@@ -53,6 +54,9 @@ pub struct Options {
     /// Let the record expire after this time, e.g. 60s
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     ttl: Option<Duration>,
+    /// The version of its schema that the value has [default: the newest]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    schema: Option<u32>,
     #[command(flatten)]
     port: DataPort,
 }
@@ -73,7 +77,7 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
             .into_iter()
             .collect(),
         ttl_ms: options.ttl.map_or(0, millis),
-        schema: 0,
+        schema: options.schema.unwrap_or_default(),
     };
     let answer = call(&options.port.connect()?, op::Kind::Put(put))?;
     let op_result::Kind::Put(result) = answer else {

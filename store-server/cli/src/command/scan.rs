@@ -27,6 +27,9 @@ Prints a table of at most 100 records, or with --json all of them, one JSON
 object a line. Keys are in order of their bytes. A key's bytes that cannot be
 typed are shown, and written, as %XX, and % itself as %25.
 
+A record that cannot be brought to the newest version of its schema is told of, with
+the reason, and has no value. --raw gives all as they are stored.
+
 Examples:
   stillpoint scan player
   stillpoint scan guild --prefix 7/ --keys-only
@@ -58,6 +61,9 @@ pub struct Options {
     /// Leave the values out
     #[arg(long)]
     keys_only: bool,
+    /// Give the records as they are stored, with the version of their schema
+    #[arg(long)]
+    raw: bool,
     #[command(flatten)]
     port: DataPort,
 }
@@ -82,13 +88,18 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
         reverse: options.reverse,
         limit: 0,
         keys_only: options.keys_only,
+        raw: options.raw,
     };
     let client = options.port.connect()?;
     if json {
         print_lines(Pages::new(&client, op, options.limit), options.keys_only)
     } else {
         let limit = options.limit.unwrap_or(TABLE_LIMIT);
-        print_table(Pages::new(&client, op, Some(limit)), options.keys_only)
+        let columns = Columns {
+            schema: options.raw,
+            value: !options.keys_only,
+        };
+        print_table(Pages::new(&client, op, Some(limit)), columns)
     }
 }
 
@@ -107,16 +118,22 @@ fn print_lines(mut pages: Pages<'_>, keys_only: bool) -> Result<(), Failure> {
     }
 }
 
-fn print_table(mut pages: Pages<'_>, keys_only: bool) -> Result<(), Failure> {
+/// Columns of the table that are not always there.
+#[derive(Clone, Copy)]
+struct Columns {
+    schema: bool,
+    value: bool,
+}
+
+fn print_table(mut pages: Pages<'_>, columns: Columns) -> Result<(), Failure> {
     let mut table = plain_table();
     if is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
-    table.set_header(if keys_only {
-        vec!["KEY", "REV"]
-    } else {
-        vec!["KEY", "REV", "VALUE"]
-    });
+    let mut header = vec!["KEY", "REV"];
+    header.extend(columns.schema.then_some("SCHEMA"));
+    header.extend(columns.value.then_some("VALUE"));
+    table.set_header(header);
     let mut count = 0_u64;
     loop {
         let page = pages.next_page()?;
@@ -125,7 +142,7 @@ fn print_table(mut pages: Pages<'_>, keys_only: bool) -> Result<(), Failure> {
         }
         count += page.len() as u64;
         for entry in &page {
-            table.add_row(row(entry, keys_only)?);
+            table.add_row(row(entry, columns)?);
         }
     }
     if count > 0 {
@@ -141,15 +158,24 @@ fn print_table(mut pages: Pages<'_>, keys_only: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn row(entry: &ScanEntry, keys_only: bool) -> Result<Vec<String>, Failure> {
+fn row(entry: &ScanEntry, columns: Columns) -> Result<Vec<String>, Failure> {
     let record = entry.record.as_ref();
     let mut cells = vec![
         key_to_text(&entry.key),
         record.map_or(0, |record| record.mod_rev).to_string(),
     ];
-    if let Some(record) = record.filter(|_| !keys_only) {
-        let value = json::from_msgpack(&record.value).map_err(Failure::operation)?;
-        cells.push(shorten(json::to_string(&value, false)));
+    if columns.schema {
+        cells.push(record.map_or(0, |record| record.schema).to_string());
+    }
+    match record.filter(|_| columns.value) {
+        None => {}
+        Some(record) if !record.unreadable.is_empty() => {
+            cells.push(format!("unreadable: {}", record.unreadable));
+        }
+        Some(record) => {
+            let value = json::from_msgpack(&record.value).map_err(Failure::operation)?;
+            cells.push(shorten(json::to_string(&value, false)));
+        }
     }
     Ok(cells)
 }

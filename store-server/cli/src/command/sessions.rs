@@ -26,7 +26,9 @@ which its successor takes over. It is
   released  when the process left it to a successor.
 FENCE grows with each process that held it, and HOLDERS counts them. UNSAVED are
 the documents with changes that the store has not acknowledged, and the age of
-the oldest of these, as the process last said. With --json: one object a line.
+the oldest of these, as the process last said. VERSIONS are those of the collections
+that have migrations, as the session reads and writes them. With --json: one object a
+line.
 
 Examples:
   stillpoint sessions
@@ -82,6 +84,7 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
 fn table(sessions: &[SessionStatus]) -> Table {
     let namespaces: BTreeSet<&str> = sessions.iter().map(|s| s.namespace.as_str()).collect();
     let with_namespace = namespaces.len() > 1;
+    let with_versions = sessions.iter().any(|session| !session.schemas.is_empty());
     let mut table = plain_table();
     if is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -98,11 +101,17 @@ fn table(sessions: &[SessionStatus]) -> Table {
         "CODE",
         "LABELS",
     ];
+    if with_versions {
+        header.push("VERSIONS");
+    }
     if with_namespace {
         header.insert(0, "NAMESPACE");
     }
     for session in sessions {
         let mut row = row(session);
+        if with_versions {
+            row.push(versions(session));
+        }
         if with_namespace {
             row.insert(0, session.namespace.clone());
         }
@@ -140,6 +149,15 @@ fn row(session: &SessionStatus) -> Vec<String> {
     ]
 }
 
+/// The versions that it speaks, by collection.
+fn versions(session: &SessionStatus) -> String {
+    let mut versions: Vec<_> = (session.schemas.iter())
+        .map(|(collection, version)| format!("{collection}={version}"))
+        .collect();
+    versions.sort();
+    versions.join(" ")
+}
+
 fn state_name(state: SessionState) -> &'static str {
     match state {
         SessionState::Unspecified => "unknown",
@@ -162,6 +180,10 @@ fn to_value(session: &SessionStatus) -> Value {
         .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
         .collect();
     labels.sort_by(|(a, _): &(Value, Value), (b, _)| a.as_str().cmp(&b.as_str()));
+    let mut schemas: Vec<_> = (session.schemas.iter())
+        .map(|(collection, version)| (collection.as_str().into(), (*version).into()))
+        .collect();
+    schemas.sort_by(|(a, _): &(Value, Value), (b, _)| a.as_str().cmp(&b.as_str()));
     object([
         ("namespace", session.namespace.as_str().into()),
         (
@@ -184,6 +206,7 @@ fn to_value(session: &SessionStatus) -> Value {
         ("labels", Value::Map(labels)),
         ("code_version", session.code_version.as_str().into()),
         ("client_name", session.client_name.as_str().into()),
+        ("schemas", Value::Map(schemas)),
     ])
 }
 
@@ -232,6 +255,18 @@ mod tests {
             lines[1].join("|"),
             "battle/battle-3|detached|12|4|1h 2m|250ms ago|7|3, oldest 1s 200ms|1.4.2|build=9 zone=eu"
         );
+    }
+
+    #[test]
+    fn versions_are_shown_where_there_are_some() {
+        let mut speaks = session("world", "battle-4");
+        speaks.schemas = [("player", 3), ("guild", 1)]
+            .map(|(collection, version)| (collection.to_owned(), version))
+            .into();
+        let lines = words(&table(&[speaks, session("world", "battle-3")]));
+        assert_eq!(lines[0].last().unwrap(), "VERSIONS");
+        assert_eq!(lines[1].last().unwrap(), "guild=1 player=3");
+        assert_eq!(lines[2].last().unwrap(), "build=9 zone=eu");
     }
 
     #[test]

@@ -138,9 +138,10 @@ fn median_seconds(times: &[Duration]) -> f64 {
     median_by(times, |time| *time).as_secs_f64()
 }
 
-/// The round with the median time; of an even number the faster one in the middle. There is a round.
-fn median_by<T>(rounds: &[T], time: impl Fn(&T) -> Duration) -> &T {
+/// The round with the median time, or whatever it is measured by; of an even number the smaller one in the middle. There is a
+/// round.
+pub fn median_by<T, K: Ord>(rounds: &[T], key: impl Fn(&T) -> K) -> &T {
     let mut sorted: Vec<&T> = rounds.iter().collect();
-    sorted.sort_by_key(|round| time(round));
+    sorted.sort_by_key(|round| key(round));
     sorted[(sorted.len() - 1) / 2]
 }

@@ -177,11 +177,11 @@ impl Driver {
         operation(match self.change {
             _ if pick.is_read => op::Kind::Get(GetOp {
                 key,
-                with_claim: false,
+                ..GetOp::default()
             }),
             Change::ReadModifyWrite => op::Kind::Get(GetOp {
                 key,
-                with_claim: false,
+                ..GetOp::default()
             }),
             Change::Put => op::Kind::Put(self.put(key, Vec::new())),
             Change::Update => op::Kind::Patch(PatchOp {

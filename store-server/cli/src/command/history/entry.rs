@@ -21,6 +21,7 @@ pub struct Entry<'a> {
     /// What it changed; none: it is not known what was before.
     changed: Option<Vec<Changed>>,
     expires: Option<(u64, u64)>,
+    schema: Option<(u32, u32)>,
 }
 
 impl<'a> Entry<'a> {
@@ -48,11 +49,14 @@ impl<'a> Entry<'a> {
             (change.record.as_ref()).map_or(0, |record| record.expires_at_ms)
         };
         let expires = (before.map_or(0, expires_ms), expires_ms(change));
+        let schema = |change: &HistoryChange| change.record.as_ref().map(|record| record.schema);
+        let schemas = before.and_then(schema).zip(schema(change));
         Ok(Entry {
             change,
             after,
             changed,
             expires: (change.record.is_some() && expires.0 != expires.1).then_some(expires),
+            schema: schemas.filter(|(before, after)| before != after),
         })
     }
 
@@ -77,6 +81,9 @@ impl<'a> Entry<'a> {
                     text += &format!("  = {}\n", short(value));
                 }
             }
+        }
+        if let Some((before, after)) = self.schema {
+            text += &format!("  schema: {before} -> {after}\n");
         }
         if let Some((before, after)) = self.expires {
             text += &format!("  expires: {} -> {}\n", expiry(before), expiry(after));
@@ -123,10 +130,11 @@ impl<'a> Entry<'a> {
     }
 
     fn what(&self) -> &'static str {
-        let is_expiry = self.change.origin() == CommitOrigin::Expiry;
+        let origin = self.change.origin();
         match &self.change.record {
-            None if is_expiry => "expired",
+            None if origin == CommitOrigin::Expiry => "expired",
             None => "deleted",
+            Some(_) if origin == CommitOrigin::Migration => "migrated",
             Some(record) if record.version == 1 => "created",
             Some(_) => "written",
         }

@@ -194,7 +194,7 @@ fn read_operation(value: &Value, place: &str) -> Result<Op, String> {
         let fields = Fields::of(value, place, &["get"])?;
         op::Kind::Get(GetOp {
             key: fields.record("get")?,
-            with_claim: false,
+            ..GetOp::default()
         })
     } else if has("put") {
         op::Kind::Put(read_put(value, place)?)

@@ -1,0 +1,134 @@
+//! `stillpoint migrate lint`: tries the scripts of a folder with their samples.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use rmpv::Value;
+use stillpoint_migrations::{Chain, Limits, Part, Source, StepError};
+
+use super::EXIT_CODES;
+use crate::{
+    failure::Failure,
+    migrate::folder::{Folder, faults, scripts},
+    output::{print_json, print_line, print_text},
+    record::object,
+};
+
+const AFTER_HELP: &str = "\
+Loads every script, checks that their numbers make chains without gaps and forks, and
+takes each sample through its own script and all that follow: up, check, down, and back
+to the same, more than once, so that a script that keeps something is found. Needs no
+store. Every fault is a line on stdout.
+
+Examples:
+  stillpoint migrate lint
+  stillpoint migrate lint ./game/migrations --json | jq -r '.faults[].script'";
+
+/// What was typed.
+#[derive(Debug, Args)]
+#[command(after_help = format!("{AFTER_HELP}\n\n{EXIT_CODES}"))]
+pub struct Options {
+    #[command(flatten)]
+    folder: Folder,
+}
+
+/// Tries them.
+pub fn run(options: Options, json: bool) -> Result<(), Failure> {
+    let sources = options.folder.read()?;
+    let found = stillpoint_migrations::lint(&sources, &Limits::default());
+    let tried = Tried::of(&sources);
+    if json {
+        print_json(&tried.to_value(&found), false)?;
+    } else {
+        print_text(
+            &found
+                .iter()
+                .map(|fault| format!("{fault}\n"))
+                .collect::<String>(),
+        )?;
+    }
+    if !found.is_empty() {
+        return Err(Failure::usage(format_args!(
+            "{} in {}",
+            faults(found.len()),
+            tried.text()
+        )));
+    }
+    if !json {
+        print_line(&format!("no faults in {}", tried.text()))?;
+    }
+    Ok(())
+}
+
+/// How much there was to be tried.
+struct Tried {
+    scripts: usize,
+    collections: usize,
+    samples: usize,
+}
+
+impl Tried {
+    fn of(sources: &[Source]) -> Tried {
+        let collections: BTreeSet<_> = sources
+            .iter()
+            .map(|source| (&source.namespace, &source.collection))
+            .collect();
+        Tried {
+            scripts: sources.len(),
+            collections: collections.len(),
+            samples: sources.iter().map(samples).sum(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let collections = match self.collections {
+            1 => "1 collection".into(),
+            count => format!("{count} collections"),
+        };
+        let samples = match self.samples {
+            1 => "1 sample".into(),
+            count => format!("{count} samples"),
+        };
+        format!("{} of {collections} with {samples}", scripts(self.scripts))
+    }
+
+    fn to_value(&self, found: &[StepError]) -> Value {
+        object([
+            ("scripts", self.scripts.into()),
+            ("collections", self.collections.into()),
+            ("samples", self.samples.into()),
+            (
+                "faults",
+                Value::Array(found.iter().map(fault_value).collect()),
+            ),
+        ])
+    }
+}
+
+/// Samples of a script; one that cannot be loaded has none.
+fn samples(source: &Source) -> usize {
+    let only = std::slice::from_ref(source);
+    let chain = Chain::new(
+        &source.namespace,
+        &source.collection,
+        only,
+        Limits::default(),
+    );
+    chain.map_or(0, |chain| {
+        chain.steps().iter().map(|step| step.sample_count()).sum()
+    })
+}
+
+fn fault_value(fault: &StepError) -> Value {
+    let part = match fault.part {
+        Part::Script => "script",
+        Part::Up => "up",
+        Part::Down => "down",
+        Part::Check => "check",
+    };
+    object([
+        ("script", fault.script.as_str().into()),
+        ("part", part.into()),
+        ("message", fault.to_string().into()),
+    ])
+}
