@@ -18,6 +18,7 @@ under_every_lua! {
     claims::a_document_stays_right_in_its_old_owner_while_its_record_is_migrated
     claims::over_a_lossy_step_a_document_has_to_be_given_back_first
     leaving::a_step_that_cannot_be_undone_waits_for_old_programs_and_goes_on_when_they_leave
+    leaving::a_rollback_waits_for_new_programs_and_old_ones_go_on
     successor::a_new_program_takes_over_what_the_old_one_owned
     unreadable::a_record_that_cannot_be_migrated_is_told_where_others_go_on
 }

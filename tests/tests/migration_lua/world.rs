@@ -185,7 +185,8 @@ impl World {
     }
 }
 
-fn players() -> CollectionName {
+/// Where the players are.
+pub fn players() -> CollectionName {
     CollectionName {
         namespace: "spec".into(),
         collection: "player".into(),
