@@ -112,7 +112,7 @@ impl Rules<'_> {
             self.require(name, current.as_ref(), &put.guards)?;
         }
         let expires_at_ms = self.expires_at_ms(put.ttl_ms);
-        let (value, schema) = self.to_store(name, put.value.clone(), put.schema)?;
+        let (value, schema) = self.as_stored(name, put.value.clone(), put.schema)?;
         let record = draft.put(&key, value, schema, expires_at_ms)?;
         Ok(PutResult {
             mod_rev: record.mod_rev,
@@ -136,7 +136,7 @@ impl Rules<'_> {
         let expires_at_ms = patch
             .ttl_ms
             .map_or(expires_at_ms, |ttl_ms| self.expires_at_ms(ttl_ms));
-        let (value, schema) = self.to_store(name, patched.value.into(), schema)?;
+        let (value, schema) = self.as_stored(name, patched.value.into(), schema)?;
         let record = draft.put(&key, value, schema, expires_at_ms)?;
         let (mod_rev, version) = (record.mod_rev, record.version);
         let returned = match patch.return_record {
@@ -401,7 +401,7 @@ impl Rules<'_> {
     }
 
     /// A value of the caller's as it is stored, with the version that it has then; 0: the caller's.
-    fn to_store(
+    fn as_stored(
         &self,
         name: &RecordKey,
         value: Bytes,

@@ -247,7 +247,7 @@ fn is_final(reason: Reason, op: &Op) -> bool {
     }
 }
 
-fn check_size(changes: &[(Bytes, Changed)], reply: &[u8]) -> Result<(), StoreError> {
+pub(super) fn check_size(changes: &[(Bytes, Changed)], reply: &[u8]) -> Result<(), StoreError> {
     let value_bytes = |(_, c): &(Bytes, Changed)| c.after.as_ref().map_or(0, |r| r.value.len());
     let bytes = changes.iter().map(value_bytes).sum::<usize>() + reply.len();
     if bytes > COMMIT_BYTES_MAX {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stillpoint_proto::v1::StoreError;
 
-use super::{Batch, Writer, commit::CommitOrigin, waiting::Waiting};
+use super::{Batch, Writer, commit::CommitOrigin, item::check_size, waiting::Waiting};
 use crate::{
     log::Origin,
     store::{
@@ -143,7 +143,8 @@ impl Writer {
             revision: draft.revision,
             seq: self.appender.next_seq() + u64::from(self.frame.count()),
         };
-        let changes = draft.into_changes().collect();
+        let changes: Vec<_> = draft.into_changes().collect();
+        check_size(&changes, &[])?;
         batch.needs_sync = true;
         let origin = CommitOrigin {
             origin,

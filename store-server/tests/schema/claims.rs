@@ -1,0 +1,51 @@
+//! What the holder of an older version may own.
+
+use stillpoint_proto::v1::Reason;
+
+use crate::world::{NAMESPACE, World, doc, refused, seen};
+
+fn script(number: u32, lossy: bool) -> (&'static str, u32, String) {
+    let from = number - 1;
+    let text = format!(
+        "return {{ from = {from}, to = {number}, up = function(doc) doc.n = doc.n * 2 end, down = function(doc) doc.n = \
+         doc.n // 2 end, lossy = {lossy} }}"
+    );
+    (NAMESPACE, number, text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_step_that_loses_something_only_new_code_may_own_a_record() {
+    let world = World::new().await;
+    world.publish([script(1, false), script(2, true)]);
+    let session = world.session("old", Some(0)).await.unwrap();
+    let mut old = world.holder(&session).await;
+    old.put("ann", &doc([("n", 1)])).await.unwrap();
+    world.apply(NAMESPACE, 1);
+    let loaded = old.claim("ann", true).await;
+    assert_eq!(seen(loaded), (0, doc([("n", 1)])));
+    old.set("ann", "n", 5).await.unwrap();
+    assert_eq!(world.stored("ann"), (1, doc([("n", 10)])));
+    old.release("ann").await;
+
+    world.apply(NAMESPACE, 2);
+    for load in [true, false] {
+        refused(
+            old.claim("ann", load).await,
+            Reason::SchemaUnsupported,
+            &[
+                "player/ann",
+                "game/player/0002_step.lua is lossy",
+                "start newer code",
+            ],
+        );
+    }
+    // It may still read and write.
+    assert_eq!(seen(old.read("ann").await), (0, doc([("n", 5)])));
+    old.set("ann", "n", 6).await.unwrap();
+    assert_eq!(world.stored("ann"), (2, doc([("n", 24)])));
+
+    let session = world.session("new", None).await.unwrap();
+    let mut new = world.holder(&session).await;
+    let loaded = new.claim("ann", true).await;
+    assert_eq!(seen(loaded), (2, doc([("n", 24)])));
+}

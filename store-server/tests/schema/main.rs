@@ -1,0 +1,16 @@
+//! Versions of the records' schemas in the store: what counts, what each caller sees, what is stored.
+//!
+//! - `world`: a store with its services, and callers of different versions. `steps`: random scripts, in Lua and in Rust.
+//! - `random`: random histories; everything that is read and stored is what the functions by hand make of it.
+//! - `sessions`: the versions that a session speaks, and those that it cannot. `claims`: what an old session may own.
+//! - `broken`: records that cannot be migrated. `commits`: how versions are changed, and what goes on meanwhile.
+//! - `kept`: what a start of the server does not change.
+
+mod broken;
+mod claims;
+mod commits;
+mod kept;
+mod random;
+mod sessions;
+mod steps;
+mod world;
