@@ -12,6 +12,7 @@ use super::{
     BackupError, Manifest, Target,
     catalog::{self, Listing, list},
     partial::Note,
+    unfinished,
 };
 use crate::archive::names::{self, DATA};
 
@@ -35,7 +36,7 @@ pub struct Expired {
     pub kept: Vec<String>,
     /// The backups removed.
     pub removed: Vec<String>,
-    /// Files of backups that were never completed.
+    /// Files of backups that were never completed, and files that were never written to their end.
     pub leftovers: Vec<String>,
     /// Bytes of all files removed.
     pub bytes: u64,
@@ -93,6 +94,13 @@ pub async fn expire(target: &Target, keep: &Keep, dry_run: bool) -> Result<Expir
         if is_leftover {
             expired.leftovers.push(path);
         }
+    }
+    for file in unfinished::unfinished(target).await? {
+        if !dry_run {
+            unfinished::remove(target, &file).await?;
+        }
+        expired.bytes += file.bytes;
+        expired.leftovers.push(file.path);
     }
     Ok(expired)
 }

@@ -26,6 +26,8 @@
 //! partial.json                     what came of a backup that is being pulled, and may be gone on with
 //! ```
 //!
+//! In a directory a file is called `NAME#1` or the like until it is whole.
+//!
 //! Data files may be encrypted (`.zst.aes`); their checksums are of the bytes as they are stored, so it takes no key to find
 //! damage. But for `partial.json` no name is ever written twice. What has no manifest is no backup. Every file is checked
 //! against the manifest before any of its content is used, and a restored state against the state hash that the log has for
@@ -37,6 +39,7 @@
 //! - `create`, `restore`, `verify`, `expire`: what is done with them, each in its file.
 //! - `give`, `receive`: the two ends of a backup that is pulled. `coming`: what came of it. `partial`: what is noted of that.
 //! - `reading`, `writing`: the two sides of a backup that is taken. `pace`: how fast it is read. `crypt`: its encryption.
+//! - `unfinished`: what somebody who was killed has left of a file in a directory.
 //! - `restored`: a backup that is restored only to be looked at.
 //! - `history`: what `restore` takes. `portion`: what is in the files.
 //! - `progress`: how far it is. `error`: why it failed.
@@ -58,6 +61,7 @@ mod restore;
 mod restored;
 mod scratch;
 mod target;
+mod unfinished;
 mod verify;
 mod writing;
 

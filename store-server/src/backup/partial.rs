@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Where the note is.
-const NOTE_FILE: &str = "partial.json";
+pub const NOTE_FILE: &str = "partial.json";
 
 /// The format of notes that this program writes. Of another it makes nothing: the backup is begun anew.
 const FORMAT: u32 = 1;

@@ -54,7 +54,7 @@ const RETRIES: usize = 5;
 const RETRY_FOR: Duration = Duration::from_secs(30);
 
 /// Tells whose backups these are.
-const STORE_FILE: &str = "store.json";
+pub const STORE_FILE: &str = "store.json";
 
 /// Locked by whoever pulls a backup to a directory.
 const LOCK_FILE: &str = "partial.lock";
@@ -153,6 +153,11 @@ impl Target {
         &self.url
     }
 
+    /// The directory, if it is one.
+    pub(super) fn dir(&self) -> Option<&path::Path> {
+        self.dir.as_deref()
+    }
+
     /// How a file of it is called in messages.
     pub(super) fn name_of(&self, path: &str) -> String {
         format!("{}/{path}", self.url)
@@ -200,8 +205,27 @@ impl Target {
 
     /// Whether it is that of a store already; refuses it if it is another's.
     pub async fn is_of(&self, store_id: &str) -> Result<bool, BackupError> {
+        let Some(found) = self.owner().await? else {
+            return Ok(false);
+        };
+        if found.store_id != store_id {
+            return Err(BackupError::ForeignStore {
+                target: self.url.clone(),
+                found: found.store_id,
+                store: store_id.to_owned(),
+            });
+        }
+        Ok(true)
+    }
+
+    /// Whether it is that of some store.
+    pub(super) async fn has_owner(&self) -> Result<bool, BackupError> {
+        Ok(self.owner().await?.is_some())
+    }
+
+    async fn owner(&self) -> Result<Option<Owner>, BackupError> {
         let text = match self.get(STORE_FILE).await {
-            Err(BackupError::Missing { .. }) => return Ok(false),
+            Err(BackupError::Missing { .. }) => return Ok(None),
             read => read?,
         };
         let found: Owner =
@@ -213,14 +237,7 @@ impl Target {
                 known: FORMAT,
             });
         }
-        if found.store_id != store_id {
-            return Err(BackupError::ForeignStore {
-                target: self.url.clone(),
-                found: found.store_id,
-                store: store_id.to_owned(),
-            });
-        }
-        Ok(true)
+        Ok(Some(found))
     }
 
     /// Writes a file that is not there yet, durably.
