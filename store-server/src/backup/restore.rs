@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{self, Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     archive::names::manifest_path,
-    store::{Applied, BuildError, Builder, Namespace, is_mount_point, server_time_ms},
+    store::{Applied, BuildError, Builder, Namespace, is_mount_point},
 };
 
 /// What to restore.
@@ -95,16 +96,16 @@ const FETCHED_AHEAD: usize = 4;
 
 /// Restores a state into a new data directory, which is there only if all went well.
 ///
-/// Its incarnation is the time, in seconds since 1970, or more: the backups do not tell which incarnations there were, since
-/// another restore from them may have made one that has no backup yet. Were the two the same, clients would take what they
-/// know of the one for the other's.
+/// Its incarnation is the time, in microseconds since 1970, or more: the backups do not tell which incarnations there were,
+/// since another restore from them may have made one that has no backup yet, and two of them may run at once. Were the two the
+/// same, clients would take what they know of the one for the other's. (Whoever reads it as a floating-point number does so
+/// exactly until the year 2255.)
 pub async fn restore(
     target: &Target,
     options: &RestoreOptions,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<RestoreReport, BackupError> {
-    let at_least = server_time_ms() / 1000;
-    restore_as(target, options, at_least, progress).await
+    restore_as(target, options, now_us(), progress).await
 }
 
 /// The same for a store that is running, as this incarnation: the one that is restored is the next, above all in backups.
@@ -115,6 +116,11 @@ pub async fn restore_above(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<RestoreReport, BackupError> {
     restore_as(target, options, incarnation + 1, progress).await
+}
+
+fn now_us() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_1970.map_or(0, |since| since.as_micros() as u64)
 }
 
 async fn restore_as(
