@@ -5,7 +5,7 @@ use stillpoint_proto::v1::PullPart;
 
 use super::{
     BackupError, File, FileKind, Target,
-    partial::Note,
+    partial::{Note, Seen},
     portion::{Portion, check, decompress, entries},
     writing::Writing,
 };
@@ -20,6 +20,9 @@ pub struct UnderWay<'a> {
     pub last_key: Vec<u8>,
     /// How far the log is; without any log, where it begins.
     pub reached: Reached,
+    /// How far the store was when the last records were read. What is gone on with has to have that commit, too: the records
+    /// may be as new.
+    pub seen: Option<Seen>,
     /// What came of the next file.
     coming: BytesMut,
     /// Files that are in the note.
@@ -31,12 +34,18 @@ const NOTED_SHARE: usize = 64;
 
 impl<'a> UnderWay<'a> {
     /// One of which this came.
-    pub fn new(writing: Writing<'a>, last_key: Vec<u8>, reached: Reached) -> UnderWay<'a> {
+    pub fn new(
+        writing: Writing<'a>,
+        last_key: Vec<u8>,
+        reached: Reached,
+        seen: Option<Seen>,
+    ) -> UnderWay<'a> {
         UnderWay {
             noted: writing.files.len(),
             writing,
             last_key,
             reached,
+            seen,
             coming: BytesMut::new(),
         }
     }
@@ -71,6 +80,10 @@ impl<'a> UnderWay<'a> {
         self.writing.store(portion).await?;
         if is_records {
             self.last_key = part.last_key.into();
+            self.seen = (part.seen_seq > 0).then_some(Seen {
+                seq: part.seen_seq,
+                state_hash: part.seen_hash,
+            });
         }
         Ok(true)
     }
@@ -108,7 +121,8 @@ impl<'a> UnderWay<'a> {
             round,
             ..
         } = &self.writing;
-        let note = Note::new(outline, *round, files, &self.last_key, &self.reached);
+        let (last_key, seen) = (&self.last_key, self.seen.clone());
+        let note = Note::new(outline, *round, files, last_key, &self.reached, seen);
         note.write(target).await?;
         self.noted = self.writing.files.len();
         Ok(())

@@ -25,6 +25,8 @@ pub struct Continued {
     pub records_after: Option<Bytes>,
     /// The last commit of the log that is there; 0: none.
     pub after_seq: u64,
+    /// A commit that none of the records that are there is newer than; 0: not known.
+    pub seen_seq: u64,
 }
 
 /// A backup that is given away.
@@ -37,6 +39,8 @@ pub struct Giving {
     pub base_seq: u64,
     /// How far the records are, as the view keeps it; empty if it is continued.
     pub applied: Vec<u8>,
+    /// The state hash after the commit that the records which are there are not newer than, if it is known.
+    pub seen_hash: Option<String>,
 }
 
 /// Begins a full backup, or continues one; reads a little of the log.
@@ -49,6 +53,7 @@ pub fn give(store: &Store, continued: Option<Continued>) -> Result<Giving, Backu
             records_after: Some(Bytes::new()),
             base_seq: applied.seq,
             applied: applied.encode(),
+            seen_hash: None,
             from: Reached::applied(&applied),
         });
     };
@@ -69,6 +74,13 @@ pub fn give(store: &Store, continued: Option<Continued>) -> Result<Giving, Backu
     if from_seq > last_seq || too_new {
         return Err(BackupError::NotThere { seq: from_seq });
     }
+    // What was read of another copy of the store, and what this one tells, would be a mix.
+    let seen_seq = continued.seen_seq;
+    if seen_seq > last_seq.max(store.state().seq) {
+        return Err(BackupError::NotThere { seq: seen_seq });
+    }
+    // By another source: this one is to hold the log from further back on.
+    let seen_hash = hash_at(&store.copy_source(), seen_seq)?;
     // From here on the source holds the log.
     let next = source.read_log(from_seq, last_seq, |_, _| std::ops::ControlFlow::Break(()));
     next.map_err(|error| match error {
@@ -82,6 +94,7 @@ pub fn give(store: &Store, continued: Option<Continued>) -> Result<Giving, Backu
         records_after: continued.records_after,
         base_seq: continued.base_seq,
         applied: Vec::new(),
+        seen_hash,
         from: Reached {
             seq: from_seq,
             state_hash: hash_at(&source, from_seq)?,

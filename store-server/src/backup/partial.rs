@@ -31,6 +31,18 @@ pub struct Note<'a> {
     pub last_key: Vec<u8>,
     /// How far the log in them is.
     pub reached: Cow<'a, Reached>,
+    /// How far the store was when the records were read; none: not known, as the note is of an older program.
+    #[serde(default)]
+    pub seen: Option<Seen>,
+}
+
+/// How far a store was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its newest commit.
+    pub seq: u64,
+    /// The state hash after it.
+    pub state_hash: String,
 }
 
 impl<'a> Note<'a> {
@@ -41,6 +53,7 @@ impl<'a> Note<'a> {
         files: &'a [File],
         last_key: &[u8],
         reached: &'a Reached,
+        seen: Option<Seen>,
     ) -> Note<'a> {
         Note {
             format: FORMAT,
@@ -49,6 +62,7 @@ impl<'a> Note<'a> {
             files: Cow::Borrowed(files),
             last_key: last_key.to_vec(),
             reached: Cow::Borrowed(reached),
+            seen,
         }
     }
 

@@ -133,7 +133,7 @@ impl<'a> Receiving<'a> {
         };
         let writing = Writing::resume(self.target, outline, files, note.round + 1);
         let reached = note.reached.into_owned();
-        let mut under_way = UnderWay::new(writing, note.last_key, reached);
+        let mut under_way = UnderWay::new(writing, note.last_key, reached, note.seen);
         // Of the files that are stored from now on none has the name of one that was stored and not noted.
         under_way.note(self.target).await?;
         self.under_way = Some(under_way);
@@ -229,6 +229,7 @@ impl<'a> Receiving<'a> {
                         true => under_way.reached.seq,
                         false => 0,
                     },
+                    seen_seq: under_way.seen.as_ref().map_or(0, |seen| seen.seq),
                     ..request
                 }
             }
@@ -285,8 +286,10 @@ impl<'a> Receiving<'a> {
             (Some(under_way), _) => under_way.reached.state_hash.as_ref(),
             (None, parent) => parent.as_ref().and_then(|m| m.state_hash.as_ref()),
         };
-        let is_another =
-            known.is_some_and(|ours| !begun.state_hash.is_empty() && *ours != begun.state_hash);
+        let is_other = |ours: &String, theirs: &str| !theirs.is_empty() && ours != theirs;
+        let seen = self.under_way.as_ref().and_then(|of| of.seen.as_ref());
+        let is_another = known.is_some_and(|ours| is_other(ours, &begun.state_hash))
+            || seen.is_some_and(|seen| is_other(&seen.state_hash, &begun.seen_hash));
         match (&mut self.under_way, &self.parent) {
             (Some(_), _) if is_another => {
                 self.begin_anew().await?;
@@ -333,7 +336,7 @@ impl<'a> Receiving<'a> {
                 };
                 let mut writing = Writing::new(self.target, outline);
                 writing.expect(begun.records_total, begun.log_bytes);
-                self.under_way = Some(UnderWay::new(writing, Vec::new(), reached));
+                self.under_way = Some(UnderWay::new(writing, Vec::new(), reached, None));
             }
         }
         Ok(Taken::More)

@@ -1,6 +1,6 @@
 //! Backups that are pulled from a server, and cut off at any place.
 
-use std::fs;
+use std::{fs, path::Path, process::Command};
 
 use stillpoint_proto::v1::{
     DeleteOp, DeleteRequest, GetStateHashRequest, PullBackupResponse, PutOp, PutRequest, Reason,
@@ -68,6 +68,15 @@ impl Pulling {
             dir,
             target,
         }
+    }
+
+    /// Restarts the server; between the two, something is done to its data.
+    async fn restart_with(&mut self, between: impl FnOnce(&Path)) {
+        (self.server)
+            .restart_with(|config| between(&config.data_dir))
+            .await;
+        self.backup = BackupServiceClient::new(self.server.channel("admin.sock").await);
+        self.state = StateServiceClient::new(self.server.channel("stillpoint.sock").await);
     }
 
     async fn write(&mut self, name: &str, text: &str) {
@@ -310,14 +319,11 @@ async fn what_cannot_be_gone_on_with_is_begun_anew() {
     let into = pulling.dir.path().join("back");
     let back = options(To::Latest, into.clone());
     let incarnation = restore(&target, &back, &silent).await.unwrap().incarnation;
-    let moved = into.clone();
-    (pulling.server)
-        .restart_with(move |config| {
-            fs::remove_dir_all(&config.data_dir).unwrap();
-            fs::rename(&moved, &config.data_dir).unwrap();
-        })
-        .await;
-    pulling.backup = BackupServiceClient::new(pulling.server.channel("admin.sock").await);
+    let put_back = |data: &Path| {
+        fs::remove_dir_all(data).unwrap();
+        fs::rename(&into, data).unwrap();
+    };
+    pulling.restart_with(put_back).await;
     let (mut receiving, found) = open(&target, &what).await;
     assert!(matches!(found, Found::Files { .. }), "{found:?}");
     let error = pulling.pull(&mut receiving, ALL).await.unwrap_err();
@@ -327,4 +333,67 @@ async fn what_cannot_be_gone_on_with_is_begun_anew() {
     let whole = pulling.pull(&mut receiving, ALL).await.unwrap().unwrap();
     assert_eq!(whole.incarnation, incarnation);
     pulling.see_that_it_is_whole(&whole, "second").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_a_history_that_was_given_up_are_not_gone_on_with() {
+    let mut pulling = Pulling::new().await;
+    let target = pulling.target.clone();
+    let what = PullOptions::default();
+    let snapshot = pulling.dir.path().join("snapshot");
+    let take = |data: &Path| copy(data, &snapshot);
+    pulling.restart_with(take).await;
+    let put_back = |data: &Path| {
+        fs::remove_dir_all(data).unwrap();
+        copy(&snapshot, data);
+    };
+    for is_forked in [false, true] {
+        pulling.restart_with(put_back).await;
+        // The next file is read behind a commit that the first one is without, and the log from there on would mend it.
+        let (mut receiving, _) = open(&target, &what).await;
+        let cut = pulling.pull(&mut receiving, MESSAGES_OF_A_FILE).await;
+        assert!(cut.unwrap().is_none());
+        drop(receiving);
+        pulling.write("book00", "1").await;
+        let (mut receiving, _) = open(&target, &what).await;
+        let cut = pulling.pull(&mut receiving, MESSAGES_OF_A_FILE).await;
+        assert!(cut.unwrap().is_none());
+        drop(receiving);
+
+        // Somebody puts a copy of the data directory back that is older than this commit, and newer than the first file.
+        pulling.restart_with(put_back).await;
+        if is_forked {
+            // More commits than there were, with those that tell of pulls.
+            for text in 2..12 {
+                pulling.write("book00", &text.to_string()).await;
+            }
+        }
+        let (mut receiving, found) = open(&target, &what).await;
+        assert!(matches!(found, Found::Files { .. }), "{found:?}");
+        let why = match is_forked {
+            true => {
+                let mut told = pulling.ask(&receiving).await.unwrap();
+                let begun = told.message().await.unwrap().unwrap();
+                let incarnation = begun.header.unwrap().incarnation;
+                let taken = receiving.take(begun.kind.unwrap(), incarnation).await;
+                match taken.unwrap() {
+                    Taken::Again(why) => why,
+                    other => panic!("{other:?}"),
+                }
+            }
+            false => {
+                let error = pulling.pull(&mut receiving, ALL).await.unwrap_err();
+                receiving.refused(&error).await.unwrap().unwrap()
+            }
+        };
+        assert!(why.contains("a copy of the store"), "{why}");
+        let whole = pulling.pull(&mut receiving, ALL).await.unwrap().unwrap();
+        drop(receiving);
+        pulling.see_that_it_is_whole(&whole, "whole").await;
+    }
+}
+
+fn copy(from: &Path, into: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, into]).status();
+    assert!(copied.unwrap().success());
 }

@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{
     backup::{
-        BackupError,
+        BackupError, FileKind,
         give::{Continued, Giving, give},
         pace::Pace,
         portion::Portion,
     },
-    store::{Store, server_time_ms},
+    store::{State, Store, server_time_ms},
 };
 
 /// How long a caller may take for one message. One that has stalled without leaving would keep all other jobs waiting.
@@ -130,7 +130,8 @@ async fn tell(
     let mut bytes = 0;
     while let Some(portion) = read.recv().await {
         bytes += portion.file.raw_bytes;
-        for part in parts(portion)? {
+        // Read now, it is behind all that was read for the portion.
+        for part in parts(portion, &store.state())? {
             send(store, sender, Kind::Part(part)).await?;
         }
         pace.keep(bytes).await;
@@ -152,6 +153,7 @@ fn continued(request: &PullBackupRequest) -> Option<Continued> {
         base_seq: request.base_seq,
         records_after: with_records.then(|| Bytes::copy_from_slice(&request.after_key)),
         after_seq: request.after_seq,
+        seen_seq: request.seen_seq,
     })
 }
 
@@ -166,11 +168,12 @@ fn begun(giving: &Giving) -> PullBegun {
         server_version: env!("CARGO_PKG_VERSION").into(),
         last_seq: giving.last_seq(),
         state_hash: giving.state_hash().unwrap_or_default().into(),
+        seen_hash: giving.seen_hash.clone().unwrap_or_default(),
     }
 }
 
 /// A file in messages; the last says what it is.
-fn parts(portion: Portion) -> Result<Vec<PullPart>, BackupError> {
+fn parts(portion: Portion, state: &State) -> Result<Vec<PullPart>, BackupError> {
     let file = serde_json::to_string(&portion.file)
         .map_err(|e| BackupError::Store(format!("a file cannot be described: {e}")))?;
     let mut rest = portion.bytes;
@@ -181,10 +184,19 @@ fn parts(portion: Portion) -> Result<Vec<PullPart>, BackupError> {
             ..PullPart::default()
         });
     }
-    parts.push(PullPart {
+    let last = PullPart {
         bytes: rest,
         file,
         last_key: portion.last_key,
+        ..PullPart::default()
+    };
+    parts.push(match portion.file.kind {
+        FileKind::Records => PullPart {
+            seen_seq: state.seq,
+            seen_hash: state.state_hash.to_string(),
+            ..last
+        },
+        FileKind::Log => last,
     });
     Ok(parts)
 }
