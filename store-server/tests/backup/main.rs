@@ -5,6 +5,7 @@
 //! - `moment`: chains of backups of a random history, restored to a hundred random moments, against a model.
 //! - `damage`: files that are damaged, missing, exchanged, of another store; targets that do not answer.
 //! - `interrupted`: backups and restores that fail or are given up at every one of their steps.
+//! - `live`: a running store is replaced while its server stops, or cannot be.
 //! - `encrypted`: with a key, and without it.
 //! - `pull`: pulled from a server, and cut off at any place.
 //! - `checkpoint`: the one in the data directory is a backup, too.
@@ -24,6 +25,7 @@ mod encrypted;
 mod expire;
 mod full;
 mod interrupted;
+mod live;
 mod moment;
 #[path = "../value/notation.rs"]
 #[expect(dead_code, reason = "shared with the tests of values, which need more")]
