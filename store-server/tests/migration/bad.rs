@@ -1,0 +1,117 @@
+//! Records that cannot be migrated: they are named, and everything else goes on.
+
+use stillpoint_proto::v1::{MigrationPhase, Reason};
+
+use crate::{
+    peer::refused,
+    server::Server,
+    world::{COINS, World, all, get, is, put},
+};
+
+/// So many players, of whom every third has no gold.
+async fn world(count: u64) -> World {
+    let mut world = World::with_players(count).await;
+    for n in (0..count).step_by(3) {
+        world
+            .call(put(&crate::world::player(n), "{}"))
+            .await
+            .unwrap();
+    }
+    world.publish(&[COINS]).await.unwrap();
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_record_is_in_quarantine_until_somebody_mends_it() {
+    let mut world = world(300).await;
+    world.apply(all()).await.unwrap();
+    let status = world.through().await;
+    assert_eq!(status.phase(), MigrationPhase::Rewritten);
+    assert_eq!(
+        (status.seen, status.rewritten, status.failed),
+        (300, 200, 100)
+    );
+    let quarantine = world.quarantine().await;
+    assert_eq!(quarantine.len(), 100);
+    let first = &quarantine[0];
+    assert_eq!(first.key.as_ref().unwrap().key, "p00000");
+    assert_eq!((&*first.namespace, first.schema), ("world", 0));
+    assert!(
+        first
+            .error
+            .contains("world/player/0001_step.lua: check refuses"),
+        "{}",
+        first.error
+    );
+    assert!(first.error.contains("no gold"), "{}", first.error);
+
+    let error = refused(
+        world.call(get("p00000", false)).await,
+        Reason::MigrationFailed,
+    );
+    assert!(
+        error.message.contains("stillpoint migrate quarantine"),
+        "{error}"
+    );
+    is(world.stored("p00000").await, 0, "{}");
+    is(world.see("p00001").await, 1, r#"{"coins": 1}"#);
+
+    let error = refused(world.finish().await, Reason::MigrationFailed);
+    assert!(
+        error.message.contains("100 records could not be migrated"),
+        "{error}"
+    );
+    for record in quarantine {
+        let name = String::from_utf8(record.key.unwrap().key.to_vec()).unwrap();
+        world.call(put(&name, r#"{"coins": 0}"#)).await.unwrap();
+    }
+    assert_eq!(world.quarantine().await, []);
+    world.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_bad_records_stop_the_job_until_an_operator_lets_it_go_on() {
+    let mut world = world(100).await;
+    let mut request = all();
+    request.failed_max = 9;
+    world.apply(request).await.unwrap();
+    let status = world.through().await;
+    assert_eq!(status.phase(), MigrationPhase::Stopped);
+    assert_eq!((status.failed, status.failed_max), (10, 9));
+    for part in [
+        "10 records cannot be migrated",
+        "player/p00027",
+        "no gold",
+        "rollback",
+    ] {
+        assert!(
+            status.stopped_why.contains(part),
+            "{part}: {}",
+            status.stopped_why
+        );
+    }
+    // What counts, counts all the same.
+    is(world.see("p00098").await, 1, r#"{"coins": 98}"#);
+
+    let mut world = world.restart().await;
+    assert_eq!(world.status().await.stopped_why, status.stopped_why);
+    world.resume(20).await.unwrap();
+    let status = world.through().await;
+    assert_eq!(
+        (status.phase(), status.failed),
+        (MigrationPhase::Stopped, 21)
+    );
+    // As many more as the setting says: enough.
+    let going_on = world.resume(0).await.unwrap();
+    assert_eq!(going_on.failed_max, 121);
+    let status = world.through().await;
+    assert_eq!(
+        (status.phase(), &*status.stopped_why),
+        (MigrationPhase::Rewritten, "")
+    );
+    assert_eq!(
+        (status.seen, status.rewritten, status.failed),
+        (100, 66, 34)
+    );
+    drop::<Server>(world.server);
+}
