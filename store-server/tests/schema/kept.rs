@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use stillpoint_store_server::backup::{CreateOptions, RestoreOptions, Target, To, create, restore};
+
 use crate::{
     sessions::scripts,
     world::{COLLECTION, NAMESPACE, World, doc, seen},
@@ -45,4 +47,45 @@ async fn versions_outlive_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_outlive_the_view() {
     is_kept(|dir| fs::remove_dir_all(dir.join("view")).unwrap()).await;
+}
+
+/// As a restore of the running store does it, too: what was restored takes the place of the data directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_outlive_a_backup_and_its_restore() {
+    let world = World::new().await;
+    world.publish(scripts());
+    let mut anybody = world.anybody().await;
+    anybody.put("ann", &doc([("gold", 5)])).await.unwrap();
+    world.apply(NAMESPACE, 1);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = Target::open(elsewhere.path().join("backups").to_str().unwrap()).unwrap();
+    let options = CreateOptions::default();
+    create(&world.store, &target, &options, &|_| {})
+        .await
+        .unwrap();
+    // Not in the backup.
+    world.apply(NAMESPACE, 2);
+    let into = elsewhere.path().join("restored");
+    let options = RestoreOptions {
+        backup: "latest".into(),
+        to: To::Latest,
+        into: into.clone(),
+        dry_run: false,
+        reserve_bytes: 0,
+    };
+    restore(&target, &options, &|_| {}).await.unwrap();
+    drop(anybody);
+    let world = world
+        .reopen(|dir| {
+            fs::rename(dir, elsewhere.path().join("before")).unwrap();
+            fs::rename(&into, dir).unwrap();
+        })
+        .await;
+    let table = world.store.schemas();
+    assert_eq!(table.version(NAMESPACE, COLLECTION), Some(1));
+    assert_eq!(table.scripts().count(), 2);
+    let mut anybody = world.anybody().await;
+    let expected = (1, doc([("gold", 5), ("level", 7)]));
+    assert_eq!(seen(anybody.read("ann").await), expected);
+    world.apply(NAMESPACE, 2);
 }

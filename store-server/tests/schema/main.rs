@@ -4,8 +4,9 @@
 //! - `random`: random histories; everything that is read and stored is what the functions by hand make of it.
 //! - `sessions`: the versions that a session speaks, and those that it cannot. `claims`: what an old session may own.
 //! - `broken`: records that cannot be migrated. `commits`: how versions are changed, and what goes on meanwhile.
-//! - `kept`: what a start of the server does not change.
+//! - `answers`: answers that are given again, or become larger. `kept`: what a start of the server does not change.
 
+mod answers;
 mod broken;
 mod claims;
 mod commits;

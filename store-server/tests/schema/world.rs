@@ -75,8 +75,13 @@ pub struct World {
 impl World {
     /// A new store.
     pub async fn new() -> World {
+        World::with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> World {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let config = Config {
+        let mut config = Config {
             data_dir: dir.path().join("data"),
             log: LogConfig {
                 disk_reserve_bytes: 0,
@@ -89,6 +94,7 @@ impl World {
             },
             ..Config::default()
         };
+        change(&mut config);
         World::open(config, dir, 0).await
     }
 
