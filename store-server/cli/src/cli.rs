@@ -18,7 +18,7 @@ Exit codes:
   1  the store, the machine, or a process that was asked failed
   2  the command line, a settings file or a document is wrong
   3  the record or the backup does not exist, or a guard failed; processes run
-     different programs
+     different programs; records cannot be migrated
   4  there is no such process
 
 Examples:

@@ -191,7 +191,7 @@ fn put(
 fn get(client: &Client, collection: &str, name: &str) -> Option<bytes::Bytes> {
     let kind = op::Kind::Get(GetOp {
         key: key(collection, name),
-        with_claim: false,
+        ..GetOp::default()
     });
     let answer = client.call(Op { kind: Some(kind) }, CallOptions::default());
     match answer.unwrap().kind {

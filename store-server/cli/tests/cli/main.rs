@@ -8,6 +8,7 @@ mod dump_load;
 mod history;
 mod lua_watch;
 mod management;
+mod migrate;
 mod records;
 mod server;
 mod sessions;

@@ -9,5 +9,5 @@ mod records;
 mod restore;
 mod schedule;
 mod take;
-mod target;
+pub mod target;
 mod written;

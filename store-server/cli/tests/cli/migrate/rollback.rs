@@ -1,0 +1,113 @@
+//! `migrate rollback` and `finish`: back to the older version, and never again.
+
+use serde_json::{Value, json};
+
+use super::scripts::{LEVEL, ONE_WAY, Scripts, put_players, status};
+use crate::{server::Server, sessions::open, terminal::ask_on_a_terminal};
+
+#[test]
+fn a_collection_goes_back_by_down() {
+    let (server, scripts) = (Server::start(), Scripts::with(LEVEL));
+    put_players(&server, 5, &[]);
+    server.ok(&["migrate", "apply", scripts.folder()]);
+    let rollback = ["migrate", "rollback", "player"];
+    let unasked = server.run(&rollback);
+    assert_eq!(unasked.code, 2);
+    assert!(unasked.stderr.contains("--yes"), "{}", unasked.stderr);
+    let (code, asked, _) = ask_on_a_terminal(server.program().args(rollback), "n");
+    assert_eq!(code, 1);
+    assert!(
+        asked.contains("default/player: version 1, rewritten: 5 records seen"),
+        "{asked}"
+    );
+    assert!(
+        asked.ends_with("take default/player back to version 0? [y/N] "),
+        "{asked}"
+    );
+    assert_eq!(status(&server, "player")["version"], 1);
+    let (code, _, printed) = ask_on_a_terminal(server.program().args(rollback), "y");
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("default/player is at version 0, it was at 1"),
+        "{printed}"
+    );
+    let record = server.ok(&["get", "player/p003"]);
+    assert_eq!(
+        serde_json::from_str::<Value>(&record).unwrap(),
+        json!({"name": "Ann", "gold": 3})
+    );
+}
+
+#[test]
+fn without_down_records_go_back_as_they_were_in_the_log() {
+    let (server, scripts) = (Server::start(), Scripts::with(ONE_WAY));
+    put_players(&server, 3, &[]);
+    server.ok(&["migrate", "apply", scripts.folder()]);
+    server.ok(&["put", "player/p001", r#"{"name": "Bob"}"#]);
+    let refused = server.run(&["migrate", "rollback", "player", "--yes"]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("--from-history"),
+        "{}",
+        refused.stderr
+    );
+    let back = [
+        "migrate",
+        "rollback",
+        "player",
+        "--from-history",
+        "--to=0",
+        "--yes",
+        "--json",
+    ];
+    let told: Value = serde_json::from_str(&server.ok(&back)).unwrap();
+    let migration = &told["migrations"][0];
+    assert_eq!(
+        (&migration["version"], &migration["failed"]),
+        (&0.into(), &1.into()),
+        "{told}"
+    );
+    assert!(server.ok(&["get", "player/p002"]).contains(r#""gold":2"#));
+    let written = server.ok(&["migrate", "quarantine", "player"]);
+    assert!(written.contains("player/p001"), "{written}");
+}
+
+#[test]
+fn sessions_of_the_newer_version_are_in_the_way() {
+    let (server, scripts) = (Server::start(), Scripts::with(LEVEL));
+    put_players(&server, 1, &[]);
+    server.ok(&["migrate", "apply", scripts.folder()]);
+    let _new = open(&server, "default", "battle", "battle-4");
+    let refused = server.run(&["migrate", "rollback", "player", "--yes"]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("battle/battle-4 (version 1)") && refused.stderr.contains("--wait"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn after_finish_nobody_goes_back() {
+    let (server, scripts) = (Server::start(), Scripts::with(LEVEL));
+    put_players(&server, 1, &[]);
+    let none = server.run(&["migrate", "finish", "player", "--yes"]);
+    assert_eq!(none.code, 1, "{}", none.stdout);
+    server.ok(&["migrate", "apply", scripts.folder()]);
+    assert_eq!(
+        server.run(&["migrate", "finish", "player"]).code,
+        2,
+        "nobody to ask"
+    );
+    let finish = ["migrate", "finish", "player"];
+    let (code, asked, printed) = ask_on_a_terminal(server.program().args(finish), "yes");
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        asked.ends_with("give up every way back of default/player? [y/N] "),
+        "{asked}"
+    );
+    assert!(printed.contains("version 1, finished"), "{printed}");
+    let late = server.run(&["migrate", "rollback", "player", "--yes"]);
+    assert_eq!(late.code, 1, "{}", late.stdout);
+    assert_eq!(status(&server, "player")["phase"], "finished");
+}
