@@ -21,4 +21,5 @@ under_every_lua! {
     leaving::a_rollback_waits_for_new_programs_and_old_ones_go_on
     successor::a_new_program_takes_over_what_the_old_one_owned
     unreadable::a_record_that_cannot_be_migrated_is_told_where_others_go_on
+    unreadable::a_record_that_has_no_old_form_is_told_to_old_programs_and_can_be_replaced
 }

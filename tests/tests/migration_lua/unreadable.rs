@@ -1,4 +1,4 @@
-//! A record that the scripts refuse: it is left as it is, and told as such; all others go on.
+//! A record that the scripts refuse, on the way up or down: it is left as it is, and told as such; all others go on.
 
 use stillpoint_tests::lua_modules::LuaVersion;
 
@@ -45,4 +45,40 @@ pub fn a_record_that_cannot_be_migrated_is_told_where_others_go_on(version: LuaV
     assert_eq!(old.ask("set bob gold 5"), "done");
     assert_eq!(new.ask("read bob"), "name=bob purse.gold=5 v1");
     assert_eq!(new.ask("heard 1"), "put bob name=bob purse.gold=5 v1");
+}
+
+pub fn a_record_that_has_no_old_form_is_told_to_old_programs_and_can_be_replaced(
+    version: LuaVersion,
+) {
+    let Some((world, mut old)) = World::start(version) else {
+        return;
+    };
+    world.apply(PURSE);
+    world.rewritten();
+    assert_eq!(old.ask("follow"), "follows");
+    let mut new = world.program("new", Some(1));
+    assert_eq!(new.ask("set ann purse 7"), "done");
+    let told = old.ask("heard 1");
+    assert!(told.starts_with("put ann unreadable: "), "{told}");
+    for verb in [
+        "read ann",
+        "add ann gold 1",
+        "transact ann gold 1",
+        "try ann",
+    ] {
+        let refused = old.ask(verb);
+        assert!(
+            refused.starts_with("migration_failed: ") && refused.contains("0001_purse.lua"),
+            "{verb}: {refused}"
+        );
+    }
+    let told = old.ask("scan");
+    assert!(
+        told.starts_with("ann: unreadable: ")
+            && told.ends_with("; bob: gold=5 name=bob v0; cid: gold=5 name=cid v0"),
+        "{told}"
+    );
+    assert_eq!(old.ask("put ann 9"), "done");
+    assert_eq!(old.ask("heard 1"), "put ann gold=9 name=ann v0");
+    assert_eq!(new.ask("read ann"), "name=ann purse.gold=9 v1");
 }
