@@ -39,8 +39,11 @@ const LINE_BYTES_MAX: u64 = 256 << 20;
 const AFTER_HELP: &str = "\
 Loading the same dump again passes over what is there already, so a load that
 broke off is simply repeated. Records that have expired since the dump are left
-out. The namespace is --namespace, else the one that was dumped. Records of an older
-version of their schema are brought to the store's.
+out. The namespace is --namespace, else the one that was dumped.
+
+A record of an older version of its schema is brought to the store's. One without a
+version, dumped before its collection's first migration, cannot be told from one of the
+newest and is written as that: load such a dump before `stillpoint migrate apply`.
 
 Examples:
   stillpoint load world1.jsonl

@@ -65,6 +65,7 @@ impl<'a> Entry<'a> {
         let change = self.change;
         let together = match change.records_written {
             0 | 1 => String::new(),
+            2 => ", with 1 other record".into(),
             records => format!(", with {} other records", records - 1),
         };
         let mut text = format!(
