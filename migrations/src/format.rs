@@ -22,7 +22,8 @@ pub const FILE: &str = "store.toml";
 ///
 /// 4: a log entry may be made by a migration. Scripts, versions and what could not be migrated are records of the collections
 /// `@script`, `@schema` and `@quarantine`; those in namespace `_any` count in all. A session has another field at its end, the
-/// versions that it speaks. A program that knows format 3 only would give everybody the version that a record is stored in,
+/// versions that it speaks. The record of a claim may name both an owner and those that the record was taken from. A program that
+/// knows format 3 only would give everybody the version that a record is stored in,
 /// and let clients write in `_any`.
 pub const CURRENT: u32 = 4;
 
