@@ -91,20 +91,27 @@ async fn rewrite(migrations: &Arc<Migrations>, name: &Name) -> Result<(), StoreE
     if name.is_any() {
         return adopt(migrations, name).await;
     }
+    let (Some(begun), _) = state_of(&migrations.store, name) else {
+        return Ok(());
+    };
     let mut work = Work::new(&migrations.store, migrations.stopping.clone(), name);
-    if migrations.total(name).is_none() {
+    if begun.seen == 0 || migrations.total(name).is_none() {
         let total;
         (work, total) = aside(work, Work::count).await?;
         migrations.set_total(name, total?);
     }
-    // Records of portions that were rewritten by others meanwhile: they have been counted.
+    // Records of the last portion that somebody else wrote meanwhile: they are counted as rewritten.
     let mut overcounted = 0;
     loop {
         let (Some(state), seen_rev) = state_of(&migrations.store, name) else {
             return Ok(());
         };
+        if (state.version, state.applied_ms) != (begun.version, begun.applied_ms) {
+            // It is another job now.
+            return Ok(());
+        }
         if state.phase != Phase::Rewriting {
-            return correct(migrations, name, overcounted).await;
+            return correct(migrations, name, state, seen_rev, overcounted).await;
         }
         let pace = Pace::begin(match state.rate {
             0 => migrations.store.config().migration.records_per_second,
@@ -119,10 +126,16 @@ async fn rewrite(migrations: &Arc<Migrations>, name: &Name) -> Result<(), StoreE
         };
         let (worked, records) = (portion.worked, portion.rewritten.len());
         let commit = commit(name, seen_rev, &state, portion, overcounted);
-        let committed = migrations.commit(commit).await?;
-        migrations.hinder(None);
-        overcounted = (records - committed.rewritten) as u64;
-        pace.rest(worked, records).await;
+        match migrations.commit(commit).await {
+            Ok(committed) => {
+                migrations.hinder(None);
+                overcounted = (records - committed.rewritten) as u64;
+                pace.rest(worked, records).await;
+            }
+            // Somebody has paused it, or done something else with it: the next look at the state shows it.
+            Err(error) if error.reason() == Reason::VersionConflict => sleep(CONFLICT_AFTER).await,
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -191,16 +204,21 @@ fn commit(
 }
 
 /// Takes back what was counted too much, once the job rests.
-async fn correct(migrations: &Migrations, name: &Name, overcounted: u64) -> Result<(), StoreError> {
-    let (Some(mut state), seen_rev) = state_of(&migrations.store, name) else {
-        return Ok(());
-    };
+async fn correct(
+    migrations: &Migrations,
+    name: &Name,
+    mut state: SchemaState,
+    seen_rev: u64,
+    overcounted: u64,
+) -> Result<(), StoreError> {
     if overcounted == 0 {
         return Ok(());
     }
     state.rewritten = state.rewritten.saturating_sub(overcounted);
-    let commit = state_commit(name, seen_rev, &state);
-    migrations.commit(commit).await.map(drop)
+    let corrected = migrations
+        .commit(state_commit(name, seen_rev, &state))
+        .await;
+    corrected.map(drop)
 }
 
 /// The job of `_any`: namespaces that got their first records of the collection while it was applied have followed `_any`; now
