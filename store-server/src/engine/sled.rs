@@ -3,10 +3,6 @@
 //! sled flushes with `sync_file_range`, which a power cut does not respect; the log does that part. It has no snapshots;
 //! the store never lets a reader see a key that is being applied. It holds one lock over a batch, so batches are kept
 //! short for the readers' sake.
-//!
-//! Its flush, also the one at the end, takes the buffer at hand without pinning the epoch in which it may be freed: another
-//! thread that changes the buffer in this moment lets it work on freed memory, and once in a great many flushes it then
-//! waits for ever. So the epoch, which is sled's too, is pinned here around every flush.
 
 use std::{fs::File, io, ops::Bound, panic::AssertUnwindSafe, path::Path, time::Duration};
 
@@ -19,8 +15,7 @@ use super::{Engine, EngineError, KeyChange, KeyRange, Pair};
 /// An engine on sled.
 #[derive(Debug)]
 pub struct SledEngine {
-    /// `None` only while it is dropped.
-    db: Option<sled::Db>,
+    db: sled::Db,
 }
 
 impl SledEngine {
@@ -37,11 +32,7 @@ impl SledEngine {
             .retry(until_let_go())
             .when(|e| e.detail.contains("could not acquire lock"))
             .call()?;
-        Ok(SledEngine { db: Some(db) })
-    }
-
-    fn db(&self) -> &sled::Db {
-        self.db.as_ref().expect("there until it is dropped")
+        Ok(SledEngine { db })
     }
 
     /// Waits until sled's own threads have let go of a database whose last handle was dropped: they may write to its
@@ -56,14 +47,6 @@ impl SledEngine {
             .when(|e: &io::Error| e.kind() == io::ErrorKind::WouldBlock)
             .call()
             .map_err(|e| error(e.into()))
-    }
-}
-
-impl Drop for SledEngine {
-    fn drop(&mut self) {
-        // It flushes.
-        let _epoch = crossbeam_epoch::pin();
-        self.db.take();
     }
 }
 
@@ -87,7 +70,7 @@ impl Engine for SledEngine {
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         Ok(self
-            .db()
+            .db
             .get(key)
             .map_err(error)?
             .map(|v| Bytes::copy_from_slice(&v)))
@@ -104,7 +87,7 @@ impl Engine for SledEngine {
         {
             return Box::new(std::iter::empty());
         }
-        let pairs = self.db().range((start, end));
+        let pairs = self.db.range((start, end));
         let own = |pair: sled::Result<(sled::IVec, sled::IVec)>| {
             let (key, value) = pair.map_err(error)?;
             Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
@@ -124,16 +107,15 @@ impl Engine for SledEngine {
                 None => batch.remove(&**key),
             }
         }
-        self.db().apply_batch(batch).map_err(error)
+        self.db.apply_batch(batch).map_err(error)
     }
 
     fn flush(&self) -> Result<(), EngineError> {
-        let _epoch = crossbeam_epoch::pin();
-        self.db().flush().map(drop).map_err(error)
+        self.db.flush().map(drop).map_err(error)
     }
 
     fn size_bytes(&self) -> u64 {
-        self.db().size_on_disk().unwrap_or(0)
+        self.db.size_on_disk().unwrap_or(0)
     }
 }
 
