@@ -3,8 +3,20 @@
 //! sled flushes with `sync_file_range`, which a power cut does not respect; the log does that part. It has no snapshots;
 //! the store never lets a reader see a key that is being applied. It holds one lock over a batch, so batches are kept
 //! short for the readers' sake.
+//!
+//! A write that fails half way in sled, as one of a large value does on a full disk, leaves a buffer that is never written;
+//! whoever flushes after that waits for it for ever, and closing a database flushes. So after a failed write nothing more is
+//! asked of it: the log has everything.
 
-use std::{fs::File, io, ops::Bound, panic::AssertUnwindSafe, path::Path, time::Duration};
+use std::{
+    fs::File,
+    io, mem,
+    ops::Bound,
+    panic::AssertUnwindSafe,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use backon::{BlockingRetryable, ConstantBuilder};
 use bytes::Bytes;
@@ -15,7 +27,10 @@ use super::{Engine, EngineError, KeyChange, KeyRange, Pair};
 /// An engine on sled.
 #[derive(Debug)]
 pub struct SledEngine {
-    db: sled::Db,
+    /// `None` only while it is dropped.
+    db: Option<sled::Db>,
+    /// A write has failed.
+    failed: AtomicBool,
 }
 
 impl SledEngine {
@@ -32,7 +47,24 @@ impl SledEngine {
             .retry(until_let_go())
             .when(|e| e.detail.contains("could not acquire lock"))
             .call()?;
-        Ok(SledEngine { db })
+        Ok(SledEngine {
+            db: Some(db),
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    fn db(&self) -> &sled::Db {
+        self.db.as_ref().expect("there until it is dropped")
+    }
+
+    fn check_sound(&self) -> Result<(), EngineError> {
+        match self.failed.load(Ordering::Acquire) {
+            true => Err(EngineError {
+                engine: "sled",
+                detail: "a write before this one has failed".into(),
+            }),
+            false => Ok(()),
+        }
     }
 
     /// Waits until sled's own threads have let go of a database whose last handle was dropped: they may write to its
@@ -47,6 +79,17 @@ impl SledEngine {
             .when(|e: &io::Error| e.kind() == io::ErrorKind::WouldBlock)
             .call()
             .map_err(|e| error(e.into()))
+    }
+}
+
+impl Drop for SledEngine {
+    fn drop(&mut self) {
+        if self.failed.load(Ordering::Acquire) {
+            tracing::error!(
+                "the view is left as it is, since a write to it has failed; the next start mends it"
+            );
+            mem::forget(self.db.take());
+        }
     }
 }
 
@@ -70,7 +113,7 @@ impl Engine for SledEngine {
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         Ok(self
-            .db
+            .db()
             .get(key)
             .map_err(error)?
             .map(|v| Bytes::copy_from_slice(&v)))
@@ -87,7 +130,7 @@ impl Engine for SledEngine {
         {
             return Box::new(std::iter::empty());
         }
-        let pairs = self.db.range((start, end));
+        let pairs = self.db().range((start, end));
         let own = |pair: sled::Result<(sled::IVec, sled::IVec)>| {
             let (key, value) = pair.map_err(error)?;
             Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
@@ -107,15 +150,20 @@ impl Engine for SledEngine {
                 None => batch.remove(&**key),
             }
         }
-        self.db.apply_batch(batch).map_err(error)
+        self.check_sound()?;
+        self.db().apply_batch(batch).map_err(|e| {
+            self.failed.store(true, Ordering::Release);
+            error(e)
+        })
     }
 
     fn flush(&self) -> Result<(), EngineError> {
-        self.db.flush().map(drop).map_err(error)
+        self.check_sound()?;
+        self.db().flush().map(drop).map_err(error)
     }
 
     fn size_bytes(&self) -> u64 {
-        self.db.size_on_disk().unwrap_or(0)
+        self.db().size_on_disk().unwrap_or(0)
     }
 }
 
@@ -123,5 +171,37 @@ fn error(e: sled::Error) -> EngineError {
     EngineError {
         engine: "sled",
         detail: e.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::mpsc, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_database_whose_write_failed_is_let_go_of_without_waiting_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("view");
+        let engine = SledEngine::open(&path, 1 << 20).unwrap();
+        let change = |bytes| {
+            [(
+                Bytes::from_static(b"key"),
+                Some(Bytes::from(vec![7; bytes])),
+            )]
+        };
+        engine.apply(&change(10)).unwrap();
+        // Large values are files of their own.
+        fs::remove_dir_all(path.join("blobs")).unwrap();
+        engine.apply(&change(1 << 20)).unwrap_err();
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            let refused = (engine.apply(&change(1)), engine.flush());
+            drop(engine);
+            done.send(refused).unwrap();
+        });
+        let (applied, flushed) = is_done.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(applied.is_err() && flushed.is_err());
     }
 }

@@ -1,6 +1,11 @@
 //! A server in this process, on a thread of its own, that can be stopped and started again on its data.
 
-use std::{future::Future, path::Path, thread::JoinHandle, time::Duration};
+use std::{
+    future::Future,
+    path::Path,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use stillpoint_store_server::{
     config::{Config, EngineKind},
@@ -107,9 +112,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The thread ends by itself; a test that failed does not wait for it.
+        // Its directory must not vanish under a database that is being closed; a test that failed does not wait for that.
         if let Some(running) = self.running.take() {
             let _ = running.stop.send(());
+            let patience = Instant::now() + PATIENCE;
+            let on_disk = self.config.view.engine != EngineKind::Memory && !thread::panicking();
+            while on_disk && !running.thread.is_finished() && Instant::now() < patience {
+                thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
