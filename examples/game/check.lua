@@ -3,8 +3,11 @@
 -- The trades that are in the store are played again, in the order of their revisions, beginning with the world as
 -- setup.lua made it. What comes out must be the world as it is: every player's gold and bag, and the shop's. Then the
 -- workers' journals are held against the trades: what the store acknowledged must be there, what it refused must not.
+--
+-- All documents must have been brought to the shape that the scripts have now: they are read as they are stored.
 
 local journal = require "journal"
+local shape = require "shape"
 local shop = require "shop"
 local world = require "world"
 
@@ -33,11 +36,12 @@ local function read_trades()
   return trades, by_id
 end
 
----What each party (a player, or the shop) must have: gold, number of trades, and who has which item.
+---What each party (a player, or the shop) must have: gold, what it earned and spent, number of trades, and who has which
+---item.
 local function play(trades)
   local parties, owner = {}, {}
   local function enter(key, party)
-    parties[key] = { gold = party.gold, trades = 0, items = 0 }
+    parties[key] = { gold = party.gold, earned = 0, spent = 0, trades = 0 }
     for _, id in ipairs(party.items) do
       owner[id] = key
     end
@@ -57,6 +61,7 @@ local function play(trades)
     end
     owner[trade.item] = trade.buyer
     buyer.gold, seller.gold = buyer.gold - trade.price, seller.gold + trade.price
+    buyer.spent, seller.earned = buyer.spent + trade.price, seller.earned + trade.price
     buyer.trades, seller.trades = buyer.trades + 1, seller.trades + 1
   end
   return parties, owner
@@ -69,6 +74,10 @@ local function compare(key, want, owner, seen, is)
   end
   if is.trades ~= want.trades then
     complain("%s counts %d trades, and %d are in the store", key, is.trades, want.trades)
+  end
+  if is.earned and (is.earned ~= want.earned or is.spent ~= want.spent) then
+    local text = "%s has earned %d and spent %d, and by the trades should have %d and %d"
+    complain(text, key, is.earned, is.spent, want.earned, want.spent)
   end
   local count = 0
   for _, item in pairs(is.items) do
@@ -83,6 +92,28 @@ local function compare(key, want, owner, seen, is)
   return is.gold, count
 end
 
+-- What a party is, by the collection that its document is in.
+local read = {}
+
+function read.player(player)
+  local earned, spent = shape.flow(player)
+  return {
+    gold = shape.gold(player),
+    earned = earned,
+    spent = spent,
+    trades = player.stats.trades,
+    items = player.bag,
+  }
+end
+
+function read.shop(main)
+  local gold = shape.till(main)
+  if gold < 0 or gold > shop.GOLD_MAX then
+    complain("the shop has %d gold, out of its bounds 0 and %d", gold, shop.GOLD_MAX)
+  end
+  return { gold = gold, trades = main.trades, items = main.stock }
+end
+
 ---Compares the world as it is with what it must be; returns all gold and the number of items.
 local function compare_world(parties, owner)
   local gold, items, seen = 0, 0, {}
@@ -93,22 +124,16 @@ local function compare_world(parties, owner)
   for key in pairs(parties) do
     missing[key] = true
   end
-  for key, player in store:collection("player"):scan() do
-    missing[key] = nil
-    if parties[key] then
-      local is = { gold = player.gold, trades = player.stats.trades, items = player.bag }
-      add(compare(key, parties[key], owner, seen, is))
-    else
-      complain("player %s should not be there", key)
-    end
-  end
-  local main = store:collection("shop"):get(shop.KEY)
-  if main then
-    missing[shop.KEY] = nil
-    local is = { gold = main.gold, trades = main.trades, items = main.stock }
-    add(compare(shop.KEY, parties[shop.KEY], owner, seen, is))
-    if main.gold < 0 or main.gold > shop.GOLD_MAX then
-      complain("the shop has %d gold, out of its bounds 0 and %d", main.gold, shop.GOLD_MAX)
+  for collection, schema in pairs(shape.schema) do
+    for key, document, meta in store:collection(collection):scan { raw = true } do
+      missing[key] = nil
+      if not parties[key] then
+        complain("%s %s should not be there", collection, key)
+      elseif meta.schema ~= schema then
+        complain("%s/%s is stored in version %d, and this game has %d", collection, key, meta.schema, schema)
+      else
+        add(compare(key, parties[key], owner, seen, read[collection](document)))
+      end
     end
   end
   for key in pairs(missing) do
@@ -197,9 +222,34 @@ local function compare_rules(trades)
   return count
 end
 
+---The same with versions of the game. Returns how many trades were made by the version that was the last; how many
+---between the first of that and the last of another, while both were played; and how often a process of an older version
+---changed a document that a newer one had changed.
+local function compare_code(trades)
+  local newest = #trades > 0 and trades[#trades].code
+  local by_worker, by_party = {}, {}
+  local newest_count, since_newest, side_by_side, back = 0, 0, 0, 0
+  for _, trade in ipairs(trades) do
+    local worker = trade.id:match "^(.*)-%d+$"
+    if trade.code < (by_worker[worker] or 0) then
+      complain("trade %s is by a version that was over", trade.id)
+    end
+    by_worker[worker] = trade.code
+    for _, key in ipairs { trade.buyer, trade.seller } do
+      back = back + (trade.code < (by_party[key] or 0) and 1 or 0)
+      by_party[key] = trade.code
+    end
+    newest_count = newest_count + (trade.code == newest and 1 or 0)
+    since_newest = newest_count > 0 and since_newest + 1 or 0
+    side_by_side = trade.code < newest and since_newest or side_by_side
+  end
+  return newest_count, side_by_side, back
+end
+
 local trades, by_id = read_trades()
 local gold, items = compare_world(play(trades))
 local by_last_rules = compare_rules(trades)
+local by_last_code, side_by_side, back = compare_code(trades)
 local count = read_journals(by_id)
 local gold_before, items_before = totals_at_start()
 if gold ~= gold_before then
@@ -218,6 +268,9 @@ say("trades_open", count.start)
 say("trades_open_present", count.open_present)
 say("trades_present", #trades)
 say("trades_by_last_rules", by_last_rules)
+say("trades_by_last_code", by_last_code)
+say("trades_side_by_side", side_by_side)
+say("changes_of_newer_by_older", back)
 say("gold_before", gold_before)
 say("gold", gold)
 say("items_before", items_before)

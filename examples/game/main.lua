@@ -4,7 +4,8 @@
 -- Kill it at any moment, start it again: what it was about to do lies on its desk, a document that it owns, and whoever
 -- succeeds it goes on with that. So every trade is brought to an end, and happens once.
 --
--- Its code can be replaced while it works, too: between two trades it hears what the operator asks, e.g. a reload.
+-- Its code can be replaced while it works, too: between two trades it hears what the operator asks, e.g. a reload, or to
+-- make way for a successor of another version.
 
 require("stillpoint.reload").setup { roots = { (arg[0]:match "^(.*)/" or ".") .. "/?.lua" } }
 
@@ -111,8 +112,15 @@ if mine.value.job then
   work(mine.value.job)
 end
 
+-- `stillpoint restart` and `stillpoint drain` want us to end. Now is not the moment, but we see to it.
+local leaves = false
+store:on("drain", function()
+  leaves = true
+  return true
+end)
+
 local number = 0
-while number < trades_max and (number % LOOK_EVERY ~= 0 or not shall_stop()) do
+while number < trades_max and not leaves and (number % LOOK_EVERY ~= 0 or not shall_stop()) do
   number = number + 1
   local job = think()
   if job then
@@ -124,7 +132,7 @@ while number < trades_max and (number % LOOK_EVERY ~= 0 or not shall_stop()) do
   store:poll(0)
 end
 desk.clear(mine)
-if number < trades_max then
+if number < trades_max and not leaves then
   assert(store:close())
 else
   -- A planned restart: the session is left to a successor, and all claims with it.

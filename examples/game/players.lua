@@ -1,11 +1,14 @@
--- Players: what a player's document looks like, and how items move between bags.
+-- Players, and how items move between bags.
 --
 -- A document is any Lua table: nested as you like, stored as it is. The ones here:
 --
 --     player/p07 = { name = "Gus", gold = 130, bag = { { id = "i031", kind = "sword", price = 12 }, ... },
 --                    stats = { trades = 4, earned = 55, spent = 25 } }
 --
--- Everything here works on plain tables and knows nothing of the store.
+-- Where the gold is in them, shape.lua knows: that changes in version 2 of the game. Everything here works on plain
+-- tables and knows nothing of the store.
+
+local shape = require "shape"
 
 local players = {}
 
@@ -23,14 +26,9 @@ end
 ---@param bag table[] Items.
 ---@return table player
 function players.new(number, gold, bag)
-  return {
-    name = NAMES[(number - 1) % #NAMES + 1],
-    gold = gold,
-    -- An empty table could be a list or a map; players always have something in the bag when they are made, and a table
-    -- that was a list in the store comes back marked as a list, empty or not.
-    bag = bag,
-    stats = { trades = 0, earned = 0, spent = 0 },
-  }
+  -- An empty table could be a list or a map; players always have something in the bag when they are made, and a table
+  -- that was a list in the store comes back marked as a list, empty or not.
+  return shape.player(NAMES[(number - 1) % #NAMES + 1], gold, bag)
 end
 
 ---Notes in a player's document that he bought an item.
@@ -38,10 +36,9 @@ end
 ---@param item table
 ---@param price integer
 function players.buy(player, item, price)
-  player.gold = player.gold - price
+  shape.spend(player, price)
   table.insert(player.bag, item)
   player.stats.trades = player.stats.trades + 1
-  player.stats.spent = player.stats.spent + price
 end
 
 ---Notes in a player's document that he sold the item at this place of his bag; returns the item.
@@ -51,9 +48,8 @@ end
 ---@return table item
 function players.sell(player, place, price)
   local item = table.remove(player.bag, place)
-  player.gold = player.gold + price
+  shape.earn(player, price)
   player.stats.trades = player.stats.trades + 1
-  player.stats.earned = player.stats.earned + price
   return item
 end
 

@@ -3,10 +3,12 @@
 --     shop/main = { gold = 500, trades = 12, stock = { i031 = { id = "i031", kind = "sword", price = 12 }, ... } }
 --
 -- Everybody trades with the one shop, so nobody reads it first: that would make all of them conflict. Its document is
--- changed by a *patch*: the steps are done by the store, on the document as it is at that moment.
+-- changed by a *patch*: the steps are done by the store, on the document as it is at that moment. (In the form that this
+-- process speaks: where the gold is, shape.lua says.)
 
 local players = require "players"
 local rules = require "rules"
+local shape = require "shape"
 local stillpoint = require "stillpoint"
 local trade = require "trade"
 
@@ -27,7 +29,7 @@ function shop.new(gold, items)
   for _, item in ipairs(items) do
     stock[item.id] = item
   end
-  return { gold = gold, trades = 0, stock = stock }
+  return shape.shop(gold, stock)
 end
 
 ---A player sells an item to the shop. If the shop has not the gold for it, the store refuses the whole transaction, and
@@ -50,7 +52,7 @@ function shop.buys(store, id, seller_key, choose, once)
     local item = players.sell(seller, place, price)
     tx:put("player", seller_key, seller)
     tx:patch("shop", shop.KEY, {
-      { "add", "gold", -price, { min = 0 } },
+      { "add", shape.TILL, -price, { min = 0 } },
       { "add", "trades", 1 },
       { "set", { "stock", item.id }, item },
     })
@@ -71,13 +73,13 @@ function shop.sells(store, id, buyer_key, item, once)
   return store:txn(function(tx)
     local price = rules.price(item)
     local buyer = tx:get("player", buyer_key)
-    if buyer.gold < price then
+    if shape.gold(buyer) < price then
       tx:abort "too poor"
     end
     players.buy(buyer, item, price)
     tx:put("player", buyer_key, buyer)
     tx:patch("shop", shop.KEY, {
-      { "add", "gold", price, { max = shop.GOLD_MAX } },
+      { "add", shape.TILL, price, { max = shop.GOLD_MAX } },
       { "add", "trades", 1 },
       { "unset", { "stock", item.id } },
     }, { where = { { { "stock", item.id }, "exists" } } })

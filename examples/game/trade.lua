@@ -4,6 +4,7 @@
 
 local players = require "players"
 local rules = require "rules"
+local shape = require "shape"
 
 local trade = {}
 
@@ -25,7 +26,7 @@ function trade.between(store, id, buyer_key, seller_key, choose, once)
     end
     local place = choose(#seller.bag)
     local price = rules.price(seller.bag[place])
-    if buyer.gold < price then
+    if shape.gold(buyer) < price then
       tx:abort "too poor"
     end
 
@@ -39,7 +40,7 @@ end
 
 ---Writes the record of a trade, as part of the transaction that does it. (Real code might add `{ if_absent = true }`.
 ---We leave it out: if the store ever did a transaction twice, we want `check.lua` to see it.)
----It says what the rules were: they may change while the game is played.
+---It says what the rules were, and which version of the game did it: both may change while the game is played.
 ---@param tx stillpoint.Tx
 ---@param id string
 ---@param buyer_key string
@@ -54,6 +55,7 @@ function trade.record(tx, id, buyer_key, seller_key, item, price)
     price = price,
     full_price = item.price,
     discount = rules.discount,
+    code = shape.code,
   })
 end
 

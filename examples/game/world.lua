@@ -1,5 +1,6 @@
 -- How every script of the game reaches its world.
 
+local shape = require "shape"
 local stillpoint = require "stillpoint"
 
 local world = {}
@@ -42,6 +43,12 @@ function world.connect_worker(name)
     client_name = name,
     service = "game",
     instance = name,
+    -- What form of the documents we read and write: the store may have them in another by now. (Without a session, as
+    -- the other scripts are, one gets the form that the store has.)
+    schema = shape.schema,
+    -- For the operator, to see and to select by.
+    code_version = tostring(shape.code),
+    labels = { code = tostring(shape.code) },
     -- We may be started before the store has noticed that the one before us was killed: then it is waited for.
     session_wait = 30,
     -- As long does the store believe a worker that cannot be heard, and whose connection still stands.

@@ -6,34 +6,34 @@
 //! - [`directory`]: where it all lies. [`store`], [`workers`]: the processes. [`journals`]: what the workers say, and
 //!   [`successions`] what that means for who came after whom.
 //! - [`chaos`]: the busy minute, with its progress line. [`second_act`]: new rules while the game is played.
+//!   [`third_act`]: another version of the game, and another form of its documents. [`operator`]: what is typed.
 //! - [`verdict`]: what `check.lua` found. [`report`]: what is printed.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
 use self::{
     chaos::{Chaos, Plan},
     directory::Directory,
+    operator::run_to_end,
     report::{Report, SecondAct},
     store::Store,
+    third_act::Stage,
     verdict::Verdict,
     workers::Workers,
 };
-use crate::{
-    failure::Failure,
-    interrupt::Interrupt,
-    output,
-    own_program::{self, OwnProcess},
-};
+use crate::{failure::Failure, interrupt::Interrupt, output};
 
 mod chaos;
 mod directory;
 mod journals;
+mod operator;
 mod report;
 mod second_act;
 mod store;
 mod successions;
+mod third_act;
 mod verdict;
 mod workers;
 
@@ -45,9 +45,6 @@ const SERVICE: &str = "game";
 
 /// How long the game is played by the new rules.
 const SECOND_ACT: Duration = Duration::from_secs(3);
-
-/// Longest time a script may take that sets up or checks the world.
-const SCRIPT_MAX: Duration = Duration::from_secs(120);
 
 /// Longest time the workers may take to stop by themselves; a call of theirs waits up to 30 s for the store.
 const STOP_MAX: Duration = Duration::from_secs(60);
@@ -120,11 +117,11 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
 }
 
 /// Sets the world up, has it played and everybody killed, and checks it.
-fn play(
-    plan: &Plan,
-    directory: &Directory,
-    store: &mut Store<'_>,
-    interrupt: &Interrupt,
+fn play<'d>(
+    plan: &'d Plan,
+    directory: &'d Directory,
+    store: &mut Store<'d>,
+    interrupt: &'d Interrupt,
 ) -> Result<Report, Failure> {
     let setup = run_to_end(
         &[
@@ -152,6 +149,13 @@ fn play(
         }),
         None => None,
     };
+    let stage = Stage {
+        directory,
+        chaos: &mut chaos,
+        store: &mut *store,
+        workers: &mut workers,
+    };
+    let third_act = stage.migrate()?;
     stop_workers(directory, &mut workers, interrupt)?;
     let toll = chaos.toll(&workers)?;
     drop(workers);
@@ -161,7 +165,7 @@ fn play(
     store.start_again(interrupt)?;
     let replayed = check(directory, interrupt)?;
     Ok(Report::new(
-        plan, directory, toll, second_act, live, replayed,
+        plan, directory, toll, second_act, third_act, live, replayed,
     ))
 }
 
@@ -189,43 +193,4 @@ fn stop_workers(
 fn check(directory: &Directory, interrupt: &Interrupt) -> Result<Verdict, Failure> {
     let ran = run_to_end(&["lua", &directory.script("check.lua")], interrupt)?;
     Ok(Verdict::read(&ran.stdout, &ran.stderr, ran.succeeded))
-}
-
-/// What a command of our own came to.
-struct Ran {
-    succeeded: bool,
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs a command of this program to its end.
-fn run_to_end(args: &[&str], interrupt: &Interrupt) -> Result<Ran, Failure> {
-    let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-    let mut command = own_program::command()?;
-    command
-        .args(args)
-        .stdout(Stdio::from(stdout.try_clone()?))
-        .stderr(Stdio::from(stderr.try_clone()?));
-    let mut process = OwnProcess::start(&mut command)?;
-    let status = process.wait(SCRIPT_MAX, interrupt)?.ok_or_else(|| {
-        Failure::operation(format_args!(
-            "{} takes longer than {SCRIPT_MAX:?}",
-            args.join(" ")
-        ))
-    })?;
-    Ok(Ran {
-        succeeded: status.success(),
-        stdout: read_back(stdout)?,
-        stderr: read_back(stderr)?,
-    })
-}
-
-/// What a child wrote to the file.
-fn read_back(mut file: std::fs::File) -> Result<String, Failure> {
-    use std::io::{Read, Seek};
-
-    let mut text = String::new();
-    file.rewind()?;
-    file.read_to_string(&mut text)?;
-    Ok(text)
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::server::{Ran, Server, program, run};
@@ -23,7 +23,7 @@ fn nothing_is_lost_while_everybody_is_killed() {
 
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(report["good"], true, "{report}");
-    assert_eq!(report["broken"], serde_json::json!([]));
+    assert_eq!(report["broken"], json!([]));
     assert_eq!(report["worker_failures"], 0, "{report}");
     assert_eq!(report["gold_before"], report["gold_after"]);
     assert_eq!(report["items_before"], report["items_after"]);
@@ -34,7 +34,26 @@ fn nothing_is_lost_while_everybody_is_killed() {
     assert_eq!(second_act["reload"]["ok"], true, "{report}");
     assert_eq!(second_act["reload"]["processes"], 4, "{report}");
     assert!(second_act["trades"].as_u64() > Some(0), "{report}");
+    let third_act = &report["third_act"];
+    for (collection, version, records) in [("player", 3, 40), ("shop", 1, 1)] {
+        let migrations = third_act["migrations"].as_array().unwrap();
+        let is_it = |migration: &&Value| migration["collection"] == collection;
+        let migration = migrations.iter().find(is_it).unwrap();
+        assert_eq!(migration["from_version"], 0, "{report}");
+        assert_eq!(migration["version"], version, "{report}");
+        assert_eq!(migration["records"], records, "{report}");
+        assert_eq!(migration["failed"], 0, "{report}");
+    }
+    assert_eq!(third_act["side_by_side"], json!({ "1": 3, "2": 1 }));
+    assert_eq!(third_act["finally"], json!({ "2": 4 }));
+    for name in ["trades_side_by_side", "changes_of_newer_by_older", "trades"] {
+        assert!(third_act[name].as_u64() > Some(0), "{name}: {report}");
+    }
     let successions = &report["successions"];
+    assert!(
+        successions["planned"]["count"].as_u64() >= Some(4),
+        "{report}"
+    );
     assert!(
         successions["killed"]["count"].as_u64() > Some(0),
         "{report}"
@@ -76,10 +95,14 @@ fn a_changed_script_is_kept_and_everything_else_is_fresh() {
     assert!(!demo(0).contains("as you changed it"));
     // A seller who is paid twice.
     let text = fs::read_to_string(&script).unwrap();
-    let text = text.replace("player.gold + price", "player.gold + 2 * price");
+    let text = text.replace("earn(player, price)", "earn(player, 2 * price)");
     fs::write(&script, &text).unwrap();
     let stdout = demo(1);
     assert!(stdout.contains("players.lua is used as you changed it"));
+    // What the acts replaced is as it was at first.
+    for replaced in ["rules.lua", "shape.lua"] {
+        assert!(!stdout.contains(&format!("{replaced} is used")), "{stdout}");
+    }
     assert!(stdout.contains("by the trades should have"), "{stdout}");
     assert_eq!(fs::read_to_string(&script).unwrap(), text);
 }
@@ -181,6 +204,43 @@ fn the_check_sees_a_player_who_is_gone_and_a_count_that_is_wrong() {
     ]);
 }
 
+#[test]
+fn the_check_sees_a_document_that_is_stored_in_another_version() {
+    let game = Game::played();
+    let of_another_version = "
+        local players = require('world').connect('other'):collection 'player'
+        assert(players:put('p05', assert(players:get 'p05'), { schema = 2 }))";
+    fs::write(game.path("other.lua"), of_another_version).unwrap();
+    assert_eq!(game.script("other.lua", &[]).code, 0);
+    game.check_fails_with(&["player/p05 is stored in version 2, and this game has 0"]);
+}
+
+#[test]
+fn another_shape_comes_with_another_process_and_not_by_a_reload() {
+    let game = Game::played();
+    game.ok(&["del", "world/stop"]);
+    let mut worker = game.worker();
+    let trades = || journal_lines(game.directory.path(), "w1", "done");
+    let before = trades();
+    wait_until("the worker trades", || trades() > before);
+
+    fs::copy(game.path("shape_new.lua"), game.path("shape.lua")).unwrap();
+    let reload = ["reload", "apply", "--service", "game"];
+    let ran = run(game.program().args(reload));
+    assert_eq!(ran.code, 1, "{} {}", ran.stdout, ran.stderr);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(
+        told.contains("another shape is for other processes"),
+        "{told}"
+    );
+
+    // It plays on as it was.
+    let before = trades();
+    wait_until("the worker trades", || trades() > before);
+    game.ok(&["put", "world/stop", "true"]);
+    assert!(worker.0.wait().unwrap().success());
+}
+
 /// A store with the world in it, and a worker that has played in it for a while and has stopped.
 struct Game {
     server: Server,
@@ -199,7 +259,9 @@ impl Game {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/game");
         for script in fs::read_dir(scripts).unwrap() {
             let script = script.unwrap();
-            fs::copy(script.path(), here.join("game").join(script.file_name())).unwrap();
+            if script.file_type().unwrap().is_file() {
+                fs::copy(script.path(), here.join("game").join(script.file_name())).unwrap();
+            }
         }
         for _ in 0..2 {
             // The second time it finds everything done.
@@ -210,13 +272,17 @@ impl Game {
         game
     }
 
-    fn play(&self) {
+    fn worker(&self) -> Running {
         let mut worker = self.program();
         worker
             .arg("lua")
             .arg(self.path("main.lua"))
             .args(["w1", "1"]);
-        let mut worker = Running(worker.spawn().unwrap());
+        Running(worker.spawn().unwrap())
+    }
+
+    fn play(&self) {
+        let mut worker = self.worker();
         wait_until("there are some trades", || {
             journal_lines(self.directory.path(), "w1", "done") >= 100
         });

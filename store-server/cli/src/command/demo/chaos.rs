@@ -58,6 +58,17 @@ pub struct Toll {
     pub longest_pause: Duration,
 }
 
+/// Who is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victims {
+    /// Nobody.
+    Nobody,
+    /// Logic processes.
+    Workers,
+    /// Logic processes and, if that was planned, the store.
+    Everybody,
+}
+
 impl Toll {
     fn line(&self) -> String {
         let seconds = self.time.as_secs_f64();
@@ -80,10 +91,29 @@ pub struct Chaos<'a> {
     journals: Journals,
     random: StdRng,
     toll: Toll,
+    act: Act,
+}
+
+/// What is known of the act that is going on.
+struct Act {
+    line: Line,
+    /// When we last heard of a trade.
+    traded_at: Instant,
+    longest_pause: Duration,
+}
+
+impl Act {
+    fn begin(plan: &Plan) -> Self {
+        Act {
+            line: Line::new(plan.is_quiet),
+            traded_at: Instant::now(),
+            longest_pause: Duration::ZERO,
+        }
+    }
 }
 
 impl<'a> Chaos<'a> {
-    /// Nothing has happened yet.
+    /// Nothing has happened yet; the first act begins.
     pub fn new(plan: &'a Plan, directory: &Directory, interrupt: &'a Interrupt) -> Self {
         Chaos {
             plan,
@@ -91,12 +121,15 @@ impl<'a> Chaos<'a> {
             journals: Journals::new(plan, directory),
             random: StdRng::seed_from_u64(plan.seed),
             toll: Toll::default(),
+            act: Act::begin(plan),
         }
     }
 
     /// Kills as planned.
     pub fn run(&mut self, store: &mut Store<'_>, workers: &mut Workers<'_>) -> Result<(), Failure> {
-        self.watch(store, workers, self.plan.time, true).map(drop)
+        self.watch_for(self.plan.time, store, workers, Victims::Everybody)?;
+        self.end_act();
+        Ok(())
     }
 
     /// Sees that all workers are there to stay.
@@ -112,33 +145,55 @@ impl<'a> Chaos<'a> {
         workers: &mut Workers<'_>,
         time: Duration,
     ) -> Result<Duration, Failure> {
-        self.watch(store, workers, time, false)
+        self.begin_act();
+        self.watch_for(time, store, workers, Victims::Nobody)?;
+        Ok(self.end_act())
     }
 
-    fn watch(
+    /// From now on pauses are counted for another act.
+    pub fn begin_act(&mut self) {
+        self.act = Act::begin(self.plan);
+    }
+
+    /// Gives the longest pause in the act.
+    pub fn end_act(&mut self) -> Duration {
+        self.act.line.end(&self.toll);
+        self.act.longest_pause
+    }
+
+    /// Lets the game be played for a while, as part of an act.
+    pub fn watch_for(
+        &mut self,
+        time: Duration,
+        store: &mut Store<'_>,
+        workers: &mut Workers<'_>,
+        victims: Victims,
+    ) -> Result<(), Failure> {
+        let ends = Instant::now() + time;
+        self.watch(store, workers, victims, |_| Ok(Instant::now() >= ends))
+    }
+
+    /// Lets the game be played until `is_over`, as part of an act. That is told how many trades each worker has done.
+    pub fn watch(
         &mut self,
         store: &mut Store<'_>,
         workers: &mut Workers<'_>,
-        time: Duration,
-        kills: bool,
-    ) -> Result<Duration, Failure> {
-        let mut line = Line::new(self.plan.is_quiet);
+        victims: Victims,
+        mut is_over: impl FnMut(&[u64]) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
         let (began, before) = (Instant::now(), self.toll.time);
-        let (mut traded_at, mut longest_pause) = (began, Duration::ZERO);
         let mut worker_dies_at = began + self.worker_life();
         let mut store_dies_at = began + self.store_life();
-        while began.elapsed() < time {
+        while !is_over(&self.journals.trades())? {
             self.interrupt.pause(TICK)?;
             let now = Instant::now();
-            if now >= worker_dies_at && kills {
+            if now >= worker_dies_at && victims != Victims::Nobody {
                 let number = self.random.random_range(0..self.plan.workers as usize);
                 self.toll.worker_kills += u64::from(workers.kill_and_restart(number)?);
                 worker_dies_at = now + self.worker_life();
             }
-            if now >= store_dies_at && kills && self.plan.kills_store {
-                store.kill()?;
-                store.start_at_once()?;
-                self.toll.store_kills += 1;
+            if now >= store_dies_at && victims == Victims::Everybody {
+                self.kill_store_as_planned(store)?;
                 store_dies_at = now + self.store_life();
             }
             store.see_that_it_runs()?;
@@ -146,17 +201,26 @@ impl<'a> Chaos<'a> {
 
             let trades = self.journals.read_new(&mut self.toll.successions)?;
             self.toll.trades += trades;
-            let pause = traded_at.elapsed();
-            longest_pause = longest_pause.max(pause);
+            let pause = self.act.traded_at.elapsed();
+            self.act.longest_pause = self.act.longest_pause.max(pause);
             self.toll.longest_pause = self.toll.longest_pause.max(pause);
             if trades > 0 {
-                traded_at = Instant::now();
+                self.act.traded_at = Instant::now();
             }
             self.toll.time = before + began.elapsed();
-            line.show(&self.toll);
+            self.act.line.show(&self.toll);
         }
-        line.end(&self.toll);
-        Ok(longest_pause)
+        Ok(())
+    }
+
+    /// Kills the store and starts it again; does nothing if that was not planned.
+    pub fn kill_store_as_planned(&mut self, store: &mut Store<'_>) -> Result<(), Failure> {
+        if self.plan.kills_store {
+            store.kill()?;
+            store.start_at_once()?;
+            self.toll.store_kills += 1;
+        }
+        Ok(())
     }
 
     /// What it came to, once the workers have ended: with those who became successors while nobody was killed any more.

@@ -29,24 +29,45 @@ macro_rules! script {
 }
 
 /// The game.
-const SCRIPTS: [(&str, &str); 12] = [
+const SCRIPTS: [(&str, &str); 18] = [
     script!("check.lua"),
     script!("desk.lua"),
     script!("journal.lua"),
     script!("main.lua"),
+    script!("migrations/game/player/0001_purse.lua"),
+    script!("migrations/game/player/0002_split_stats.lua"),
+    script!("migrations/game/player/0003_level.lua"),
+    script!("migrations/game/shop/0001_till.lua"),
     script!("players.lua"),
     script!("rules.lua"),
     script!("rules_new.lua"),
     script!("setup.lua"),
+    script!("shape.lua"),
+    script!("shape_new.lua"),
     script!("shop.lua"),
     script!("trade.lua"),
     script!("try.lua"),
     script!("world.lua"),
 ];
 
-/// What the second act replaces, and by what.
-const RULES: &str = "rules.lua";
-const NEW_RULES: &str = "rules_new.lua";
+/// A script that an act replaces by another.
+#[derive(Debug)]
+pub struct Replaced {
+    name: &'static str,
+    by: &'static str,
+}
+
+/// The rules of the game, in the second act.
+pub const RULES: Replaced = Replaced {
+    name: "rules.lua",
+    by: "rules_new.lua",
+};
+
+/// The shape of its documents, in the third.
+pub const SHAPE: Replaced = Replaced {
+    name: "shape.lua",
+    by: "shape_new.lua",
+};
 
 /// A script as we ship it.
 fn script_text(name: &str) -> &'static [u8] {
@@ -112,6 +133,13 @@ impl Directory {
         self.root.join("game").join(name).display().to_string()
     }
 
+    /// Replaces a script, as whoever deploys a new version would: nobody ever reads half of it.
+    pub fn replace(&self, script: &Replaced) -> io::Result<()> {
+        let new = self.script(&format!("{}.new", script.name));
+        fs::copy(self.script(script.by), &new)?;
+        fs::rename(&new, self.script(script.name))
+    }
+
     /// Whether the game is another than ours: the user has changed it, or an older program made it.
     pub fn has_another_game(&self) -> bool {
         self.changed_scripts.iter().any(|name| *name != "try.lua")
@@ -151,18 +179,26 @@ fn refuse_running_store(root: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes the scripts that are not there, and the first rules where an earlier demo has left the second; returns the names of those that are there and differ.
+/// Writes the scripts that are not there, and those that an earlier demo has replaced; returns the names of those that are
+/// there and differ.
 fn write_scripts(folder: &Path) -> io::Result<Vec<&'static str>> {
     let mut changed = Vec::new();
     for (name, text) in SCRIPTS {
         let path = folder.join(name);
+        let by = [RULES, SHAPE]
+            .iter()
+            .find(|replaced| replaced.name == name)
+            .map(|replaced| replaced.by);
         match fs::read(&path) {
             Ok(found) if found == text.as_bytes() => {}
-            Ok(found) if name == RULES && found == script_text(NEW_RULES) => {
-                fs::write(&path, text)?
-            }
+            Ok(found) if by.is_some_and(|by| found == script_text(by)) => fs::write(&path, text)?,
             Ok(_) => changed.push(name),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::write(&path, text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                fs::write(&path, text)?;
+            }
             Err(error) => return Err(error),
         }
     }

@@ -21,6 +21,8 @@ pub struct Journals(Vec<Journal>);
 struct Journal {
     path: PathBuf,
     read_to: u64,
+    /// Trades that were acknowledged.
+    trades: u64,
     /// The trade that was acknowledged last: a successor may say it once more.
     done: String,
     /// The worker's last answer, in seconds by the machine's clock; of this process or of the one before.
@@ -39,6 +41,7 @@ impl Journals {
                 .path("journal")
                 .join(format!("{}.log", workers::name(number))),
             read_to: 0,
+            trades: 0,
             done: String::new(),
             answered_at: None,
             gap: None,
@@ -52,10 +55,17 @@ impl Journals {
         let mut trades = 0;
         for journal in &mut self.0 {
             for line in journal.new_lines()?.lines() {
-                trades += u64::from(journal.is_trade(line, successions));
+                let is_trade = u64::from(journal.is_trade(line, successions));
+                journal.trades += is_trade;
+                trades += is_trade;
             }
         }
         Ok(trades)
+    }
+
+    /// The trades of each worker so far, as of the last call of `read_new`.
+    pub fn trades(&self) -> Vec<u64> {
+        self.0.iter().map(|journal| journal.trades).collect()
     }
 }
 

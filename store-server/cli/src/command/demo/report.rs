@@ -12,6 +12,7 @@ use super::{
     chaos::{Plan, Toll},
     directory::Directory,
     second_act::Change,
+    third_act::ThirdAct,
     verdict::Verdict,
 };
 use crate::{own_program::typed_name, record::object};
@@ -34,6 +35,7 @@ pub struct Report {
     directory: String,
     toll: Toll,
     second_act: Option<SecondAct>,
+    third_act: Option<ThirdAct>,
     /// As found while the store that had taken the last trades was still running.
     live: Verdict,
     broken: Vec<String>,
@@ -46,6 +48,7 @@ impl Report {
         directory: &Directory,
         toll: Toll,
         second_act: Option<SecondAct>,
+        third_act: Option<ThirdAct>,
         live: Verdict,
         replayed: Verdict,
     ) -> Self {
@@ -70,6 +73,9 @@ impl Report {
                 broken.push(format!("{new} of {all} trades went by the new rules"));
             }
         }
+        if let Some(act) = &third_act {
+            broken.extend(act.broken(&live));
+        }
         let open = live.figure("trades_open");
         if open > 0 {
             broken.push(format!("{open} trades were brought to an end by nobody"));
@@ -81,6 +87,7 @@ impl Report {
             directory: directory.typed(),
             toll,
             second_act,
+            third_act,
             live,
             broken,
         }
@@ -101,6 +108,7 @@ trades    {} acknowledged, {} a second; {} in the store
 killed    a logic process {} times, the store {} times; longest pause {:.2} s
 {}
 rules     {}
+form      {}
 gold      {} before, {} after
 items     {} before, {} after
 ",
@@ -113,6 +121,7 @@ items     {} before, {} after
             self.toll.longest_pause.as_secs_f64(),
             self.toll.successions,
             self.rules(),
+            self.form(),
             count("gold_before"),
             count("gold"),
             count("items_before"),
@@ -140,6 +149,13 @@ items     {} before, {} after
             HumanCount(self.live.figure("trades_by_last_rules")),
             act.longest_pause.as_secs_f64(),
         )
+    }
+
+    fn form(&self) -> String {
+        match &self.third_act {
+            Some(act) => act.to_text(&self.live),
+            None => "as it was: the third act is for the scripts as they are shipped".into(),
+        }
     }
 
     /// For programs.
@@ -191,6 +207,10 @@ items     {} before, {} after
                     ])
                 }),
             ),
+            (
+                "third_act",
+                (self.third_act.as_ref()).map_or(Value::Nil, |act| act.to_value(&self.live)),
+            ),
             ("gold_before", figure("gold_before")),
             ("gold_after", figure("gold")),
             ("items_before", figure("items_before")),
@@ -220,7 +240,8 @@ pub fn opening(directory: &Directory, plan: &Plan) -> String {
         "{} Lua processes play a game; what they know is in a store in {}.\n\
          For {} s they are killed at random with SIGKILL{store}, and started again; some are\n\
          restarted as planned. A successor goes on with what its predecessor was about to do.\n\
-         In the second act nobody is killed, and a rule of the game changes while they play.\n",
+         In the second act nobody is killed, and a rule of the game changes while they play.\n\
+         In the third its documents get another form, and another version of the game takes over.\n",
         plan.workers,
         directory.typed(),
         plan.time.as_secs(),
@@ -242,7 +263,7 @@ pub fn is_somebody_there() -> bool {
 /// What to do next.
 pub fn how_to_go_on(directory: &Directory, is_running: bool) -> String {
     let (program, dir) = (typed_name(), directory.typed());
-    let url = directory.url();
+    let (url, admin) = (directory.url(), directory.admin_url());
     let store = if is_running {
         "The store goes on running until you press Ctrl-C. In another terminal:\n".into()
     } else {
@@ -261,6 +282,9 @@ pub fn how_to_go_on(directory: &Directory, is_running: bool) -> String {
 
   # what the game keeps in the store
   {program} scan player --namespace game --limit 3 --url {url}
+
+  # how its documents came to their form
+  {program} migrate status --admin {admin}
 
 The game is in {dir}/game, in Lua: begin with main.lua and trade.lua.
 "

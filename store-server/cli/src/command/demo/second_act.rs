@@ -2,10 +2,7 @@
 //!
 //! The demo replaces `rules.lua`, as whoever deploys a new version would, and asks the store for a fleet reload.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rmpv::Value;
 use stillpoint_client::AdminClient;
@@ -14,7 +11,12 @@ use stillpoint_proto::v1::{
     manage_request::Action, manage_response::Kind, reload_fleet::Step,
 };
 
-use super::{NAMESPACE, SERVICE, chaos::Plan, directory::Directory, workers::Workers};
+use super::{
+    NAMESPACE, SERVICE,
+    chaos::Plan,
+    directory::{Directory, RULES},
+    workers::Workers,
+};
 use crate::{failure::Failure, interrupt::Interrupt, record::object};
 
 /// Longest time the workers may take to be there, and an answer of theirs.
@@ -54,13 +56,7 @@ pub fn change_rules(
         ))
         .at(directory.typed()));
     }
-    // Nobody must ever read half of it.
-    let (rules, new) = (
-        directory.script("rules.lua"),
-        directory.script("rules.lua.new"),
-    );
-    fs::copy(directory.script("rules_new.lua"), &new)?;
-    fs::rename(&new, &rules)?;
+    directory.replace(&RULES)?;
 
     let began = Instant::now();
     let request = ManageRequest {

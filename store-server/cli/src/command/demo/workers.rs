@@ -53,6 +53,11 @@ impl<'d> Workers<'d> {
         Ok(workers)
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.processes.len()
+    }
+
     /// Kills one with SIGKILL and starts its successor. False: it had ended by itself.
     pub fn kill_and_restart(&mut self, number: usize) -> Result<bool, Failure> {
         let was_killed = self.processes[number].kill()?;
