@@ -2,6 +2,9 @@
 //!
 //! A status carries three details: `google.rpc.ErrorInfo` with the stable reason for generic tools, `RetryInfo` where
 //! waiting helps, and the [`StoreError`] itself for our own clients.
+//!
+//! It travels in the trailers, for which HTTP/2 peers have 16 KiB: one that is larger is lost with its reason, and the caller
+//! would repeat what was refused. So everything here that may be long has a bound, and all together stay under 8 KiB.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -17,6 +20,15 @@ pub const DOMAIN: &str = "stillpoint";
 /// Bytes of the detail beyond which the record is left out of it: on a unary call the caller reads it again. On Pipeline
 /// the error is part of the message, and whole.
 const HEADER_BYTES_MAX: usize = 4096;
+
+/// Bytes of the message in the detail: what is beyond is cut off.
+const DETAIL_MESSAGE_BYTES_MAX: usize = 3072;
+
+/// Bytes of the message for generic tools, which stands in two headers, in one of them up to three times as long.
+const STATUS_MESSAGE_BYTES_MAX: usize = 512;
+
+/// What stands in the place of the end of a message.
+const CUT: &str = " ...";
 
 /// Type of the detail that holds a [`StoreError`].
 const STORE_ERROR_TYPE_URL: &str = "type.googleapis.com/stillpoint.v1.StoreError";
@@ -74,34 +86,29 @@ impl StoreError {
         }
     }
 
-    /// Encodes the error for a unary call.
+    /// Encodes the error for a unary call; a long message is cut short.
     pub fn to_status(&self) -> Status {
         let reason = self.reason();
         let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, HashMap::new());
         if self.retry_after_ms > 0 {
             details.set_retry_info(Some(Duration::from_millis(self.retry_after_ms)));
         }
-        let mut rpc_status = Status::with_error_details(reason.code(), &self.message, details)
+        let message = shortened(&self.message, STATUS_MESSAGE_BYTES_MAX);
+        let mut rpc_status = Status::with_error_details(reason.code(), &message, details)
             .rpc_status()
             .unwrap_or_default();
-        // A status travels in a header, and headers are small.
-        let value = match self.encode_to_vec() {
-            whole if whole.len() <= HEADER_BYTES_MAX => whole,
-            _ => StoreError {
-                current: None,
-                ..self.clone()
-            }
-            .encode_to_vec(),
+        let mut detail = StoreError {
+            message: shortened(&self.message, DETAIL_MESSAGE_BYTES_MAX),
+            ..self.clone()
         };
+        if detail.encoded_len() > HEADER_BYTES_MAX {
+            detail.current = None;
+        }
         rpc_status.details.push(prost_types::Any {
             type_url: STORE_ERROR_TYPE_URL.into(),
-            value,
+            value: detail.encode_to_vec(),
         });
-        Status::with_details(
-            reason.code(),
-            &self.message,
-            rpc_status.encode_to_vec().into(),
-        )
+        Status::with_details(reason.code(), message, rpc_status.encode_to_vec().into())
     }
 
     /// Decodes the error of a unary call; a status that carries none (from a proxy, a broken connection) becomes the
@@ -128,6 +135,14 @@ impl StoreError {
     }
 }
 
+/// A text of at most so many bytes, cut off at a character.
+fn shortened(text: &str, bytes_max: usize) -> String {
+    match text.len() <= bytes_max {
+        true => text.into(),
+        false => text[..text.floor_char_boundary(bytes_max - CUT.len())].to_owned() + CUT,
+    }
+}
+
 /// Gives a status's details as `google.rpc.Status`.
 trait RpcStatus {
     fn rpc_status(&self) -> Option<pb::Status>;
@@ -150,6 +165,16 @@ impl std::error::Error for StoreError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::v1::{Record, RecordKey};
+
+    /// The error as the caller gets it, and the bytes of the trailers.
+    fn sent(error: &StoreError) -> (StoreError, usize) {
+        let trailers = error.to_status().into_http::<()>();
+        let fields = trailers.headers().iter();
+        let bytes = fields.map(|(name, value)| name.as_str().len() + value.len() + 32);
+        let status = Status::from_header_map(trailers.headers()).unwrap();
+        (StoreError::from_status(&status), bytes.sum())
+    }
 
     #[test]
     fn an_error_survives_the_way_through_a_status() {
@@ -161,5 +186,47 @@ mod tests {
         assert_eq!(info.error_info().unwrap().reason, "READ_ONLY");
         assert!(info.retry_info().is_some());
         assert_eq!(StoreError::from_status(&status), error);
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_for_a_header_is_cut_and_the_reason_stays() {
+        // Of two bytes each, which is six in the header that is for people.
+        for text in ["Ann (version 1), ", "Zoë\n", "é"] {
+            let mut error = StoreError::new(Reason::SchemaUnsupported, text.repeat(100_000));
+            error.maybe_applied = true;
+            error.key = Some(RecordKey {
+                collection: "player".into(),
+                key: vec![255; 1024].into(),
+            });
+            let (got, bytes) = sent(&error);
+            assert!(bytes < 8 << 10, "{bytes} bytes");
+            let begin = got.message.strip_suffix(" ...").expect("it is cut");
+            assert!(error.message.starts_with(begin) && begin.len() > 3000);
+            error.message = got.message.clone();
+            assert_eq!(got, error);
+        }
+    }
+
+    #[test]
+    fn a_message_that_fits_is_whole() {
+        let error = StoreError::new(Reason::Invalid, "x".repeat(DETAIL_MESSAGE_BYTES_MAX));
+        assert_eq!(sent(&error).0, error);
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_for_a_header_is_left_out() {
+        let mut error = StoreError::new(Reason::VersionConflict, "it was written meanwhile");
+        for (bytes, fits) in [(3000, true), (5000, false)] {
+            error.current = Some(Record {
+                value: vec![1; bytes].into(),
+                ..Record::default()
+            });
+            let (got, _) = sent(&error);
+            assert_eq!(got.current.is_some(), fits, "{bytes} bytes");
+            assert_eq!(
+                (got.reason(), got.retryable),
+                (Reason::VersionConflict, true)
+            );
+        }
     }
 }
