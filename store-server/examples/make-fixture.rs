@@ -149,7 +149,7 @@ impl Fixture {
                 key: common::key("session", "long"),
                 value: common::value(r#"{"until": "for ever"}"#),
                 ttl_ms: FOREVER_MS,
-                schema: 3,
+                schema: Some(3),
                 ..PutOp::default()
             }),
         );

@@ -140,7 +140,9 @@ fn a_session_that_another_holds_is_refused_and_the_holder_is_named() {
 }
 
 fn speaking(server: &Server, schemas: &[(&str, u32)]) -> Config {
-    let schemas = schemas.iter().map(|(name, version)| ((*name).into(), *version));
+    let schemas = schemas
+        .iter()
+        .map(|(name, version)| ((*name).into(), *version));
     Config {
         connect_patience: LONG,
         session: Some(SessionConfig {

@@ -48,7 +48,10 @@ end
 
 ---@class stillpoint.PutOptions: stillpoint.WriteOptions
 ---@field ttl number|nil Lifetime in seconds; for ever unless given.
----@field schema integer|nil Version of its schema that the value has; the one that this session speaks unless given.
+---@field schema integer|nil Version of its schema that the value has, also 0, and in which `where` is meant; the one that
+---  this session speaks unless given; without a session, the newest that the store has. So who writes without a session
+---  what it made of a record that it has read gives that record's `schema`: then it is right even if a migration was
+---  applied in between. `update` and transactions do so by themselves.
 local PUT = write_options { ttl = "seconds", schema = "version" }
 
 local DELETE = write_options {}
@@ -57,14 +60,17 @@ local DELETE = write_options {}
 ---@field ttl number|nil A new lifetime in seconds; stays as it is unless given.
 ---@field create boolean|nil Begin with an empty map where the record is missing.
 ---@field return_record boolean|nil Answer with the record after the patch, too.
-local PATCH = write_options { ttl = "seconds", create = "boolean", return_record = "boolean" }
+---@field schema integer|nil Version of its schema in which the steps, `where` and the returned record are meant, as in
+---  stillpoint.PutOptions. The record itself keeps the version that it has.
+local PATCH = write_options { ttl = "seconds", create = "boolean", return_record = "boolean", schema = "version" }
 
 ---@class stillpoint.AddOptions: stillpoint.WriteOptions
 ---@field ttl number|nil A new lifetime in seconds; stays as it is unless given.
 ---@field create boolean|nil Begin with an empty map where the record is missing.
 ---@field min number|nil The least that may result.
 ---@field max number|nil The greatest that may result.
-local ADD = write_options { ttl = "seconds", create = "boolean", min = "any", max = "any" }
+---@field schema integer|nil As in stillpoint.PatchOptions.
+local ADD = write_options { ttl = "seconds", create = "boolean", min = "any", max = "any", schema = "version" }
 
 ---@class stillpoint.ScanOptions
 ---@field prefix string|nil Only keys that begin with this.

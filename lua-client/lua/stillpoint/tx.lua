@@ -17,7 +17,7 @@ local LEAVE = setmetatable({}, {
 ---@class stillpoint.Tx
 ---@field _link stillpoint.Link
 ---@field _ends number By the core's clock.
----@field _reads table<string, table<string, stillpoint.Record|false>> By collection and key: as first read.
+---@field _reads table<string, table<string, {rev: integer, schema: integer|nil}>> By collection and key: as first read.
 ---@field _read_list string[] Collection, key, collection, key ...
 ---@field _fetched table<string, table<string, stillpoint.Record|false>> Read in advance, not yet asked for.
 ---@field _writes table<string, table<string, table>> By collection and key: what was written here.
@@ -74,13 +74,13 @@ local function read(tx, collection, key)
   local reads = slot(tx._reads, collection)
   local before = reads[key]
   if before == nil then
-    -- Only what the guard needs: the caller has the value.
-    reads[key] = record and { rev = record.rev } or { rev = 0 }
+    -- Only what the guard and the writes need: the caller has the value.
+    reads[key] = record and { rev = record.rev, schema = record.schema } or { rev = 0 }
     table.insert(tx._read_list, collection)
     table.insert(tx._read_list, key)
-  elseif before.rev ~= (record and record.rev or 0) then
+  elseif before.rev ~= (record and record.rev or 0) or before.schema ~= (record and record.schema or nil) then
     tx._broken, tx._stale = true, true
-    leave(tx, failure.new("version_conflict", "the record was written between two reads of one transaction"))
+    leave(tx, failure.new("version_conflict", "the record was written or migrated between two reads of one transaction"))
   end
   return record
 end

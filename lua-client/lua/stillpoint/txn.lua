@@ -4,6 +4,9 @@
 -- one transaction is sent: guards that every record read is still at its revision, then the writes. If a guard fails,
 -- all of it is done again, with the records of the last attempt read in one go, at one revision.
 --
+-- What is written to a record that was read says the version of its schema that was read: a migration may be applied
+-- meanwhile that has not come to the record yet, and so does not fail the guard.
+--
 -- While the function runs, its reads may be from different revisions, and it may come to a wrong conclusion. So before
 -- anything that it concludes is reported (an abort, an error, a result without writes), the guards alone are sent.
 
@@ -32,16 +35,30 @@ local function guards(tx)
   return list
 end
 
+-- The options of a write of a record, with the version in which the record was read, if it was.
+local function versioned(tx, collection, key, opts)
+  local reads = tx._reads[collection]
+  local seen = reads and reads[key]
+  if not seen or seen.schema == nil or opts and opts.schema ~= nil then
+    return opts
+  end
+  local copy = { schema = seen.schema }
+  for name, value in pairs(opts or {}) do
+    copy[name] = value
+  end
+  return copy
+end
+
 -- The values that were kept as bytes.
 local decoded = {}
 
-function decoded.put(op)
-  return { op[1], op[2], op[3], core.decode(op[4]), op[5] }
+function decoded.put(tx, op)
+  return { op[1], op[2], op[3], core.decode(op[4]), versioned(tx, op[2], op[3], op[5]) }
 end
 
 decoded.patch = decoded.put
 
-function decoded.set_timer(op)
+function decoded.set_timer(_, op)
   local request = {}
   for name, value in pairs(op[3]) do
     request[name] = value
@@ -56,7 +73,7 @@ local function operations(tx)
   local list = {}
   for i, op in ipairs(tx._ops) do
     local decode = decoded[op[1]]
-    list[i] = decode and decode(op) or op
+    list[i] = decode and decode(tx, op) or op
   end
   return list
 end

@@ -1,4 +1,7 @@
 -- Read, compute, write if nobody wrote meanwhile; else again, from the record that the refusal carries.
+--
+-- A migration that is applied meanwhile does not count as written until it comes to the record. So what is written says the
+-- version of its schema that was read: the store brings it to its own.
 
 local check = require "stillpoint.check"
 local failure = require "stillpoint.failure"
@@ -24,7 +27,7 @@ local function write(link, deadline, name, key, record, value, opts)
   local durability, ttl = opts and opts.durability, opts and opts.ttl
   if record.expires_at and not ttl then
     -- A put would begin a new lifetime; a patch of the whole document leaves it as it is.
-    local guard = { if_rev = record.rev, durability = durability }
+    local guard = { if_rev = record.rev, schema = record.schema, durability = durability }
     return link:call(deadline, "patch", name, key, { { "set", "", value } }, guard)
   end
   return link:call(deadline, "put", name, key, value, {

@@ -42,7 +42,7 @@ pub struct DumpedRecord {
     pub address: Address,
     /// Its value.
     pub value: Value,
-    /// Its data schema; 0: none.
+    /// The version of its data schema; 0 also where none is told, as dumps were before there were migrations.
     pub schema: u32,
     /// When it expires, in milliseconds since 1970; 0: never.
     pub expires_at_ms: u64,
@@ -67,6 +67,10 @@ pub fn record_line(collection: &str, entry: &ScanEntry) -> Result<String, String
         ("value", read_value(&record, collection, &entry.key)?),
     ];
     entries.extend(meta(&record));
+    if record.schema == 0 {
+        // A version, too: the one before the first migration.
+        entries.push(("schema", record.schema.into()));
+    }
     Ok(json::to_string(&object(entries), false))
 }
 

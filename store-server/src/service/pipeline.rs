@@ -22,8 +22,9 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use stillpoint_proto::v1::{
-    Durability, HistoryOp, OpResult, PipelineItem, PipelineOpen, PipelineOpened, PipelineRequest,
-    PipelineResponse, PipelineResult, Reason, ResponseHeader, StoreError, op, op_result,
+    Durability, HistoryOp, Op, OpResult, PipelineItem, PipelineOpen, PipelineOpened,
+    PipelineRequest, PipelineResponse, PipelineResult, Reason, ResponseHeader, StoreError, op,
+    op_result,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -41,7 +42,7 @@ use super::{
     state::StateApi,
 };
 use crate::store::{
-    Reader, Store,
+    Found, Reader, Store,
     request::{Answers, Job, WriteItem, WriterKey},
     schema::Lens,
 };
@@ -133,9 +134,8 @@ struct Reads<'s> {
     reader: Option<Reader<'s>>,
     /// What the caller sees; none: everything as it is stored.
     lens: Option<Lens>,
-    /// With a lens: what was read, to be brought to the caller's version once the reader is gone, as scripts may not hold
-    /// commits up.
-    seen: Vec<(PipelineItem, OpResult)>,
+    /// With a lens: what was read, and the item's id, to be answered in the caller's version once the reader is gone.
+    seen: Vec<(u64, Op, Found)>,
     /// Bytes of that.
     bytes: usize,
 }
@@ -310,11 +310,15 @@ impl Pipeline {
         } = reads;
         drop(reader);
         self.submit(writes);
-        for (item, mut result) in seen {
-            if let (Some(lens), Some(op)) = (&lens, item.op.and_then(|op| op.kind)) {
-                lens.result(&op, &mut result);
+        if let (Some(lens), Some(caller)) = (lens, &self.caller) {
+            let ids: Vec<_> = seen.iter().map(|(id, ..)| *id).collect();
+            let (ops, found): (Vec<_>, Vec<_>) =
+                seen.into_iter().map(|(_, op, found)| (op, found)).unzip();
+            let reads = ops.iter().zip(found).collect();
+            let answers = store.answer(&caller.namespace, &lens, reads);
+            for (id, answer) in ids.into_iter().zip(answers) {
+                self.push(id, answer, true);
             }
-            self.push(item.id, result, true);
         }
     }
 
@@ -404,19 +408,18 @@ impl Pipeline {
         };
         let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
         let namespace = self.caller.as_ref().map_or("", |c| &c.namespace);
-        let result = match &item.op {
-            Some(op) if !late => reader.read(namespace, op, lens.as_ref()),
-            _ => None,
+        let op = item.op.unwrap_or_default();
+        let found = match late {
+            true => None,
+            false => reader.read(namespace, &op, lens.as_ref()),
         };
         self.header.revision = self.header.revision.max(reader.revision(namespace));
-        let result = result.unwrap_or_else(|| OpResult {
-            kind: Some(op_result::Kind::Error(too_late())),
-        });
-        match lens {
-            None => self.push(item.id, result, true),
-            Some(_) => {
-                *bytes += result.encoded_len();
-                seen.push((item, result));
+        let found = found.unwrap_or_else(|| Found::error(too_late()));
+        match (lens, found) {
+            (None, Found::Answer(result)) => self.push(item.id, result, true),
+            (_, found) => {
+                *bytes += found.bytes();
+                seen.push((item.id, op, found));
             }
         }
     }

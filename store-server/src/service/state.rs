@@ -73,14 +73,20 @@ impl StateApi {
     fn read(&self, context: &RequestContext, op: &Op) -> Option<(OpResult, u64)> {
         let mut reader = self.store.reader();
         let lens = (self.store).lens_at(&context.namespace, &context.session_id, context.fence);
-        let mut result = reader.read(&context.namespace, op, lens.as_ref())?;
+        let found = reader.read(&context.namespace, op, lens.as_ref())?;
         let revision = reader.revision(&context.namespace);
         // Scripts hold no commits up.
         drop(reader);
-        if let (Some(lens), Some(op)) = (lens, &op.kind) {
-            lens.result(op, &mut result);
-        }
-        Some((result, revision))
+        let result = match lens {
+            None => found.as_stored(),
+            Some(lens) => {
+                let mut answers = self
+                    .store
+                    .answer(&context.namespace, &lens, vec![(op, found)]);
+                answers.pop()
+            }
+        };
+        Some((result?, revision))
     }
 
     async fn write(&self, context: &RequestContext, op: Op) -> Result<(OpResult, u64), Status> {

@@ -97,7 +97,7 @@ impl Rules<'_> {
         let (name, key) = self.key(get.key.as_ref())?;
         let record = match get.raw {
             true => draft.get(&key)?,
-            false => self.seen(name, draft.get(&key)?)?,
+            false => self.seen(None, name, draft.get(&key)?)?,
         };
         Ok(GetResult {
             record: record.map(|record| record.to_proto()),
@@ -109,7 +109,7 @@ impl Rules<'_> {
         let (name, key) = self.writable(put.key.as_ref())?;
         if !put.guards.is_empty() {
             let current = draft.get(&key)?;
-            self.require(name, current.as_ref(), &put.guards)?;
+            self.require(put.schema, name, current.as_ref(), &put.guards)?;
         }
         let expires_at_ms = self.expires_at_ms(put.ttl_ms);
         let (value, schema) = self.as_stored(name, put.value.clone(), put.schema)?;
@@ -122,15 +122,15 @@ impl Rules<'_> {
 
     fn patch(&self, draft: &mut Draft<'_>, patch: &PatchOp) -> Result<PatchResult, StoreError> {
         let (name, key) = self.writable(patch.key.as_ref())?;
-        let current = self.seen(name, draft.get(&key)?)?;
-        self.require(name, current.as_ref(), &patch.guards)?;
+        let current = self.seen(patch.schema, name, draft.get(&key)?)?;
+        self.require(patch.schema, name, current.as_ref(), &patch.guards)?;
         if current.is_none() && !patch.create {
             let message = "the record does not exist: patch with `create`, or put it first";
-            return Err(self.conflict(name, None, message.into()));
+            return Err(self.conflict(None, name, None, message.into()));
         }
         let (document, schema, expires_at_ms) = match &current {
-            Some(record) => (&record.value[..], record.schema, record.expires_at_ms),
-            None => (EMPTY_MAP, 0, 0),
+            Some(record) => (&record.value[..], Some(record.schema), record.expires_at_ms),
+            None => (EMPTY_MAP, self.named_by(name, patch)?, 0),
         };
         let patched = value::patch(document, patch, self.values).map_err(|e| at(name, e))?;
         let expires_at_ms = patch
@@ -140,7 +140,7 @@ impl Rules<'_> {
         let record = draft.put(&key, value, schema, expires_at_ms)?;
         let (mod_rev, version) = (record.mod_rev, record.version);
         let returned = match patch.return_record {
-            true => self.seen(name, Some(record.clone()))?,
+            true => self.seen(patch.schema, name, Some(record.clone()))?,
             false => None,
         };
         Ok(PatchResult {
@@ -151,11 +151,19 @@ impl Rules<'_> {
         })
     }
 
+    /// The version that a patch names for a record that it begins; it counts only where there are migrations.
+    fn named_by(&self, name: &RecordKey, patch: &PatchOp) -> Result<Option<u32>, StoreError> {
+        Ok(match self.lens {
+            Some(lens) if lens.version(&name.collection)?.is_some() => patch.schema,
+            _ => None,
+        })
+    }
+
     fn delete(&self, draft: &mut Draft<'_>, delete: &DeleteOp) -> Result<DeleteResult, StoreError> {
         let (name, key) = self.writable(delete.key.as_ref())?;
         if !delete.guards.is_empty() {
             let current = draft.get(&key)?;
-            self.require(name, current.as_ref(), &delete.guards)?;
+            self.require(None, name, current.as_ref(), &delete.guards)?;
         }
         let existed = draft.delete(&key)?;
         Ok(DeleteResult {
@@ -193,7 +201,7 @@ impl Rules<'_> {
             }
         };
         let record = match op.load {
-            true => self.seen(name, draft.get(&key)?)?,
+            true => self.seen(None, name, draft.get(&key)?)?,
             false => None,
         };
         Ok(ClaimResult {
@@ -269,10 +277,10 @@ impl Rules<'_> {
             let current = draft.get(&key)?;
             if let Some(predicate) = &guard.predicate
                 && let Some(failure) = self
-                    .failure(name, current.as_ref(), predicate)
+                    .failure(None, name, current.as_ref(), predicate)
                     .map_err(|e| at(name, e))?
             {
-                return Ok(Some(self.conflict(name, current.as_ref(), failure)));
+                return Ok(Some(self.conflict(None, name, current.as_ref(), failure)));
             }
         }
         Ok(None)
@@ -280,24 +288,27 @@ impl Rules<'_> {
 
     fn require(
         &self,
+        named: Option<u32>,
         name: &RecordKey,
         current: Option<&Record>,
         guards: &[Predicate],
     ) -> Result<(), StoreError> {
         for guard in guards {
             if let Some(failure) = self
-                .failure(name, current, guard)
+                .failure(named, name, current, guard)
                 .map_err(|e| at(name, e))?
             {
-                return Err(self.conflict(name, current, failure));
+                return Err(self.conflict(named, name, current, failure));
             }
         }
         Ok(())
     }
 
-    /// Why a predicate does not hold; `None` if it does. Fields are looked at in the caller's version.
+    /// Why a predicate does not hold; `None` if it does. Fields are looked at in the version that the operation names, or else
+    /// in the caller's.
     fn failure(
         &self,
+        named: Option<u32>,
         name: &RecordKey,
         current: Option<&Record>,
         predicate: &Predicate,
@@ -322,7 +333,7 @@ impl Rules<'_> {
                 format!("the record is at version {version}, not {expected}"),
             ),
             Some(predicate::Test::Field(field)) => {
-                let seen = self.seen(name, current.cloned())?;
+                let seen = self.seen(named, name, current.cloned())?;
                 let document = seen.as_ref().map(|r| &r.value[..]);
                 (
                     value::holds(document, field)?,
@@ -389,34 +400,46 @@ impl Rules<'_> {
         error
     }
 
-    /// A record in the caller's version.
-    fn seen(&self, name: &RecordKey, record: Option<Record>) -> Result<Option<Record>, StoreError> {
+    /// A record in the version that the operation names, or else in the caller's.
+    fn seen(
+        &self,
+        named: Option<u32>,
+        name: &RecordKey,
+        record: Option<Record>,
+    ) -> Result<Option<Record>, StoreError> {
         match (self.lens, record) {
             (Some(lens), Some(mut record)) => {
-                lens.see_stored(name, &mut record)?;
+                lens.see_stored(named, name, &mut record)?;
                 Ok(Some(record))
             }
             (_, record) => Ok(record),
         }
     }
 
-    /// A value of the caller's as it is stored, with the version that it has then; 0: the caller's.
+    /// A value of this version, or else of the caller's, as it is stored, with the version that it has then.
     fn as_stored(
         &self,
         name: &RecordKey,
         value: Bytes,
-        schema: u32,
+        named: Option<u32>,
     ) -> Result<(Bytes, u32), StoreError> {
         match self.lens {
-            Some(lens) => lens.to_store(&name.collection, &name.key, value, schema),
-            None => Ok((value, schema)),
+            Some(lens) => lens.to_store(&name.collection, &name.key, value, named),
+            None => Ok((value, named.unwrap_or(0))),
         }
     }
 
-    /// The error of a guard that fails. It carries the record in the caller's version; where there is no way, that is the
-    /// error.
-    fn conflict(&self, key: &RecordKey, current: Option<&Record>, failure: String) -> StoreError {
-        let current = match self.seen(key, current.cloned()) {
+    /// The error of a guard that fails. It carries the record in the version that the operation names, or else in the caller's;
+    /// where there is no way to either, that is the error.
+    fn conflict(
+        &self,
+        named: Option<u32>,
+        key: &RecordKey,
+        current: Option<&Record>,
+        failure: String,
+    ) -> StoreError {
+        let seen = |named| self.seen(named, key, current.cloned());
+        let current = match seen(named).or_else(|_| seen(None)) {
             Ok(current) => current,
             Err(error) => return error,
         };

@@ -114,7 +114,7 @@ fn in_the_store_s_version(
     let (value, schema) = (record.value.clone(), record.schema);
     match (lens, keys::split_record(view_key)) {
         (Some(lens), Some((_, collection, key))) => {
-            lens.to_store_from(collection, key, value, schema)
+            lens.to_store(collection, key, value, Some(schema))
         }
         _ => Ok((value, schema)),
     }

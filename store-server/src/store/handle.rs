@@ -15,11 +15,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     applier::Applier,
-    clock::now_ms,
     datadir::DataDir,
-    draft::Draft,
-    evaluate::{Caller, Rules},
     feed::{Feed, Watch},
+    found::{Found, Looked},
     give_back::GiveBack,
     index::{Index, Notice},
     keys,
@@ -94,6 +92,7 @@ impl Store {
     /// Opens the store in a directory that is locked already; it is the one that `config` names.
     pub(crate) fn open_in(mut dir: DataDir, config: Config) -> Result<Store, OpenError> {
         let opened = open::open(&dir, &config, OldView::Use)?;
+        let schemas = Arc::new(Table::load(&opened.view, &config)?);
         // Not before it is open: what this program cannot recover stays as the older one knows it.
         dir.raise_format()?;
         let store_id = dir.identity().store_id.into_bytes();
@@ -113,7 +112,6 @@ impl Store {
         let (sender, queue) = unbounded();
         let (notices, noticed) = unbounded_channel();
         let index = open::build_index(&opened.view)?;
-        let schemas = Arc::new(Table::load(&opened.view, &config)?);
         let shared = Arc::new(Shared {
             index: RwLock::new(index),
             schemas: Schemas::new(schemas.clone()),
@@ -299,12 +297,12 @@ impl Store {
         self.shared.validator.namespace(namespace)?;
         self.check(namespace, &op)?;
         // The reader must be gone before a write is waited for: the writer waits for readers.
-        let mut answered = self.reader().read(namespace, &op, None);
-        if let (Some(result), Some(kind), Some(lens)) =
-            (&mut answered, &op.kind, self.lens(namespace, ""))
-        {
-            lens.result(kind, result);
-        }
+        let lens = self.lens(namespace, "");
+        let found = self.reader().read(namespace, &op, lens.as_ref());
+        let answered = match (found, &lens) {
+            (Some(found), Some(lens)) => self.answer(namespace, lens, vec![(&op, found)]).pop(),
+            (found, _) => found.and_then(Found::as_stored),
+        };
         let result = match answered {
             Some(result) => result,
             None => {
@@ -431,10 +429,9 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Answers a validated operation that only reads; `None`: it may write, so submit it. Records are as they are stored:
-    /// [`Lens::result`] brings them to the caller's version, once the reader is gone. The caller's lens is for the guards of
-    /// a transaction.
-    pub fn read(&mut self, namespace: &str, op: &Op, lens: Option<&Lens>) -> Option<OpResult> {
+    /// Reads for a validated operation that only reads; `None`: it may write, so submit it. Without a lens this is the answer
+    /// ([`Found::as_stored`]); with one, [`Store::answer`] makes it, once the reader is gone.
+    pub fn read(&mut self, namespace: &str, op: &Op, lens: Option<&Lens>) -> Option<Found> {
         let limits = &self.store.config().limits;
         let page = PageLimits {
             records: limits.scan_page,
@@ -442,7 +439,15 @@ impl Reader<'_> {
         };
         let kind = op.kind.as_ref()?;
         let mut result = match kind {
-            op::Kind::Txn(txn) if Self::answers(txn) => self.read_txn(namespace, op, lens),
+            op::Kind::Txn(txn) if Self::answers(txn) => {
+                self.reads += 1;
+                return Some(match lens {
+                    None => {
+                        Found::Answer(self.store.answer_txn(namespace, &self.snapshot, op, None))
+                    }
+                    Some(_) => Found::Txn(Looked::new(&self.snapshot, namespace, txn, page.bytes)),
+                });
+            }
             kind => read::read(&self.snapshot, namespace, kind, page)?,
         };
         if let (op::Kind::Get(get), Some(Kind::Get(found))) = (kind, &mut result.kind)
@@ -451,7 +456,7 @@ impl Reader<'_> {
             found.claim = self.claim(namespace, get.key.as_ref());
         }
         self.reads += 1;
-        Some(result)
+        Some(Found::Answer(result))
     }
 
     /// Whether a transaction writes nothing, so that [`read`](Self::read) answers it.
@@ -479,31 +484,6 @@ impl Reader<'_> {
     fn claim(&self, namespace: &str, key: Option<&v1::RecordKey>) -> Option<v1::Claim> {
         let key = key.map(|key| keys::record(namespace, &key.collection, &key.key))?;
         self.store.index().owner(namespace, &key)
-    }
-
-    fn read_txn(&self, namespace: &str, op: &Op, lens: Option<&Lens>) -> OpResult {
-        let values = self.store.shared.validator.values();
-        let mut draft = Draft::new(&self.snapshot, namespace);
-        // It only reads, and who owns what it reads is nothing to it.
-        let index = Index::default();
-        let evaluated = Rules {
-            namespace,
-            values,
-            answer_bytes: self.store.config().limits.answer_bytes(),
-            now_ms: now_ms(),
-            caller: Caller::default(),
-            index: &index,
-            lens,
-            config: self.store.config(),
-        }
-        .evaluate(&mut draft, op);
-        let mut result = evaluated.unwrap_or_else(|error| OpResult {
-            kind: Some(Kind::Error(error)),
-        });
-        if let Some(Kind::Txn(txn)) = &mut result.kind {
-            txn.revision = self.revision(namespace);
-        }
-        result
     }
 }
 

@@ -171,11 +171,14 @@ async fn what_an_old_session_writes_and_cannot_be_migrated_changes_nothing() {
     assert_eq!(seen(old.read("ann").await), (0, doc([("gold", 5)])));
     // A value says itself which version it has.
     let mut anybody = world.anybody().await;
-    let named = |schema, fields| {
+    let named = |schema: u32, fields| {
         let op::Kind::Put(put) = putting("ann", encode(&fields)) else {
             unreachable!("it is a put");
         };
-        op::Kind::Put(PutOp { schema, ..put })
+        op::Kind::Put(PutOp {
+            schema: Some(schema),
+            ..put
+        })
     };
     old.call(named(1, doc([("coins", 8)]))).await.unwrap();
     assert_eq!(world.stored("ann"), (1, doc([("coins", 8)])));

@@ -65,7 +65,7 @@ fn writes() -> Vec<Op> {
         key: key("c", "expiring"),
         value: value(r#"{"x": 1}"#),
         ttl_ms: 3_600_000,
-        schema: 7,
+        schema: Some(7),
         ..PutOp::default()
     };
     let absent = Predicate {

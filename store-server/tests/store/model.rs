@@ -461,7 +461,7 @@ impl Model {
                 let key = put.key.as_ref().unwrap();
                 self.require(key, &put.guards)?;
                 let expires = u64::from(put.ttl_ms > 0);
-                let record = self.written(before, key, put.value.clone(), put.schema, expires);
+                let record = self.written(before, key, put.value.clone(), put.schema(), expires);
                 op_result::Kind::Put(PutResult {
                     mod_rev: record.mod_rev,
                     version: record.version,
@@ -626,7 +626,7 @@ impl Model {
                 value: document(*n),
                 guards: self.predicates(*name, guard),
                 ttl_ms: if *expires { 3_600_000 } else { 0 },
-                schema: *schema,
+                schema: Some(*schema),
             }),
             Write::Add {
                 name,

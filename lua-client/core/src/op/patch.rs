@@ -42,6 +42,7 @@ pub(super) fn read(reader: &mut Reader<'_>, first: c_int) -> Result<PatchOp, Rej
     options::read(reader, first + 3, &mut op.guards, |reader, name, at| {
         match name {
             b"ttl" => op.ttl_ms = Some(reader.lifetime_ms(at)?),
+            b"schema" => op.schema = Some(reader.count32(at, "schema")?),
             b"create" => op.create = reader.flag(at, "create")?,
             b"return_record" => op.return_record = reader.flag(at, "return_record")?,
             // Bounds of an addition, which stand in its step.

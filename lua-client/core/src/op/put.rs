@@ -25,7 +25,7 @@ pub(super) fn read(reader: &mut Reader<'_>, first: c_int) -> Result<PutOp, Rejec
     options::read(reader, first + 3, &mut op.guards, |reader, name, at| {
         match name {
             b"ttl" => op.ttl_ms = reader.lifetime_ms(at)?,
-            b"schema" => op.schema = reader.count32(at, "schema")?,
+            b"schema" => op.schema = Some(reader.count32(at, "schema")?),
             _ => return Ok(false),
         }
         Ok(true)

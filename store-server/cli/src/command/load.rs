@@ -41,9 +41,9 @@ Loading the same dump again passes over what is there already, so a load that
 broke off is simply repeated. Records that have expired since the dump are left
 out. The namespace is --namespace, else the one that was dumped.
 
-A record of an older version of its schema is brought to the store's. One without a
-version, dumped before its collection's first migration, cannot be told from one of the
-newest and is written as that: load such a dump before `stillpoint migrate apply`.
+A record of an older version of its schema is brought to the store's; a line without a
+version is one of version 0. What is there already is compared in the version of the
+dump: if a migration on the way cannot be undone, no record is the same.
 
 Examples:
   stillpoint load world1.jsonl
@@ -276,7 +276,7 @@ impl<'a> Load<'a> {
                 OnConflict::Fail | OnConflict::Skip => vec![absent],
             },
             ttl_ms,
-            schema: record.schema,
+            schema: Some(record.schema),
         };
         let options = CallOptions {
             lane: lane_of(&record),

@@ -2,7 +2,7 @@
 
 use std::{io::Read, time::Duration};
 
-use clap::{Args, value_parser};
+use clap::Args;
 use rmpv::Value;
 use stillpoint_proto::v1::{Predicate, PutOp, op, op_result, predicate::Test};
 
@@ -55,7 +55,7 @@ pub struct Options {
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     ttl: Option<Duration>,
     /// The version of its schema that the value has [default: the newest]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N")]
     schema: Option<u32>,
     #[command(flatten)]
     port: DataPort,
@@ -77,7 +77,7 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
             .into_iter()
             .collect(),
         ttl_ms: options.ttl.map_or(0, millis),
-        schema: options.schema.unwrap_or_default(),
+        schema: options.schema,
     };
     let answer = call(&options.port.connect()?, op::Kind::Put(put))?;
     let op_result::Kind::Put(result) = answer else {

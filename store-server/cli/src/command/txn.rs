@@ -40,8 +40,9 @@ done otherwise, all as one commit:
 Guards: exists (true or false), rev, version, or field with is, which is one of
   = != < <= > >= exists missing
 Operations: get; del; put with value, and if wanted ttl, schema; patch with
-  steps, and if wanted ttl, create (true: begin with an empty map if the record
-  is missing). All but get take guards of their own: "guards": [{"rev": 17}]
+  steps, and if wanted ttl, schema, create (true: begin with an empty map if the
+  record is missing). Schema is the version of it in which all of the operation
+  is meant: the newest, unless given. All but get take guards of their own: "guards": [{"rev": 17}]
 Steps: ["set", path, value], ["unset", path], ["append", path, value...],
   ["add", path, number, {"min": 0, "max": 9}] (with one bound, both or none),
   ["remove_at", path, position], ["set_insert", path, value],

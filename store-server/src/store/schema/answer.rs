@@ -8,12 +8,8 @@ use stillpoint_proto::v1::{
     StoreError, TxnOp, TxnResult, op, op_result,
 };
 
-use super::{Lens, aside};
+use super::Lens;
 use crate::store::read::Room;
-
-/// An answer in which more records than this have to be brought to another version does not hold up what else its thread has
-/// to do.
-const INLINE_MAX: usize = 4;
 
 impl Lens {
     /// Brings what an operation read to the caller's version.
@@ -21,18 +17,13 @@ impl Lens {
         let Some(kind) = &mut result.kind else {
             return;
         };
-        let brought = match self.foreign(op, kind) {
-            0 => Ok(()),
-            1..=INLINE_MAX => self.kind(op, kind),
-            _ => aside(|| self.kind(op, kind)),
-        };
-        if let Err(error) = brought {
+        if let Err(error) = self.kind(op, kind) {
             *kind = op_result::Kind::Error(error);
         }
     }
 
     /// About how many records of an answer have another version than the caller's. Nothing is left out.
-    fn foreign(&self, op: &op::Kind, kind: &op_result::Kind) -> usize {
+    pub(in crate::store) fn foreign(&self, op: &op::Kind, kind: &op_result::Kind) -> usize {
         match (op, kind) {
             (op::Kind::BatchGet(op), op_result::Kind::BatchGet(found)) => {
                 let pairs = op.keys.iter().zip(&found.results);
@@ -54,9 +45,9 @@ impl Lens {
 
     fn kind(&self, op: &op::Kind, kind: &mut op_result::Kind) -> Result<(), StoreError> {
         match (op, kind) {
-            (_, op_result::Kind::Error(error)) => self.current(error),
+            (op, op_result::Kind::Error(error)) => self.current(named_by(op), error),
             (op::Kind::Get(op), op_result::Kind::Get(found)) if !op.raw => {
-                self.record(op.key.as_ref(), found.record.as_mut())
+                self.record(None, op.key.as_ref(), found.record.as_mut())
             }
             (op::Kind::BatchGet(op), op_result::Kind::BatchGet(found)) if !op.raw => {
                 self.batch(op, found)
@@ -67,10 +58,10 @@ impl Lens {
             }
             (op::Kind::Txn(op), op_result::Kind::Txn(found)) => self.txn(op, found),
             (op::Kind::Patch(op), op_result::Kind::Patch(found)) => {
-                self.record(op.key.as_ref(), found.record.as_mut())
+                self.record(op.schema, op.key.as_ref(), found.record.as_mut())
             }
             (op::Kind::Claim(op), op_result::Kind::Claim(found)) => {
-                self.record(op.key.as_ref(), found.record.as_mut())
+                self.record(None, op.key.as_ref(), found.record.as_mut())
             }
             _ => Ok(()),
         }
@@ -78,25 +69,28 @@ impl Lens {
 
     fn record(
         &self,
+        named: Option<u32>,
         key: Option<&RecordKey>,
         record: Option<&mut Record>,
     ) -> Result<(), StoreError> {
         match (key, record) {
-            (Some(key), Some(record)) => self.see(&key.collection, &key.key, record),
+            (Some(key), Some(record)) => self.see_as(named, &key.collection, &key.key, record),
             _ => Ok(()),
         }
     }
 
-    /// The record that a failed guard carries.
-    fn current(&self, error: &mut StoreError) -> Result<(), StoreError> {
+    /// The record that a failed guard carries; where it cannot be brought to the version that is named, in the caller's.
+    fn current(&self, named: Option<u32>, error: &mut StoreError) -> Result<(), StoreError> {
         let StoreError { key, current, .. } = error;
-        self.record(key.as_ref(), current.as_mut())
+        let key = key.as_ref();
+        self.record(named, key, current.as_mut())
+            .or_else(|_| self.record(None, key, current.as_mut()))
     }
 
     fn batch(&self, op: &BatchGetOp, found: &mut BatchGetResult) -> Result<(), StoreError> {
         let mut room = Room::new(self.table.answer_bytes);
         for (key, GetResult { record, .. }) in op.keys.iter().zip(&mut found.results) {
-            self.record(Some(key), record.as_mut())?;
+            self.record(None, Some(key), record.as_mut())?;
             room.take(record.as_ref())?;
         }
         Ok(())
@@ -138,5 +132,14 @@ impl Lens {
             }
         }
         Ok(())
+    }
+}
+
+/// The version that a write names.
+fn named_by(op: &op::Kind) -> Option<u32> {
+    match op {
+        op::Kind::Put(put) => put.schema,
+        op::Kind::Patch(patch) => patch.schema,
+        _ => None,
     }
 }

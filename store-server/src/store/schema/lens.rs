@@ -54,22 +54,24 @@ impl Lens {
         })
     }
 
-    /// `None`: the collection has no version.
-    fn way(&self, collection: &str) -> Result<Option<Way>, StoreError> {
+    /// The way of the values of a collection, for an operation that names this version or else means the caller's. `None`:
+    /// the collection has no version.
+    fn way(&self, collection: &str, named: Option<u32>) -> Result<Option<Way>, StoreError> {
         let Some(stored) = self.table.version(&self.namespace, collection) else {
             return Ok(None);
         };
-        let spoken = match &self.speaks {
-            Speaks::Newest => stored,
-            Speaks::Session(session) => session.speaks(collection),
-            Speaks::Nobody(error) => return Err(StoreError::clone(error)),
+        let spoken = match (&self.speaks, named) {
+            (Speaks::Nobody(error), _) => return Err(StoreError::clone(error)),
+            (_, Some(version)) => version,
+            (Speaks::Newest, None) => stored,
+            (Speaks::Session(session), None) => session.speaks(collection),
         };
         Ok(Some(Way { spoken, stored }))
     }
 
     /// The version of a collection that the caller speaks; `None`: it has none.
     pub fn version(&self, collection: &str) -> Result<Option<u32>, StoreError> {
-        Ok(self.way(collection)?.map(|way| way.spoken))
+        Ok(self.way(collection, None)?.map(|way| way.spoken))
     }
 
     /// Brings a record to the caller's version.
@@ -84,18 +86,30 @@ impl Lens {
         key: &[u8],
         record: &mut v1::Record,
     ) -> Result<(), StoreError> {
+        self.see_as(None, collection, key, record)
+    }
+
+    /// The same in a version that the operation names, if it does.
+    pub(super) fn see_as(
+        &self,
+        named: Option<u32>,
+        collection: &str,
+        key: &[u8],
+        record: &mut v1::Record,
+    ) -> Result<(), StoreError> {
         let v1::Record { value, schema, .. } = record;
-        self.bring(collection, key, value, schema)
+        self.bring(named, collection, key, value, schema)
     }
 
     /// The same for a record as the view has it.
     pub(in crate::store) fn see_stored(
         &self,
+        named: Option<u32>,
         name: &RecordKey,
         record: &mut Record,
     ) -> Result<(), StoreError> {
         let Record { value, schema, .. } = record;
-        self.bring(&name.collection, &name.key, value, schema)
+        self.bring(named, &name.collection, &name.key, value, schema)
     }
 
     /// Brings a record to the caller's version where that has to be told even if it fails: then it has no value, but the
@@ -109,18 +123,19 @@ impl Lens {
 
     /// Whether a record has to be brought to another version.
     pub(super) fn is_foreign(&self, collection: &str, record: &v1::Record) -> bool {
-        let way = self.way(collection);
+        let way = self.way(collection, None);
         !matches!(way, Ok(None)) && !matches!(way, Ok(Some(way)) if way.spoken == record.schema)
     }
 
     fn bring(
         &self,
+        named: Option<u32>,
         collection: &str,
         key: &[u8],
         value: &mut Bytes,
         schema: &mut u32,
     ) -> Result<(), StoreError> {
-        let Some(Way { spoken, .. }) = self.way(collection)? else {
+        let Some(Way { spoken, .. }) = self.way(collection, named)? else {
             return Ok(());
         };
         if *schema == spoken {
@@ -133,8 +148,8 @@ impl Lens {
         Ok(())
     }
 
-    /// Brings a value to the store's version, from the caller's or from the one that is named (0: it is not); gives it with
-    /// that version. Where the collection has none, it is as it was, with the number that is named.
+    /// Brings a value to the store's version, from the one that is named, be it 0, or else from the caller's; gives it with
+    /// the store's. Where the collection has none, it is as it was, with the number that is named, or 0.
     ///
     /// # Errors
     ///
@@ -144,45 +159,13 @@ impl Lens {
         collection: &str,
         key: &[u8],
         value: Bytes,
-        explicit_schema: u32,
+        named: Option<u32>,
     ) -> Result<(Bytes, u32), StoreError> {
-        match self.way(collection)? {
-            None => Ok((value, explicit_schema)),
-            Some(way) => {
-                let from = match explicit_schema {
-                    0 => way.spoken,
-                    named => named,
-                };
-                self.store_as(collection, key, value, from, way.stored)
-            }
-        }
-    }
-
-    /// The same for a value that has this version, be it 0: one that comes from the store itself.
-    pub(in crate::store) fn to_store_from(
-        &self,
-        collection: &str,
-        key: &[u8],
-        value: Bytes,
-        schema: u32,
-    ) -> Result<(Bytes, u32), StoreError> {
-        match self.table.version(&self.namespace, collection) {
-            None => Ok((value, schema)),
-            Some(stored) => self.store_as(collection, key, value, schema, stored),
-        }
-    }
-
-    fn store_as(
-        &self,
-        collection: &str,
-        key: &[u8],
-        value: Bytes,
-        from: u32,
-        to: u32,
-    ) -> Result<(Bytes, u32), StoreError> {
-        if from == to {
-            return Ok((value, to));
-        }
+        let (from, to) = match self.way(collection, named)? {
+            None => return Ok((value, named.unwrap_or(0))),
+            Some(way) if way.spoken == way.stored => return Ok((value, way.stored)),
+            Some(way) => (way.spoken, way.stored),
+        };
         let lineage = self.table.lineage(&self.namespace, collection);
         let brought = lineage.travel(from, to, key, &value);
         let brought = brought.map_err(|error| unwritable(collection, key, from, to, &error))?;
@@ -197,7 +180,7 @@ impl Lens {
     /// SCHEMA_UNSUPPORTED, with the script.
     pub(in crate::store) fn check_ownable(&self, name: &RecordKey) -> Result<(), StoreError> {
         let collection = &name.collection;
-        let Some(Way { spoken, stored }) = self.way(collection)? else {
+        let Some(Way { spoken, stored }) = self.way(collection, None)? else {
             return Ok(());
         };
         if spoken == stored {

@@ -54,6 +54,9 @@ use super::{handle::Store, index::Index};
 /// The namespace whose scripts and versions count in all that have none of their own. It has no records of clients.
 pub const ANY_NAMESPACE: &str = stillpoint_migrations::source::ANY_NAMESPACE;
 
+/// More records than this that have to be brought to another version at once hold up what else their thread has to do.
+const INLINE_MAX: usize = 4;
+
 /// The table that readers see.
 #[derive(Debug)]
 pub struct Schemas {
@@ -142,5 +145,14 @@ pub(crate) fn aside<T>(run: impl FnOnce() -> T) -> T {
     match Handle::try_current().is_ok_and(is_shared) {
         true => tokio::task::block_in_place(run),
         false => run(),
+    }
+}
+
+/// The same for so many records that have another version than the caller's; a few do not hold up what else the thread has
+/// to do.
+pub(super) fn aside_of<T>(foreign: usize, run: impl FnOnce() -> T) -> T {
+    match foreign <= INLINE_MAX {
+        true => run(),
+        false => aside(run),
     }
 }

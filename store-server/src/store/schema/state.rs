@@ -44,6 +44,24 @@ pub struct SchemaState {
     pub stopped_why: String,
     /// The newest version that was declared finished: nobody goes back behind it; 0: none was.
     pub finished_version: u32,
+    /// The newest version that it has been at; 0: of an older program, which did not keep it. Ask [`newest`](Self::newest).
+    pub newest_version: u32,
+}
+
+impl SchemaState {
+    /// The newest version that it has been at, rollbacks or not: log, backups and history may have values of it for ever.
+    pub fn newest(&self) -> u32 {
+        let known = [self.version, self.from_version, self.finished_version];
+        known.into_iter().fold(self.newest_version, u32::max)
+    }
+
+    /// The version behind which nobody goes back; 0: to any.
+    pub fn floor(&self) -> u32 {
+        match self.phase {
+            Phase::Finished => self.version.max(self.finished_version),
+            _ => self.finished_version,
+        }
+    }
 }
 
 /// What a background job does.

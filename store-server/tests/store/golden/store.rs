@@ -272,7 +272,7 @@ fn parse_op(text: &str) -> Result<Op, Box<dyn Error>> {
             value: value(tail),
             guards: options.guards,
             ttl_ms: options.ttl_ms.unwrap_or(0),
-            schema: options.schema,
+            schema: Some(options.schema),
         }),
         "patch" => op::Kind::Patch(PatchOp {
             key: named(),
@@ -285,6 +285,7 @@ fn parse_op(text: &str) -> Result<Op, Box<dyn Error>> {
             create: options.create,
             ttl_ms: options.ttl_ms,
             return_record: options.return_record,
+            schema: None,
         }),
         "delete" => op::Kind::Delete(DeleteOp {
             key: named(),

@@ -101,6 +101,13 @@ impl<'a> Fields<'a> {
                 .map(millis)
         })
     }
+
+    /// The version in which an operation is meant.
+    fn schema(&self) -> Result<Option<u32>, String> {
+        self.read("schema", "schema number", |value| {
+            value.as_u64().and_then(|n| u32::try_from(n).ok())
+        })
+    }
 }
 
 const TESTS: [&str; 6] = ["exists", "rev", "version", "field", "is", "value"];
@@ -214,18 +221,21 @@ fn read_operation(value: &Value, place: &str) -> Result<Op, String> {
 
 fn read_put(value: &Value, place: &str) -> Result<PutOp, String> {
     let fields = Fields::of(value, place, &["put", "value", "ttl", "schema", "guards"])?;
-    let as_u32 = |value: &Value| value.as_u64().and_then(|n| u32::try_from(n).ok());
     Ok(PutOp {
         key: fields.record("put")?,
         value: encode(fields.need("value")?),
         guards: fields.list("guards", read_predicate)?,
         ttl_ms: fields.ttl_ms()?.unwrap_or(0),
-        schema: fields.read("schema", "schema number", as_u32)?.unwrap_or(0),
+        schema: fields.schema()?,
     })
 }
 
 fn read_patch(value: &Value, place: &str) -> Result<PatchOp, String> {
-    let fields = Fields::of(value, place, &["patch", "steps", "create", "ttl", "guards"])?;
+    let fields = Fields::of(
+        value,
+        place,
+        &["patch", "steps", "create", "ttl", "schema", "guards"],
+    )?;
     fields.need("steps")?;
     let create = fields.read("create", "true or false", Value::as_bool)?;
     Ok(PatchOp {
@@ -236,6 +246,7 @@ fn read_patch(value: &Value, place: &str) -> Result<PatchOp, String> {
         create: create.unwrap_or(false),
         ttl_ms: fields.ttl_ms()?,
         return_record: false,
+        schema: fields.schema()?,
     })
 }
 

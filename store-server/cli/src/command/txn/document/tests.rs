@@ -18,7 +18,7 @@ fn every_kind_of_guard_operation_and_step_is_read() {
         "then": [
             {"get": "p/1"},
             {"put": "p/2", "value": {"$bin": "AA=="}, "ttl": "2s", "schema": 3, "guards": [{"rev": 0}]},
-            {"patch": "p/3", "create": true, "ttl": "1ms", "steps": [
+            {"patch": "p/3", "create": true, "ttl": "1ms", "schema": 0, "steps": [
                 ["set", "", 1], ["unset", "a"], ["add", "g", -1, {"min": 0, "max": 9.5}], ["add", "g", 2],
                 ["append", "l", 1, 2], ["remove_at", "l", -1], ["set_insert", "s", "x"], ["set_remove", "s", "x"]
             ]},
@@ -39,15 +39,15 @@ fn every_kind_of_guard_operation_and_step_is_read() {
     };
     assert_eq!(
         (put.value.as_ref(), put.ttl_ms, put.schema),
-        (&b"\xc4\x01\x00"[..], 2000, 3)
+        (&b"\xc4\x01\x00"[..], 2000, Some(3))
     );
     assert_eq!(put.guards[0].test, Some(Test::ModRev(0)));
     let Some(op::Kind::Patch(patch)) = &txn.then[2].kind else {
         panic!()
     };
     assert_eq!(
-        (patch.steps.len(), patch.create, patch.ttl_ms),
-        (8, true, Some(1))
+        (patch.steps.len(), patch.create, patch.ttl_ms, patch.schema),
+        (8, true, Some(1), Some(0))
     );
     let Some(patch_step::Kind::Add(add)) = &patch.steps[2].kind else {
         panic!()
