@@ -176,7 +176,9 @@ pub enum Fault {
         other: String,
     },
     /// It was applied with another text.
-    #[error("was changed after it was applied: put it back, and add a new script")]
+    #[error(
+        "was changed after it was applied: put it back, and use the next number for the new text"
+    )]
     Changed,
     /// It was applied, and is gone.
     #[error("was applied and is no longer there: put it back")]

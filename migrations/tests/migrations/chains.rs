@@ -110,7 +110,7 @@ fn an_applied_script_stays_as_it_was() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "_any/player/0003_step.lua: was changed after it was applied: put it back, and add a new script"
+        "_any/player/0003_step.lua: was changed after it was applied: put it back, and use the next number for the new text"
     );
     let error = chain
         .ensure_unchanged(&[applied(4, &sources[0])])

@@ -1,6 +1,6 @@
 //! An operator holds a job up, lets it go on, or declares that nobody goes back.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use stillpoint_migrations::source::ANY_NAMESPACE;
@@ -12,7 +12,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     course::other_sessions,
-    migrations::{Migrations, about, invalid, state_commit, state_of},
+    migrations::{Migrations, TRIES, TRY_EVERY, about, invalid, state_commit, state_of},
     name::Name,
     quarantine, status,
 };
@@ -28,12 +28,6 @@ use crate::{
     },
 };
 
-/// How often a change is tried that the job was faster than.
-const TRIES: usize = 200;
-
-/// The pause between two tries.
-const TRY_EVERY: Duration = Duration::from_millis(5);
-
 /// Holds a job up.
 pub async fn pause(
     migrations: &Arc<Migrations>,
@@ -42,19 +36,26 @@ pub async fn pause(
 ) -> Result<MigrationStatus, StoreError> {
     let name = Name::asked(request.collection)?;
     let asked = ("migrate pause", &*request.actor, peer);
-    audited(migrations, &name, asked, async |members| {
-        for member in members {
-            let paused = update(migrations, member, |state| {
-                state.phase = match state.phase {
-                    Phase::Rewriting | Phase::Paused => Phase::Paused,
-                    _ if name.is_any() => return Ok(None),
-                    phase => return Err(not_at_work(phase)),
-                };
-                Ok(Some(SchemaCommit::default()))
-            });
-            paused.await?;
+    audited(migrations, &name, asked, async |_| {
+        hold(migrations, &name, &name).await?;
+        // Once `_any` is held up it gives no namespace a job any more, so these are all.
+        for member in stated(&migrations.store.schemas(), &name)? {
+            hold(migrations, &name, &member).await?;
         }
         Ok("it is held up")
+    })
+    .await
+}
+
+/// Holds the job of one of those up that are meant.
+async fn hold(migrations: &Arc<Migrations>, asked: &Name, name: &Name) -> Result<(), StoreError> {
+    update(migrations, name, |state| {
+        state.phase = match state.phase {
+            Phase::Rewriting | Phase::Paused => Phase::Paused,
+            _ if asked.is_any() => return Ok(None),
+            phase => return Err(not_at_work(phase)),
+        };
+        Ok(Some(SchemaCommit::default()))
     })
     .await
 }

@@ -27,6 +27,8 @@ pub struct Course {
     pub from: u32,
     /// The version that it goes to.
     pub to: u32,
+    /// The oldest version from which scripts lead on.
+    pub first: u32,
     /// The newest script behind which an older session cannot go on.
     without_down: Option<Link>,
     /// The newest script behind which an older session cannot own records.
@@ -38,6 +40,13 @@ impl Course {
     pub fn new(name: Name, from: u32, to: u32, lineage: &Lineage) -> Result<Course, StoreError> {
         let broken = |error: StepError| StoreError::new(Reason::Invalid, error.to_string());
         let first = lineage.first().map_err(broken)?;
+        if to < first {
+            let message = format!(
+                "no script leads to version {to}, since its scripts begin at version {first}: publish those before, too, with \
+                 `stillpoint migrate publish DIR`"
+            );
+            return Err(StoreError::new(Reason::Invalid, message));
+        }
         let without_down = lineage.without_down(first, to).map_err(broken)?;
         let lossy = lineage.lossy(first, to).map_err(broken)?;
         Ok(Course {
@@ -46,6 +55,7 @@ impl Course {
             name,
             from,
             to,
+            first,
         })
     }
 
@@ -89,7 +99,15 @@ impl Course {
     }
 
     fn why_not(&self, index: &Index, session: &Session, version: u32) -> Option<String> {
-        let Course { name, to, .. } = self;
+        let Course {
+            name, to, first, ..
+        } = self;
+        if version < *first && !self.is_back() {
+            return Some(format!(
+                "no script leads from the version of {name} that these sessions speak to {to}, since its scripts begin at \
+                 version {first}: publish those before, too, or end those processes"
+            ));
+        }
         if version > *to {
             return self.is_back().then(|| {
                 format!("these sessions speak a newer version of {name} than {to}: {REMEDY}")

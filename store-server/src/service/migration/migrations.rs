@@ -1,6 +1,6 @@
 //! What the parts of the service have in common.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -25,6 +25,12 @@ use crate::{
 
 /// How long a caller should wait before it tries again.
 const RETRY_AFTER_MS: u64 = 1000;
+
+/// How often a change of a state is tried that the job was faster than ...
+pub(super) const TRIES: usize = 200;
+
+/// ... and the pause between two tries.
+pub(super) const TRY_EVERY: Duration = Duration::from_millis(5);
 
 /// The migrations of a store.
 #[derive(Debug)]

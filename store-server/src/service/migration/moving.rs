@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use stillpoint_migrations::source::ANY_NAMESPACE;
 use stillpoint_proto::v1::{
     MigrationStatus, MigrationsApplied, Reason, StoreError, WaitingForSessions,
 };
@@ -14,8 +15,9 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     course::{Course, refused},
-    migrations::{Migrations, about, actor, state_commit, state_of},
+    migrations::{Migrations, TRIES, TRY_EVERY, about, actor, state_commit},
     status,
+    targets::check_oldest,
 };
 use crate::{
     service::backup::audit::Asked,
@@ -181,7 +183,7 @@ async fn go(
     Ok(statuses.collect())
 }
 
-/// Makes a version count.
+/// Makes a version count, also while the job of the one before is at work.
 async fn activate(
     migrations: &Migrations,
     order: &Order,
@@ -189,9 +191,31 @@ async fn activate(
     label: &str,
     actor: &str,
 ) -> Result<(), StoreError> {
+    // Records may have been written while sessions were waited for.
+    check_oldest(&migrations.store, course)?;
+    let mut tries = 0;
+    loop {
+        let commit = activation(migrations, order, course, label, actor)?;
+        match migrations.commit(commit).await {
+            // The job was faster.
+            Err(error) if error.reason() == Reason::VersionConflict && tries < TRIES => tries += 1,
+            done => return done.map(drop),
+        }
+        sleep(TRY_EVERY).await;
+    }
+}
+
+/// The commit that makes a version count, if the collection's state is as it is now.
+fn activation(
+    migrations: &Migrations,
+    order: &Order,
+    course: &Course,
+    label: &str,
+    actor: &str,
+) -> Result<SchemaCommit, StoreError> {
     let Course { name, from, to, .. } = course;
-    let (before, seen_rev) = state_of(&migrations.store, name);
     let table = migrations.store.schemas();
+    let own = table.state(&name.namespace, &name.collection);
     let version = table.version(&name.namespace, &name.collection);
     if version.unwrap_or(0) != *from {
         let message = format!(
@@ -200,7 +224,9 @@ async fn activate(
         );
         return Err(StoreError::new(Reason::VersionConflict, message));
     }
-    let before = before.unwrap_or_default();
+    // Who had nothing of its own has followed `_any`, and what was promised there holds.
+    let before = own.or_else(|| table.state(ANY_NAMESPACE, &name.collection));
+    let before = before.map(|stated| &stated.state);
     let state = SchemaState {
         version: *to,
         from_version: *from,
@@ -214,18 +240,16 @@ async fn activate(
         actor: actor.into(),
         label: label.into(),
         from_history: order.from_history,
-        finished_version: match before.phase {
-            Phase::Finished => before.version,
-            _ => before.finished_version,
-        },
+        finished_version: before.map_or(0, SchemaState::floor),
+        newest_version: before.map_or(0, SchemaState::newest).max(*from).max(*to),
         ..SchemaState::default()
     };
     let checked = course.clone();
-    let commit = SchemaCommit {
+    let seen_rev = own.map_or(0, |stated| stated.revision);
+    Ok(SchemaCommit {
         check: Some(Box::new(move |index, table| checked.check(index, table))),
         ..state_commit(name, seen_rev, &state)
-    };
-    migrations.commit(commit).await.map(drop)
+    })
 }
 
 /// Waits for sessions, up to a time, and tells the caller.

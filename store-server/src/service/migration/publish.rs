@@ -19,7 +19,7 @@ use crate::{
         keys::System,
         schema::{
             SchemaCommit, Script, Table,
-            state::{self, Phase, StoredScript},
+            state::{self, StoredScript},
         },
         server_time_ms,
     },
@@ -233,18 +233,12 @@ fn faults(table: &Table, new: &[Source], all: &[Source]) -> Vec<StepError> {
     faults
 }
 
-/// Whether a collection that a script serves is at its version or beyond, or may still have records that are.
+/// Whether a collection that a script serves has ever been at its version or beyond. Then its text is for ever what that version
+/// means: a rollback leaves values of it behind, in quarantine, in the log and in backups.
 pub fn is_applied(table: &Table, source: &Source) -> bool {
     let mut states = table.states();
     states.any(|(namespace, collection, stated)| {
-        let state = &stated.state;
-        let is_through =
-            matches!(state.phase, Phase::Rewritten | Phase::Finished) && state.failed == 0;
-        let version = match is_through {
-            true => state.version,
-            false => state.version.max(state.from_version),
-        };
-        source.serves(namespace, collection) && version >= source.number
+        source.serves(namespace, collection) && stated.state.newest() >= source.number
     })
 }
 

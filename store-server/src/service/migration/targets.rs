@@ -14,9 +14,12 @@ use super::{
     name::Name,
     status::newest,
 };
-use crate::store::{
-    Store, keys,
-    schema::{Table, state::Phase},
+use crate::{
+    engine::KeyRange,
+    store::{
+        Store, keys,
+        schema::{Table, aside, state::SchemaState},
+    },
 };
 
 /// The ways of all collections that an apply means, in the order in which they are gone; those that are there already are left
@@ -55,7 +58,11 @@ pub fn to_apply(
     let courses = wanted.into_iter().filter_map(|(name, to)| {
         let version = table.version(&name.namespace, &name.collection);
         let is_needed = version.is_none_or(|version| version < to);
-        is_needed.then(|| course(&table, name, version.unwrap_or(0), to))
+        is_needed.then(|| {
+            let course = course(&table, name, version.unwrap_or(0), to)?;
+            check_oldest(store, &course)?;
+            Ok(course)
+        })
     });
     courses.collect()
 }
@@ -83,23 +90,13 @@ pub fn to_roll_back(
             state.version
         )));
     }
-    let floor = match state.phase {
-        Phase::Finished => state.version,
-        _ => state.finished_version,
-    };
-    if to < floor {
-        return Err(invalid(format!(
-            "{name} was finished at version {floor}, so it cannot go back to {to}: restore it with `stillpoint backup \
-             restore`{}",
-            match state.label.as_str() {
-                "" => String::new(),
-                label => format!(", e.g. to the label {label}"),
-            }
-        )));
-    }
+    check_floor(&name, state, to)?;
     let mut names = members(store, &table, &name)?;
     names.retain(|name| table.version(&name.namespace, &name.collection) == Some(state.version));
     let courses = names.into_iter().map(|name| {
+        if let Some(own) = table.state(&name.namespace, &name.collection) {
+            check_floor(&name, &own.state, to)?;
+        }
         let course = course(&table, name, state.version, to)?;
         match from_history {
             true => Ok(course),
@@ -107,6 +104,22 @@ pub fn to_roll_back(
         }
     });
     courses.collect()
+}
+
+/// Refuses to go back behind what was finished.
+fn check_floor(name: &Name, state: &SchemaState, to: u32) -> Result<(), StoreError> {
+    let floor = state.floor();
+    if to >= floor {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "{name} was finished at version {floor}, so it cannot go back to {to}: restore it with `stillpoint backup \
+         restore`{}",
+        match state.label.as_str() {
+            "" => String::new(),
+            label => format!(", e.g. to the label {label}"),
+        }
+    )))
 }
 
 /// A name, or for `_any` all namespaces that have something of the collection, and `_any` last.
@@ -129,8 +142,13 @@ pub fn members(store: &Store, table: &Table, name: &Name) -> Result<Vec<Name>, S
 
 /// Whether a collection has any record.
 pub fn has_records(store: &Store, name: &Name) -> Result<bool, StoreError> {
-    let range = keys::scan_range(&name.namespace, &name.collection, b"", b"", b"");
-    Ok(store.live_records(range).next().transpose()?.is_some())
+    let mut records = store.live_records(everything(name));
+    Ok(records.next().transpose()?.is_some())
+}
+
+/// All records of a collection.
+fn everything(name: &Name) -> KeyRange {
+    keys::scan_range(&name.namespace, &name.collection, b"", b"", b"")
 }
 
 /// All that there are scripts for.
@@ -168,6 +186,35 @@ fn check_newer(table: &Table, name: &Name, to: u32) -> Result<(), StoreError> {
 fn course(table: &Table, name: Name, from: u32, to: u32) -> Result<Course, StoreError> {
     let lineage = table.lineage(&name.namespace, &name.collection);
     Course::new(name.clone(), from, to, &lineage).map_err(|error| about(&name, error))
+}
+
+/// Refuses a way on which records are left behind that no script takes along: the collection's scripts begin later.
+pub fn check_oldest(store: &Store, course: &Course) -> Result<(), StoreError> {
+    let Course {
+        name, from, first, ..
+    } = course;
+    if from >= first || course.is_back() {
+        return Ok(());
+    }
+    // It may have to look at all of them.
+    let left = aside(|| {
+        let mut records = store.live_records(everything(name));
+        records.find_map(|found| match found {
+            Ok((key, record)) => record
+                .filter(|record| record.schema < *first)
+                .map(|record| Ok((key, record.schema))),
+            Err(error) => Some(Err(error)),
+        })
+    });
+    match left.transpose()? {
+        None => Ok(()),
+        Some((key, schema)) => Err(invalid(format!(
+            "{name} has records that no script takes along, e.g. {}/{} of version {schema}: its scripts begin at version \
+             {first}; publish those before, too, with `stillpoint migrate publish DIR`",
+            name.collection,
+            key.escape_ascii()
+        ))),
+    }
 }
 
 /// Refuses a way on which a script cannot go back.

@@ -36,7 +36,7 @@ use super::{
 use crate::store::{
     keys,
     schema::{
-        SchemaCommit,
+        Check, SchemaCommit,
         state::{self, Phase, SchemaState},
     },
 };
@@ -233,11 +233,30 @@ async fn adopt(migrations: &Arc<Migrations>, name: &Name) -> Result<(), StoreErr
         if member.is_any() || is_known || !has_records(&migrations.store, &member)? {
             continue;
         }
-        migrations.commit(state_commit(&member, 0, &state)).await?;
+        let adopted = SchemaCommit {
+            check: Some(unchanged(name, seen_rev)),
+            ..state_commit(&member, 0, &state)
+        };
+        migrations.commit(adopted).await?;
     }
     state.phase = Phase::Rewritten;
     migrations
         .commit(state_commit(name, seen_rev, &state))
         .await
         .map(drop)
+}
+
+/// Refuses a commit unless a state is the one that was read: who gets a copy would keep an old one.
+fn unchanged(name: &Name, seen_rev: u64) -> Check {
+    let name = name.clone();
+    Box::new(move |_, table| {
+        let stated = table.state(&name.namespace, &name.collection);
+        match stated.is_some_and(|stated| stated.revision == seen_rev) {
+            true => Ok(()),
+            false => {
+                let message = format!("the migration of {name} was changed meanwhile");
+                Err(StoreError::new(Reason::VersionConflict, message))
+            }
+        }
+    })
 }
