@@ -96,6 +96,7 @@ impl Stage<'_, '_> {
 
     /// Restarts processes of the game. Whoever ends meanwhile is started again by the demo, as by a supervisor.
     fn restart(&mut self, which: &[&str]) -> Result<Duration, Failure> {
+        self.versions()?;
         let whom = ["restart", "--namespace", NAMESPACE, "--service", SERVICE];
         self.type_in(&[&whom, which].concat(), Victims::Nobody)
     }
@@ -166,15 +167,21 @@ impl Stage<'_, '_> {
         })
     }
 
-    /// Which versions of the game are played.
-    fn versions(&self) -> Result<Versions, Failure> {
-        let mut versions = Versions::new();
-        for session in self.port()?.sessions(NAMESPACE, SERVICE)?.sessions {
-            if session.state() == SessionState::Attached {
-                *versions.entry(session.code_version).or_default() += 1;
+    /// Which versions of the game are played, once every process is there: one that has just been opened, or whose store was
+    /// just killed, may not be yet.
+    fn versions(&mut self) -> Result<Versions, Failure> {
+        let mut port = self.port()?;
+        let workers = self.workers.count();
+        self.watch(Victims::Nobody, |_| {
+            let mut versions = Versions::new();
+            for session in port.sessions(NAMESPACE, SERVICE)?.sessions {
+                if session.state() == SessionState::Attached {
+                    *versions.entry(session.code_version).or_default() += 1;
+                }
             }
-        }
-        Ok(versions)
+            let are_there: usize = versions.values().sum();
+            Ok((are_there == workers).then_some(versions))
+        })
     }
 
     fn port(&self) -> Result<AdminClient, Failure> {
