@@ -1,13 +1,13 @@
 //! Records that were migrated since the moment that they are brought back to.
 
 use stillpoint_proto::v1::{
-    ApplyMigrationsRequest, MigrationScript, PublishScriptsRequest, Reason,
-    migration_service_client::MigrationServiceClient,
+    ApplyMigrationsRequest, MigrationScript, PublishScriptsRequest, RestoreChange,
+    RestoreRecordsRequest, migration_service_client::MigrationServiceClient,
 };
 
 use crate::{
-    operator::{World, label, one, put, value},
-    peer::{NAMESPACE, refused},
+    operator::{World, all, label, name_of, one, put, value},
+    peer::{NAMESPACE, of, wish},
     server::soon,
 };
 
@@ -53,15 +53,55 @@ async fn a_record_comes_back_as_it_was_in_the_version_of_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_cannot_be_migrated_stays_as_it_is_now() {
+async fn one_that_cannot_be_migrated_is_told_by_itself_and_stays_as_it_is_now() {
     let mut world = World::new().await;
     world.does(put("42", r#"{"debt": 5}"#)).await;
+    world.does(put("43", r#"{"gold": 5}"#)).await;
     world.mark("then").await;
     migrate(&world).await;
     world.does(put("42", r#"{"coins": 1}"#)).await;
-    let restored = world.restore(one("42", label("then"))).await;
-    let error = refused(restored, Reason::MigrationFailed);
-    assert!(error.message.contains("0001_coins.lua"), "{error}");
+    world.does(put("43", r#"{"coins": 1}"#)).await;
+    for dry_run in [true, false] {
+        let all = RestoreRecordsRequest {
+            dry_run,
+            ..all(label("then"))
+        };
+        let restored = world.restore(all).await.unwrap();
+        assert_eq!((restored.end.changed, restored.end.unreadable), (1, 1));
+        let is_broken = |change: &&RestoreChange| change.key == Some(name_of("doc", "42"));
+        let change = restored.changes.iter().find(is_broken).unwrap();
+        assert_eq!(change.now.as_ref().unwrap().value, value(r#"{"coins": 1}"#));
+        let then = change.then.as_ref().unwrap();
+        assert!(then.value.is_empty());
+        assert!(then.unreadable.contains("0001_coins.lua"), "{then:?}");
+    }
     let records = world.records("doc").await;
     assert_eq!(records[&b"42"[..]].value, value(r#"{"coins": 1}"#));
+    assert_eq!(records[&b"43"[..]].value, value(r#"{"coins": 5}"#));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_only_migrated_since_is_not_written_and_keeps_its_owner() {
+    let mut world = World::new().await;
+    world.does(put("42", r#"{"gold": 5}"#)).await;
+    world.does(put("43", r#"{"gold": 5}"#)).await;
+    world.mark("then").await;
+    world.back_up(false).await;
+    migrate(&world).await;
+    let (session, _attached) = world.peer.join(wish("battle-3")).await;
+    let mut owner = world.peer.pipe(of(&session)).await;
+    owner.claim("42").await;
+    // As the background job does it, which may have come to it or not.
+    owner.call(put("42", r#"{"coins": 5}"#)).await.unwrap();
+    let from_backup = RestoreRecordsRequest {
+        target: world.target(),
+        ..all(None)
+    };
+    for request in [all(label("then")), from_backup] {
+        world.does(put("43", r#"{"coins": 1}"#)).await;
+        let restored = world.restore(request).await.unwrap();
+        assert_eq!((restored.end.changed, restored.end.owned), (1, 0));
+        assert_eq!(restored.changes[0].key, Some(name_of("doc", "43")));
+        owner.call(put("42", r#"{"coins": 5}"#)).await.unwrap();
+    }
 }

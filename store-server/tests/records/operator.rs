@@ -165,7 +165,15 @@ impl World {
                 restore_records_response::Kind::Progress(_) => {}
                 restore_records_response::Kind::Change(change) => changes.push(change),
                 restore_records_response::Kind::End(end) => {
-                    assert_eq!(end.changed, changes.len() as u64);
+                    let is_unreadable = |change: &&RestoreChange| {
+                        change
+                            .then
+                            .as_ref()
+                            .is_some_and(|then| !then.unreadable.is_empty())
+                    };
+                    let unreadable = changes.iter().filter(is_unreadable).count();
+                    assert_eq!(end.unreadable, unreadable as u64);
+                    assert_eq!(end.changed + end.unreadable, changes.len() as u64);
                     let owned = changes.iter().filter(|change| change.owner.is_some());
                     assert_eq!(end.owned, owned.count() as u64);
                     assert!(is_empty(&self.path("scratch")), "nothing is left");

@@ -271,7 +271,15 @@ impl Told {
             true => json::to_string(&change::end_value(&self.end, dry_run), false) + "\n",
             false => change::end_text(&self.end, dry_run),
         };
-        Ok(print_text(&text)?)
+        print_text(&text)?;
+        match self.end.unreadable {
+            0 => Ok(()),
+            count => Err(Failure::operation(format!(
+                "{} cannot be brought to the version that the store has now: as they are now, so they stay",
+                change::records(count)
+            ))
+            .hint("the scripts that failed are named above; what there was is in `stillpoint history`")),
+        }
     }
 }
 

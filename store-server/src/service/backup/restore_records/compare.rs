@@ -1,26 +1,37 @@
 //! What differs between records as they were and as they are.
+//!
+//! A record that was migrated since is no other one for that: what it was is brought to the version that the store has, and
+//! compared in that. Where that fails, nobody can say what it would be now, and it stays as it is.
 
 use bytes::Bytes;
 use stillpoint_proto::v1::{self, RecordKey, RestoreChange, StoreError};
 
 use super::wanted::Names;
-use crate::store::{Store, give_back::Given, record::Record, server_time_ms};
+use crate::store::{Store, give_back::Given, record::Record, schema::Lens, server_time_ms};
 
 /// A record that is not what it was.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// Where it is written to.
-    pub name: RecordKey,
+    then: Then,
     /// The same, as a key of the view.
     key: Bytes,
     /// What is there.
     now: Option<Record>,
-    /// What there was; none: nothing, or something whose time is up.
-    then: Option<Record>,
-    /// Its time is up.
-    pub has_expired: bool,
+    /// What it becomes, in the version that the store has.
+    becomes: Option<Record>,
     /// Who owns it.
     owner: Option<v1::Claim>,
+}
+
+/// What a record was.
+#[derive(Clone, Debug)]
+pub struct Then {
+    /// Where it is written to.
+    pub name: RecordKey,
+    /// What there was, in the version of that time; none: nothing, or something whose time is up.
+    record: Option<Record>,
+    /// Its time is up.
+    has_expired: bool,
 }
 
 /// What comparing came to.
@@ -28,16 +39,17 @@ pub struct Difference {
 pub struct Compared {
     /// The records that differ.
     pub differences: Vec<Difference>,
-    /// Records there were whose time is up since.
-    pub expired: u64,
+    /// Those that cannot be brought to the version that the store has, as they are told.
+    pub unreadable: Vec<RestoreChange>,
 }
 
-/// Compares some records, by their keys in the collection, with what is there.
-pub fn compare(
+/// What records were that are to be compared, by their keys in the collection. Gives how many of them there were whose time
+/// is up since, too.
+pub fn named(
     store: &Store,
     names: &Names,
     portion: Vec<(Bytes, Option<Record>)>,
-) -> Result<Compared, StoreError> {
+) -> Result<(Vec<Then>, u64), StoreError> {
     let now_ms = server_time_ms();
     let mut named = Vec::with_capacity(portion.len());
     let mut expired = 0;
@@ -46,33 +58,59 @@ pub fn compare(
         let is_over = |record: &Record| record.expires_at_ms > 0 && record.expires_at_ms <= now_ms;
         let has_expired = then.as_ref().is_some_and(is_over);
         expired += u64::from(has_expired);
-        let then = then.filter(|_| !has_expired);
+        let record = then.filter(|_| !has_expired);
         // What was not there is removed, but not from where records are only copied to.
-        if then.is_some() || names.are_the_same {
-            named.push((name, then, has_expired));
-        }
-    }
-    let mut differences = Vec::new();
-    let reader = store.reader();
-    let index = store.index();
-    for (name, then, has_expired) in named {
-        let key = names.view_key(&name);
-        let now = reader.record(&key)?;
-        if differ(now.as_ref(), then.as_ref()) {
-            differences.push(Difference {
-                owner: index.owner(&names.namespace, &key),
+        if record.is_some() || names.are_the_same {
+            named.push(Then {
                 name,
-                key,
-                now,
-                then,
+                record,
                 has_expired,
             });
         }
     }
-    Ok(Compared {
-        differences,
-        expired,
-    })
+    Ok((named, expired))
+}
+
+/// Compares records with what is there.
+pub fn compare(store: &Store, names: &Names, was: Vec<Then>) -> Result<Compared, StoreError> {
+    let mut found = Vec::with_capacity(was.len());
+    let (reader, index) = (store.reader(), store.index());
+    for then in was {
+        let key = names.view_key(&then.name);
+        let now = reader.record(&key)?;
+        if differ(now.as_ref(), then.record.as_ref()) {
+            let owner = index.owner(&names.namespace, &key);
+            found.push((then, key, now, owner));
+        }
+    }
+    // Scripts hold no reader up.
+    drop((reader, index));
+    let lens = store.lens(&names.namespace, "");
+    let mut compared = Compared::default();
+    for (then, key, now, owner) in found {
+        let becomes = then.record.as_ref();
+        let becomes = becomes.map(|record| migrated(lens.as_ref(), &then.name, record));
+        let becomes = match becomes.transpose() {
+            Ok(becomes) => becomes,
+            Err(error) => {
+                compared.unreadable.push(then.unreadable(now, error));
+                continue;
+            }
+        };
+        // One that the background job has not come to yet is compared in the same version.
+        let is = (now.as_ref())
+            .map(|now| migrated(lens.as_ref(), &then.name, now).unwrap_or_else(|_| now.clone()));
+        if differ(is.as_ref(), becomes.as_ref()) {
+            compared.differences.push(Difference {
+                then,
+                key,
+                now,
+                becomes,
+                owner,
+            });
+        }
+    }
+    Ok(compared)
 }
 
 /// Whether a record is another than it was, but for how often it was written.
@@ -81,10 +119,42 @@ fn differ(now: Option<&Record>, then: Option<&Record>) -> bool {
     now.map(content) != then.map(content)
 }
 
+/// A record in the version that the store has.
+fn migrated(lens: Option<&Lens>, name: &RecordKey, record: &Record) -> Result<Record, StoreError> {
+    let mut record = record.clone();
+    if let Some(lens) = lens {
+        let (value, named) = (record.value, Some(record.schema));
+        (record.value, record.schema) = lens.to_store(&name.collection, &name.key, value, named)?;
+    }
+    Ok(record)
+}
+
+impl Then {
+    /// How it is told that it stays as it is now, and why.
+    fn unreadable(self, now: Option<Record>, error: StoreError) -> RestoreChange {
+        let then = self.record.map(|record| v1::Record {
+            value: Bytes::new(),
+            unreadable: error.message,
+            ..record.to_proto()
+        });
+        RestoreChange {
+            key: Some(self.name),
+            now: now.map(|record| record.to_proto()),
+            then,
+            ..RestoreChange::default()
+        }
+    }
+}
+
 impl Difference {
+    /// Where it is written to.
+    pub fn name(&self) -> &RecordKey {
+        &self.then.name
+    }
+
     /// About how many bytes its commit has for it.
     pub fn bytes(&self) -> usize {
-        self.key.len() + self.then.as_ref().map_or(0, |then| then.value.len())
+        self.key.len() + (self.becomes.as_ref()).map_or(0, |record| record.value.len())
     }
 
     /// What is to be written.
@@ -92,27 +162,23 @@ impl Difference {
         Given {
             key: self.key.clone(),
             seen_rev: self.now.as_ref().map_or(0, |now| now.mod_rev),
-            then: self.then.clone(),
+            then: self.becomes.clone(),
         }
     }
 
-    /// Compares again; `None`: it does not differ any more.
-    pub fn again(self, store: &Store, names: &Names) -> Result<Option<Difference>, StoreError> {
-        let reader = store.reader();
-        let now = reader.record(&self.key)?;
-        let owner = store.index().owner(&names.namespace, &self.key);
-        let differs = differ(now.as_ref(), self.then.as_ref());
-        Ok(differs.then_some(Difference { now, owner, ..self }))
+    /// What it was, to be compared again.
+    pub fn then(self) -> Then {
+        self.then
     }
 
     /// What is told of it, with whom it was taken from, where that is known for certain.
     pub fn told(self, owner: Option<v1::Claim>) -> RestoreChange {
         RestoreChange {
-            key: Some(self.name),
+            key: Some(self.then.name),
             now: self.now.map(|record| record.to_proto()),
-            then: self.then.map(|record| record.to_proto()),
+            then: self.becomes.map(|record| record.to_proto()),
             owner: owner.or(self.owner),
-            has_expired: self.has_expired,
+            has_expired: self.then.has_expired,
         }
     }
 }

@@ -369,5 +369,9 @@ fn reading(scanned: Scanned) -> RestoreProgress {
 
 /// What came of it, for the audit.
 fn outcome(end: &RestoreRecordsEnd) -> String {
-    format!("{} records, back to commit {}", end.changed, end.seq)
+    let mut text = format!("{} records, back to commit {}", end.changed, end.seq);
+    if end.unreadable > 0 {
+        text += &format!("; {} cannot be migrated, and stay", end.unreadable);
+    }
+    text
 }

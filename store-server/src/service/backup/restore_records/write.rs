@@ -1,7 +1,8 @@
 //! Writing what differs, in commits of a bounded size.
 //!
 //! A commit is made on the condition that its records are still what they were compared with. If one is not, all of them are
-//! compared again. In a rehearsal nothing is written, and the rest is the same.
+//! compared again. In a rehearsal nothing is written, and the rest is the same. A record that cannot be migrated is told by
+//! itself, and the others go on.
 
 use stillpoint_proto::v1::{
     Reason, RestorePhase, RestoreProgress, RestoreRecordsEnd, StoreError,
@@ -9,7 +10,7 @@ use stillpoint_proto::v1::{
 };
 
 use super::{
-    compare::{Difference, compare},
+    compare::{Difference, Then, compare, named},
     source::Source,
     wanted::Wanted,
 };
@@ -62,9 +63,9 @@ impl Work<'_> {
                 break;
             }
             self.end.compared += portion.len() as u64;
-            let compared = compare(store, &wanted.names, portion)?;
-            self.end.expired += compared.expired;
-            for difference in compared.differences {
+            let (was, expired) = named(store, &wanted.names, portion)?;
+            self.end.expired += expired;
+            for difference in self.compare(was)? {
                 if group.is_full(&difference, store.config().limits.batch_ops) {
                     self.write(std::mem::take(&mut group))?;
                 }
@@ -73,6 +74,16 @@ impl Work<'_> {
             self.progress(source)?;
         }
         self.write(group)
+    }
+
+    /// The records that differ. Tells those of which nobody can say.
+    fn compare(&mut self, was: Vec<Then>) -> Result<Vec<Difference>, StoreError> {
+        let compared = compare(self.store, &self.wanted.names, was)?;
+        for change in compared.unreadable {
+            self.end.unreadable += 1;
+            self.tell(Kind::Change(change))?;
+        }
+        Ok(compared.differences)
     }
 
     fn write(&mut self, group: Group) -> Result<(), StoreError> {
@@ -108,12 +119,10 @@ impl Work<'_> {
                         self.tell(Kind::Change(change))
                     });
                 }
-                Err(error) if error.reason() == Reason::VersionConflict => {
-                    let again = differences.into_iter().filter_map(|difference| {
-                        let again = difference.again(self.store, &self.wanted.names);
-                        again.transpose()
-                    });
-                    differences = again.collect::<Result<_, _>>()?;
+                // The store's version may have changed, too.
+                Err(error) if is_outdated(error.reason()) => {
+                    let was = differences.into_iter().map(Difference::then);
+                    differences = self.compare(was.collect())?;
                     if differences.is_empty() {
                         return Ok(());
                     }
@@ -152,9 +161,17 @@ impl Work<'_> {
     }
 }
 
+/// Whether a refusal says that the records have to be compared again.
+fn is_outdated(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::VersionConflict | Reason::MigrationFailed | Reason::SchemaUnsupported
+    )
+}
+
 /// Others write the records faster than they can be compared.
 fn restless(differences: &[Difference]) -> StoreError {
-    let name = differences.first().map(|difference| &difference.name);
+    let name = differences.first().map(Difference::name);
     let text = name.map_or_else(String::new, |name| {
         format!("{}/{}", name.collection, name.key.escape_ascii())
     });

@@ -25,6 +25,7 @@ impl Change {
     pub fn new(change: RestoreChange) -> Result<Change, String> {
         let value = |record: Option<&Record>| {
             record
+                .filter(|_| unreadable(&change).is_none())
                 .map(|record| json::from_msgpack(&record.value))
                 .transpose()
         };
@@ -40,6 +41,9 @@ impl Change {
     /// For people.
     pub fn text(&self) -> String {
         let change = &self.change;
+        if let Some(why) = unreadable(change) {
+            return format!("{}  stays as it is: {why}\n", self.name);
+        }
         let what = match (&change.now, &change.then) {
             (_, None) if change.has_expired => "deleted: its time is up",
             (_, None) => "deleted: it was not there",
@@ -82,8 +86,18 @@ impl Change {
                 "owner",
                 owner.map_or(Value::Nil, |owner| owner_text(owner).into()),
             ),
+            (
+                "unreadable",
+                unreadable(change).map_or(Value::Nil, Value::from),
+            ),
         ])
     }
+}
+
+/// Why it cannot be brought back, if so.
+fn unreadable(change: &RestoreChange) -> Option<&str> {
+    let why = change.then.as_ref().map(|then| &*then.unreadable);
+    why.filter(|why| !why.is_empty())
 }
 
 fn owner_text(owner: &Claim) -> String {
@@ -101,6 +115,9 @@ pub fn records(count: u64) -> String {
 /// What came of it, for people.
 pub fn end_text(end: &RestoreRecordsEnd, dry_run: bool) -> String {
     let mut text = match (end.changed, dry_run) {
+        (0, _) if end.unreadable > 0 => {
+            format!("nothing else differs from commit {}", end.seq)
+        }
         (0, _) => format!("nothing differs from commit {}", end.seq),
         (changed, true) => format!(
             "would bring {} back to commit {}",
@@ -137,6 +154,7 @@ pub fn end_value(end: &RestoreRecordsEnd, dry_run: bool) -> Value {
         ("changed", end.changed.into()),
         ("owned", end.owned.into()),
         ("expired", end.expired.into()),
+        ("unreadable", end.unreadable.into()),
         ("commits", end.commits.into()),
         ("revision", end.revision.into()),
     ])
