@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use crate::{
-    Fault, Limits, Part, Source, Step, StepError,
+    Allowance, Fault, Limits, Part, Source, Step, StepError,
     arrange::arrange,
-    sandbox::{Function, Sandbox, Script},
+    sandbox::{Function, Sandbox, Script, Share},
     step::Applied,
 };
 
@@ -17,6 +17,7 @@ pub struct Chain {
     name: String,
     steps: Vec<Step>,
     limits: Limits,
+    share: Option<Share>,
     /// `None`: the last script spoilt it.
     sandbox: Option<Sandbox>,
 }
@@ -40,6 +41,7 @@ impl Chain {
             name: format!("{namespace}/{collection}"),
             steps: Vec::new(),
             limits,
+            share: None,
             sandbox: None,
         };
         chain.steps = sources
@@ -160,6 +162,28 @@ impl Chain {
         self.travel(from, to, key, value)
     }
 
+    /// Does something with what is left of an allowance; what it uses is taken from that.
+    ///
+    /// # Errors
+    ///
+    /// As what is done, and [`Fault::UsedUp`].
+    pub fn within<T>(
+        &mut self,
+        allowance: &mut Allowance,
+        run: impl FnOnce(&mut Chain) -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
+        let whole = allowance.whole();
+        let Some(end) = allowance.end() else {
+            return Err(Fault::used_up(whole).at(&self.name, Part::Script));
+        };
+        let steps = allowance.steps_left;
+        self.share = Some(Share { steps, end, whole });
+        let result = run(self);
+        let left = self.share.take().map_or(0, |share| share.steps);
+        allowance.leave(left, end);
+        result
+    }
+
     /// The document in the form in which the last step would have written it.
     pub(crate) fn rewritten(&mut self, key: &[u8], value: &[u8]) -> Result<Bytes, StepError> {
         self.with_sandbox(|name, _, sandbox| {
@@ -225,7 +249,9 @@ impl Chain {
             Some(sandbox) => sandbox,
             None => self.load()?,
         };
+        sandbox.share(self.share);
         let result = run(&self.name, &self.steps, &mut sandbox);
+        self.share = sandbox.shared();
         if !result
             .as_ref()
             .is_err_and(|error| error.fault.spoils_state())

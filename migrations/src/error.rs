@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::Difference;
+use crate::{Difference, limits::Whole};
 
 /// A fault, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +98,17 @@ pub enum Fault {
         /// The limit.
         time: Duration,
     },
+    /// All calls for one piece of work together used more than its [`Allowance`](crate::Allowance).
+    #[error(
+        "takes too long for one write: all that it needs of scripts may take {steps} steps of work and {time:?} of \
+         processor time; write fewer records at once, or in the version that the store has"
+    )]
+    UsedUp {
+        /// The allowance.
+        steps: u64,
+        /// The allowance.
+        time: Duration,
+    },
     /// It used more than [`Limits::memory_bytes`](crate::Limits::memory_bytes).
     #[error("needs more memory than the {bytes} bytes it may use")]
     Memory {
@@ -121,6 +132,11 @@ pub enum Fault {
     /// The result is nothing that can be stored; says why and where.
     #[error("makes no document: {0}")]
     NotADocument(String),
+    /// The function returned another key beside the document: that.
+    #[error(
+        "returns another key for the record, {0:?}: a record keeps its key, return the document alone"
+    )]
+    KeyChange(String),
     /// The document does not pass, with the message if there is one.
     #[error("refuses the document{}", .0.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
     CheckFailed(Option<String>),
@@ -202,8 +218,17 @@ impl Fault {
     pub(crate) fn spoils_state(&self) -> bool {
         matches!(
             self,
-            Fault::Loop { .. } | Fault::Slow { .. } | Fault::Memory { .. } | Fault::Recursion
+            Fault::Loop { .. }
+                | Fault::Slow { .. }
+                | Fault::UsedUp { .. }
+                | Fault::Memory { .. }
+                | Fault::Recursion
         )
+    }
+
+    /// An allowance is used up that was so much.
+    pub(crate) fn used_up(Whole { steps, time }: Whole) -> Fault {
+        Fault::UsedUp { steps, time }
     }
 
     /// With where it is.

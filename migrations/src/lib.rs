@@ -6,7 +6,7 @@
 //!   Directories of every format there ever was are kept in `migrations/fixtures/` and opened by a test for ever.
 //! - Migrations of records, whose shape is the game's affair: [`source`] reads the scripts, a [`Chain`] takes a document from
 //!   one version of its schema to another, [`lint`] tries scripts before they meet real data, a [`Rehearsal`] tries them on
-//!   real data without changing it. `sandbox` runs the Lua in them; [`error`] says what can be wrong.
+//!   real data without changing it. [`Chain::lost_below`] tells what an older form does not carry. `sandbox` runs the Lua in them; [`error`] says what can be wrong.
 //!
 //! ```
 //! use stillpoint_migrations::{Chain, Limits, Source};
@@ -33,6 +33,7 @@ mod chain;
 mod difference;
 pub mod error;
 pub mod format;
+mod kept;
 mod limits;
 mod lint;
 mod rehearsal;
@@ -45,7 +46,8 @@ pub use blake3::Hash;
 pub use chain::Chain;
 pub use difference::Difference;
 pub use error::{Fault, Part, StepError};
-pub use limits::Limits;
+pub use kept::Lost;
+pub use limits::{Allowance, Limits};
 pub use lint::lint;
 pub use rehearsal::Rehearsal;
 pub use source::{Source, next_number, read_dir};

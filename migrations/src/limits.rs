@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::sandbox::processor_time;
+
 /// The bounds on one call of a script's function, and on what it makes. What happens at each bound is a [`Fault`](crate::Fault)
 /// of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,5 +39,60 @@ impl Limits {
             bytes: self.value_bytes,
             nesting: self.nesting.min(stillpoint_value::NESTING_MAX),
         }
+    }
+}
+
+/// What all calls for one piece of work may use together, be they many: somebody waits for it. Each call has its [`Limits`]
+/// besides.
+///
+/// The store's one writer gives [`Allowance::of_a_write`] to every write, so no script holds up the writes of others for
+/// longer. What reads the store, and the job that rewrites records, have none: nobody waits for those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    whole: Whole,
+    pub(crate) steps_left: u64,
+    time_left: Duration,
+}
+
+/// How much an allowance was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// Steps of work, as in [`Limits::steps`].
+    pub steps: u64,
+    /// Processor time of the thread, with reading and writing the documents.
+    pub time: Duration,
+}
+
+impl Allowance {
+    /// Steps of work, and processor time.
+    pub fn new(steps: u64, time: Duration) -> Allowance {
+        Allowance {
+            whole: Whole { steps, time },
+            steps_left: steps,
+            time_left: time,
+        }
+    }
+
+    /// That of one write, be it a transaction of many operations: 10 million steps of work, as much as a single call may do,
+    /// and one second of processor time.
+    pub fn of_a_write() -> Allowance {
+        Allowance::new(10_000_000, Duration::from_secs(1))
+    }
+
+    /// How much it was.
+    pub(crate) fn whole(&self) -> Whole {
+        self.whole
+    }
+
+    /// When it is used up, by the processor time of this thread; `None`: it is.
+    pub(crate) fn end(&self) -> Option<Duration> {
+        let is_left = self.steps_left > 0 && !self.time_left.is_zero();
+        is_left.then(|| processor_time() + self.time_left)
+    }
+
+    /// Takes note of what is left.
+    pub(crate) fn leave(&mut self, steps_left: u64, end: Duration) {
+        self.steps_left = steps_left;
+        self.time_left = end.saturating_sub(processor_time());
     }
 }

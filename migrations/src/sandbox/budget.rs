@@ -17,7 +17,7 @@ use std::{
 use mlua::ffi as sys;
 use stillpoint_value::lua::{self, lua_State};
 
-use crate::Limits;
+use crate::{Limits, limits::Whole};
 
 /// Instructions between two looks at the budget.
 const HOOK_STEPS: c_int = 1000;
@@ -34,14 +34,30 @@ const REFUSALS_MAX: u32 = 8;
 pub(super) enum Stop {
     Work,
     Time,
+    /// The share, not what one call may use.
+    Share,
     Memory,
     Recursion,
+}
+
+/// What is left to all calls of one piece of work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    /// Steps of work.
+    pub(crate) steps: u64,
+    /// The thread's processor time when it is used up.
+    pub(crate) end: Duration,
+    /// Of how much.
+    pub(crate) whole: Whole,
 }
 
 /// What the script that runs in a state may still use. It lives at one address as long as the state.
 pub(super) struct Budget {
     work_left: i64,
     work_max: i64,
+    /// What this call may do, if it is a script's.
+    granted: Option<i64>,
+    share: Option<Share>,
     bytes: usize,
     bytes_max: usize,
     refusals: u32,
@@ -53,10 +69,12 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(limits: &Limits) -> Budget {
-        let work_max = i64::try_from(limits.steps).unwrap_or(i64::MAX);
+        let work_max = to_work(limits.steps);
         Budget {
             work_left: i64::MAX,
             work_max,
+            granted: None,
+            share: None,
             bytes: 0,
             bytes_max: limits.memory_bytes,
             refusals: 0,
@@ -69,12 +87,33 @@ impl Budget {
     /// Gives all of it to the next function of a script.
     pub(super) fn begin(&mut self) {
         self.begin_unmetered();
-        self.work_left = self.work_max;
+        let shared = self.share.map_or(i64::MAX, |share| to_work(share.steps));
+        self.work_left = self.work_max.min(shared);
+        self.granted = Some(self.work_left);
+    }
+
+    /// Takes what was used from the share.
+    pub(super) fn end(&mut self) {
+        if let (Some(granted), Some(share)) = (self.granted.take(), &mut self.share) {
+            let used = granted - self.work_left.max(0);
+            share.steps -= u64::try_from(used).unwrap_or(0).min(share.steps);
+        }
+    }
+
+    /// Shares what is left of it with the calls that follow; `None`: each stands for itself.
+    pub(super) fn share(&mut self, share: Option<Share>) {
+        self.share = share;
+    }
+
+    /// What is left.
+    pub(super) fn shared(&self) -> Option<Share> {
+        self.share
     }
 
     /// Gives all of it, and any work, to what is no script: building the state, reading a document.
     pub(super) fn begin_unmetered(&mut self) {
         self.work_left = i64::MAX;
+        self.granted = None;
         self.refusals = 0;
         self.began = None;
         self.stopped = None;
@@ -92,10 +131,10 @@ impl Budget {
 
     /// Takes steps of work; false: there are none left.
     fn spend(&mut self, steps: u64) -> bool {
-        let steps = i64::try_from(steps).unwrap_or(i64::MAX);
-        self.work_left = self.work_left.saturating_sub(steps);
+        self.work_left = self.work_left.saturating_sub(to_work(steps));
         if self.work_left < 0 {
-            self.stop(Stop::Work);
+            let is_all = self.granted == Some(self.work_max);
+            self.stop(if is_all { Stop::Work } else { Stop::Share });
         }
         self.stopped.is_none()
     }
@@ -106,6 +145,9 @@ impl Budget {
         let began = *self.began.get_or_insert(now);
         if now.saturating_sub(began) > self.time_max {
             self.stop(Stop::Time);
+        }
+        if self.share.is_some_and(|share| now > share.end) {
+            self.stop(Stop::Share);
         }
     }
 
@@ -125,8 +167,12 @@ impl Budget {
     }
 }
 
+fn to_work(steps: u64) -> i64 {
+    i64::try_from(steps).unwrap_or(i64::MAX)
+}
+
 /// The processor time of this thread.
-fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

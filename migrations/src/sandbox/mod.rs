@@ -43,6 +43,7 @@ use stillpoint_value::{
 
 use crate::{Fault, Limits};
 use budget::{Budget, Stop};
+pub(crate) use budget::{Share, processor_time};
 use entry::{Beginning, Building, build};
 pub(crate) use script::Script;
 
@@ -122,6 +123,18 @@ impl Sandbox {
         }
     }
 
+    /// Shares what is left of an allowance with the calls that follow; `None`: each stands for itself.
+    pub(crate) fn share(&mut self, share: Option<Share>) {
+        // SAFETY: the budget lives as long as the state, and nothing runs.
+        unsafe { (*self.budget).share(share) }
+    }
+
+    /// What is left of it.
+    pub(crate) fn shared(&self) -> Option<Share> {
+        // SAFETY: as in `share`.
+        unsafe { (*self.budget).shared() }
+    }
+
     /// Makes a record's document the one at hand.
     pub(crate) fn begin(&mut self, value: &[u8], key: &[u8]) -> Result<(), Fault> {
         let mut beginning = Beginning {
@@ -158,6 +171,7 @@ impl Sandbox {
                 lua::LUA_TNIL => {}
                 lua::LUA_TFUNCTION => return Err(Fault::NotADocument("it is a function".into())),
                 _ => {
+                    self.refuse_another_key(message)?;
                     lua::lua_settop(self.lua, result);
                     sys::lua_replace(self.lua, DOCUMENT);
                 }
@@ -236,6 +250,16 @@ impl Sandbox {
         }
     }
 
+    /// Refuses a text at `at`, beside the document, that is not the record's key. (Other things there are what a function of Lua
+    /// left behind, e.g. the count of `gsub`.) Quiet.
+    unsafe fn refuse_another_key(&self, at: c_int) -> Result<(), Fault> {
+        let is_text = lua::lua_type(self.lua, at) == lua::LUA_TSTRING;
+        if is_text && lua::string_at(self.lua, at) != lua::string_at(self.lua, KEY) {
+            return Err(Fault::KeyChange(self.message_at(at)));
+        }
+        Ok(())
+    }
+
     /// Pushes a function of a script with the document at hand and its key, and gives it a budget. Quiet.
     unsafe fn push_call(&mut self, script: usize, function: Function) {
         (*self.budget).begin();
@@ -248,7 +272,9 @@ impl Sandbox {
 
     /// Calls the function under its arguments, with the budget that was given.
     unsafe fn call(&mut self, args: c_int, results: c_int) -> Result<(), Fault> {
-        match lua::protected_call(self.lua, args, results) {
+        let status = lua::protected_call(self.lua, args, results);
+        (*self.budget).end();
+        match status {
             lua::LUA_OK => Ok(()),
             status => Err(self
                 .fault(status)
@@ -266,6 +292,7 @@ impl Sandbox {
             Stop::Time => Fault::Slow {
                 time: self.limits.time,
             },
+            Stop::Share => Fault::used_up((*self.budget).shared()?.whole),
             Stop::Memory => Fault::Memory {
                 bytes: self.limits.memory_bytes,
             },

@@ -142,6 +142,8 @@ fn each_bad_function_has_its_own_error() {
         ("up = function(doc) error 'no such player' end", "up failed: 0001_step.lua:1: no such player".into()),
         ("up = function(doc) error({}) end", "up failed: a table instead of a message".into()),
         ("up = function(doc) return nil, 'too rich' end", "up failed: too rich".into()),
+        ("up = function(doc, key) return doc, key .. '2' end", "up returns another key for the record, \"sample2\": a record keeps its key, return the document alone".into()),
+        ("up = function() end, down = function(doc) return doc, 'p07' end", "down returns another key for the record, \"p07\": a record keeps its key, return the document alone".into()),
         ("up = function(doc) doc.f = pairs end", "up makes no document: cannot store a function (at f)".into()),
         ("up = function(doc) return pairs end", "up makes no document: it is a function".into()),
         ("up = function(doc) doc.bag[4] = 1 end", "up makes no document: cannot store an array with a hole at [3]: fill it with stillpoint.null or mark it with stillpoint.map{} (at bag)".into()),
@@ -292,6 +294,21 @@ fn samples_can_have_keys() {
     let body = "up = function(doc, key) doc.id = key end, check = function(doc, key) assert(doc.id == 'p07') end, \
                 samples = { {} }, keys = { 'p07' }";
     assert_eq!(lint(&[script(1, body)], &Limits::default()), []);
+}
+
+#[test]
+fn what_is_returned_beside_a_document_is_its_key_or_left_over() {
+    for body in [
+        "up = function(doc, key) return doc, key end",
+        "up = function(doc) return doc, 2 end",
+        "up = function(doc) return ('a'):gsub('a', 'b') end",
+        "up = function(doc, key) key = 'p07' end",
+    ] {
+        assert!(
+            chain(&[body]).up(0, 1, b"k", &document("{}")).is_ok(),
+            "{body}"
+        );
+    }
 }
 
 #[test]
