@@ -71,6 +71,12 @@ impl Failure {
         Self::new(Exit::Usage, "usage", message)
     }
 
+    /// The command line cannot be read.
+    pub fn command_line(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        Self::usage(text.trim().trim_start_matches("error: "))
+    }
+
     /// The record does not exist.
     pub fn not_found(address: &Address) -> Self {
         Self::new(
@@ -105,6 +111,11 @@ impl Failure {
         Self::new(Exit::Refused, "migration_failed", message)
     }
 
+    /// Records cannot be migrated, and the rest was done.
+    pub fn of_records(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Operation, "migration_failed", message)
+    }
+
     /// An action on processes did not end as it should.
     pub fn of_action(outcome: ActionOutcome, message: impl fmt::Display) -> Self {
         let (exit, reason) = match outcome {
@@ -127,6 +138,16 @@ impl Failure {
         self.store
             .as_ref()
             .is_some_and(|store| store.reason() == reason)
+    }
+
+    /// The store ended an answer that had more to come.
+    pub fn cut_off(message: &str) -> Self {
+        StoreError::new(Reason::Unavailable, message).into()
+    }
+
+    /// Whether the store could not be reached, or went away: it may come back.
+    pub fn is_of_connection(&self) -> bool {
+        self.is(Reason::Unavailable) || self.is(Reason::DeadlineExceeded)
     }
 
     /// Says before the message where it happened, e.g. `line 17`.

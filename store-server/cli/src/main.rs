@@ -10,9 +10,11 @@
 //! - [`own_program`], [`interrupt`]: for commands that run other commands as child processes.
 //! - [`failure`]: what is printed when a command fails, and the exit code.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use clap::Parser;
+
+use crate::failure::Failure;
 
 mod address;
 mod backup;
@@ -35,9 +37,22 @@ mod record;
 mod settings;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && asks_for_json() => {
+            return Failure::command_line(&error).report(true);
+        }
+        // Also help, and the version.
+        Err(error) => error.exit(),
+    };
     match command::run(cli.command, cli.json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(cli.json),
     }
+}
+
+/// Whether programs read what is printed, where the command line could not be read.
+fn asks_for_json() -> bool {
+    let mut options = env::args_os().take_while(|argument| argument != "--");
+    options.any(|argument| argument == "--json")
 }

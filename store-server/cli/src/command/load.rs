@@ -13,6 +13,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
+use rmpv::Value;
 use stillpoint_client::{CallOptions, Client, Outcome};
 use stillpoint_proto::v1::{
     Predicate, PutOp, Reason, Record, StoreError, op, op_result, predicate::Test,
@@ -21,7 +22,9 @@ use stillpoint_proto::v1::{
 use crate::{
     dump_format::{DumpedRecord, Line, read_line},
     failure::Failure,
-    json, output,
+    json,
+    migrate::words::records,
+    output::{self, harmless},
     port::{DataPort, operation, unexpected},
     progress,
     record::object,
@@ -33,6 +36,9 @@ const IN_FLIGHT_MAX: usize = 1024;
 /// Bytes of values in flight, so that large records do not fill the memory.
 const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
 
+/// Refused records that are told with the reason.
+const WHY_MAX: usize = 10;
+
 /// Longest line that is read: beyond any record a store takes, and a bound on memory.
 const LINE_BYTES_MAX: u64 = 256 << 20;
 
@@ -42,8 +48,10 @@ broke off is simply repeated. Records that have expired since the dump are left
 out. The namespace is --namespace, else the one that was dumped.
 
 A record of an older version of its schema is brought to the store's; a line without a
-version is one of version 0. What is there already is compared in the version of the
-dump: if a migration on the way cannot be undone, no record is the same.
+version is one of version 0. One that cannot be brought there is refused and told; the
+rest is loaded, and the exit code is 1. What is there already is compared in the version
+of the dump; where a migration on the way cannot be undone, it is left as it is, and
+counted by itself, unless --on-conflict overwrite is said.
 
 Examples:
   stillpoint load world1.jsonl
@@ -94,7 +102,9 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     let outcome = load.all(&mut lines);
     bar.finish_and_clear();
     load.done.print(json)?;
-    outcome.map_err(|failure| failure.at(&options.file))
+    outcome
+        .and_then(|()| load.done.conclude())
+        .map_err(|failure| failure.at(&options.file))
 }
 
 fn open(file: &str) -> Result<(Box<dyn BufRead>, ProgressBar), Failure> {
@@ -162,24 +172,69 @@ struct Done {
     skipped: u64,
     /// Expired since the dump.
     expired: u64,
+    /// Left as the store has them, in a version from which nothing leads back to the dump's: whether they are the same is
+    /// not known.
+    migrated: u64,
+    /// Those that no script could bring to the store's version.
+    refused: u64,
+    /// What is wrong with the first of those.
+    why_refused: Vec<String>,
 }
 
 impl Done {
     fn print(&self, json: bool) -> io::Result<()> {
         if !json {
-            eprintln!(
+            let mut text = format!(
                 "{} records written, {} there already, {} skipped, {} expired",
                 self.written, self.unchanged, self.skipped, self.expired
             );
+            if self.migrated > 0 {
+                text += &format!(
+                    ", {} there in a later version that cannot be compared",
+                    self.migrated
+                );
+            }
+            if self.refused > 0 {
+                text += &format!(", {} refused", self.refused);
+            }
+            for why in &self.why_refused {
+                text += &format!("\n  {why}");
+            }
+            eprintln!("{}", harmless(&text));
             return Ok(());
         }
+        let why = self.why_refused.iter().map(|why| why.as_str().into());
         let summary = object([
             ("written", self.written.into()),
             ("unchanged", self.unchanged.into()),
             ("skipped", self.skipped.into()),
             ("expired", self.expired.into()),
+            ("migrated", self.migrated.into()),
+            ("refused", self.refused.into()),
+            ("why_refused", Value::Array(why.collect())),
         ]);
         output::print_json(&summary, false)
+    }
+
+    /// Notes a record that cannot be migrated.
+    fn refuse(&mut self, place: &str, error: &StoreError) {
+        self.refused += 1;
+        if self.why_refused.len() < WHY_MAX {
+            self.why_refused.push(format!("{place}: {}", error.message));
+        }
+    }
+
+    /// Fails if records were refused.
+    fn conclude(&self) -> Result<(), Failure> {
+        match self.refused {
+            0 => Ok(()),
+            refused => Err(Failure::of_records(format_args!(
+                "{} could not be migrated, and {} not loaded",
+                records(refused),
+                if refused == 1 { "was" } else { "were" }
+            ))
+            .hint("mend those lines in a copy of the dump and load it again: what is there already is passed over")),
+        }
     }
 }
 
@@ -307,13 +362,13 @@ impl<'a> Load<'a> {
             };
             self.in_flight_bytes -= sent.bytes;
             let place = format!("line {}: {}", sent.line, sent.record.address);
-            let counted = self.count(&sent, answer);
+            let counted = self.count(&sent, &place, answer);
             outcome = outcome.and(counted.map_err(|failure| failure.at(place)));
         }
         outcome
     }
 
-    fn count(&mut self, sent: &Sent, answer: Outcome) -> Result<(), Failure> {
+    fn count(&mut self, sent: &Sent, place: &str, answer: Outcome) -> Result<(), Failure> {
         match answer {
             Ok(reply) => match reply.kind {
                 op_result::Kind::Put(_) => self.done.written += 1,
@@ -322,6 +377,9 @@ impl<'a> Load<'a> {
             Err(error) if error.reason() == Reason::VersionConflict => {
                 self.count_conflict(sent, error)?;
             }
+            Err(error) if error.reason() == Reason::MigrationFailed => {
+                self.done.refuse(place, &error);
+            }
             Err(error) => return Err(error.into()),
         }
         Ok(())
@@ -329,8 +387,11 @@ impl<'a> Load<'a> {
 
     /// The store has the record already.
     fn count_conflict(&mut self, sent: &Sent, error: StoreError) -> Result<(), Failure> {
-        if (error.current.as_ref()).is_some_and(|current| is_same(&sent.record, current)) {
+        let current = error.current.as_ref();
+        if current.is_some_and(|current| is_same(&sent.record, current)) {
             self.done.unchanged += 1;
+        } else if current.is_some_and(|current| current.schema > sent.record.schema) {
+            self.done.migrated += 1;
         } else if self.on_conflict == OnConflict::Skip {
             self.done.skipped += 1;
         } else {
@@ -341,11 +402,29 @@ impl<'a> Load<'a> {
     }
 }
 
-/// Whether the store's record has the dumped value, in whatever width its numbers are written.
+/// Whether the store's record has the dumped value, in whatever width its numbers are written. The order of a document's fields
+/// says nothing, and a migration changes it.
 fn is_same(dumped: &DumpedRecord, current: &Record) -> bool {
+    let encoded = |value: Value| json::to_msgpack(&in_order(value));
     current.schema == dumped.schema
         && json::from_msgpack(&current.value)
-            .is_ok_and(|value| json::to_msgpack(&value) == json::to_msgpack(&dumped.value))
+            .is_ok_and(|value| encoded(value) == encoded(dumped.value.clone()))
+}
+
+/// A value with the fields of its documents in an order that depends on nothing but their names.
+fn in_order(value: Value) -> Value {
+    match value {
+        Value::Map(fields) => {
+            let fields = fields.into_iter();
+            let mut fields: Vec<_> = fields
+                .map(|(name, value)| (in_order(name), in_order(value)))
+                .collect();
+            fields.sort_by_cached_key(|(name, _)| json::to_msgpack(name));
+            Value::Map(fields)
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(in_order).collect()),
+        value => value,
+    }
 }
 
 /// The lifetime that is left until `expires_at_ms`; 0: for ever. `None`: it is over.

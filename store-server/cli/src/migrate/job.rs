@@ -2,6 +2,7 @@
 
 use std::{
     cell::OnceCell,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,8 +19,15 @@ use crate::{
     failure::Failure, interrupt::Interrupt, output, port::AdminPort, progress, record::object,
 };
 
+/// How long a store that has gone away is waited for: a restart is a matter of seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is tried again meanwhile.
+const TRY_EVERY: Duration = Duration::from_millis(200);
+
 /// Says what came of taking collections to another version, follows the rewriting of their records unless it is left to the
-/// background, and fails if that stops. For programs it prints one object, which begins with the fields of `json`.
+/// background, and fails if that stops. For programs it prints one object, which begins with the fields of `json`, also where
+/// following fails: the version counts all the same.
 pub fn see_to_the_end(
     port: &AdminPort,
     applied: Applied,
@@ -32,9 +40,10 @@ pub fn see_to_the_end(
         let lines = applied.migrations.iter().map(applied_line);
         output::print_text(&lines.map(|line| line + "\n").collect::<String>())?;
     }
-    let migrations = match detach {
-        true => applied.migrations,
-        false => follow_all(port, applied.migrations, interrupt, is_json)?,
+    let mut migrations = applied.migrations;
+    let followed = match detach {
+        true => Ok(()),
+        false => follow_all(port, &mut migrations, interrupt, is_json),
     };
     match json {
         Some(mut fields) => {
@@ -50,29 +59,32 @@ pub fn see_to_the_end(
         }
         None => {}
     }
-    conclude(&migrations)
+    followed.and_then(|()| conclude(&migrations))
 }
 
-/// Follows the jobs of these collections, one after another, until each rests, and says to people what came of each; gives how
-/// they are then. Ctrl-C leaves the jobs alone.
+/// Follows the jobs of these collections, one after another, until each rests, and says to people what came of each; they are
+/// then as they are, or as far as it is known. Ctrl-C leaves the jobs alone.
 fn follow_all(
     port: &AdminPort,
-    migrations: Vec<MigrationStatus>,
+    migrations: &mut [MigrationStatus],
     interrupt: &Interrupt,
     json: bool,
-) -> Result<Vec<MigrationStatus>, Failure> {
-    let mut ended = Vec::new();
+) -> Result<(), Failure> {
     for status in migrations {
-        let status = match status.phase() {
-            MigrationPhase::Rewriting => follow(port, status, interrupt)?,
-            _ => status,
-        };
-        if !json {
-            output::print_line(&status_line(&status))?;
+        if status.phase() == MigrationPhase::Rewriting {
+            follow(port, status, interrupt, json)?;
         }
-        ended.push(status);
+        if !json {
+            output::print_line(&status_line(status))?;
+            if status.failed > 0 && status.phase() == MigrationPhase::Rewritten {
+                output::print_line(&format!(
+                    "those that failed are in quarantine, as they were: see `stillpoint migrate quarantine {}`",
+                    name_of(status)
+                ))?;
+            }
+        }
     }
-    Ok(ended)
+    Ok(())
 }
 
 /// Fails if a job does not go on by itself.
@@ -101,40 +113,87 @@ fn conclude(migrations: &[MigrationStatus]) -> Result<(), Failure> {
     Err(failure)
 }
 
+/// Follows a job until it rests, also while the store is restarted.
 fn follow(
     port: &AdminPort,
-    status: MigrationStatus,
+    last: &mut MigrationStatus,
     interrupt: &Interrupt,
-) -> Result<MigrationStatus, Failure> {
-    let name = name_of(&status);
-    let collection = status.collection.clone().unwrap_or_default();
+    json: bool,
+) -> Result<(), Failure> {
+    let name = name_of(last);
     let goes_on = |failure: Failure| {
         failure.hint(format_args!(
             "the job goes on in the background: `stillpoint migrate status` shows it, \
              `stillpoint migrate pause {name}` holds it up"
         ))
     };
+    let bar = Bar::new(&name);
+    let mut gone: Option<Instant> = None;
+    loop {
+        let before = last.clone();
+        let failure = match listen(port, last, interrupt, &bar) {
+            Ok(()) => return Ok(()),
+            Err(failure) if !failure.is_of_connection() => return Err(goes_on(failure)),
+            Err(failure) => failure,
+        };
+        if *last != before {
+            gone = None;
+        }
+        if gone.is_none() && !json {
+            bar.bar.suspend(|| {
+                eprintln!("note: the connection to the store is lost; waiting for it to come back");
+            });
+        }
+        bar.bar.set_message("waits for the store");
+        let since = *gone.get_or_insert_with(Instant::now);
+        if since.elapsed() >= PATIENCE {
+            let place = format!(
+                "the store went away, and did not come back within {} s; the last word of it was: {}",
+                PATIENCE.as_secs(),
+                status_line(last)
+            );
+            return Err(failure.at(place).hint(format_args!(
+                "the version counts, and the job goes on when the store is back: `stillpoint migrate status` shows it"
+            )));
+        }
+        if interrupt.is_told() {
+            return Err(goes_on(interrupted()));
+        }
+        thread::sleep(TRY_EVERY);
+    }
+}
+
+/// Hears of a job until it rests.
+fn listen(
+    port: &AdminPort,
+    last: &mut MigrationStatus,
+    interrupt: &Interrupt,
+    bar: &Bar,
+) -> Result<(), Failure> {
+    let collection = last.collection.clone().unwrap_or_default();
     let words = Words::of(port.connect()?, move |admin| {
         admin.follow_migration(collection)
     });
-    let bar = Bar::new(&name);
-    let mut last = status;
     loop {
-        match words.next(interrupt).map_err(goes_on)? {
+        match words.next(interrupt)? {
             Heard::Word(word) => {
                 let Some(status) = word.status else { continue };
                 bar.show(&status);
-                last = status;
+                *last = status;
             }
             Heard::End if last.phase() == MigrationPhase::Rewriting => {
-                return Err(goes_on(Failure::operation(
+                return Err(Failure::cut_off(
                     "the store ended the answer before the records were rewritten",
-                )));
+                ));
             }
-            Heard::End => return Ok(last),
-            Heard::Interrupt => return Err(goes_on(Failure::operation("interrupted"))),
+            Heard::End => return Ok(()),
+            Heard::Interrupt => return Err(interrupted()),
         }
     }
+}
+
+fn interrupted() -> Failure {
+    Failure::operation("interrupted")
 }
 
 /// The progress line of a job, removed when dropped.

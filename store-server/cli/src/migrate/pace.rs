@@ -51,7 +51,9 @@ impl Wait {
     pub fn advise(&self, failure: Failure) -> Failure {
         match self.wait {
             None if failure.is(Reason::SchemaUnsupported) => {
-                failure.hint("--wait 60 waits so many seconds until they have ended")
+                failure.hint(
+                    "--wait 60 waits so many seconds until they have ended; `stillpoint sessions` lists them all",
+                )
             }
             _ => failure,
         }

@@ -69,7 +69,15 @@ pub fn hear<M: Tells + Send + 'static>(
     bar.set_message("asks");
     let mut applied = Applied::default();
     loop {
-        let word = match words.next(interrupt)? {
+        let heard = words
+            .next(interrupt)
+            .map_err(|failure| match failure.is_of_connection() {
+                true => failure.hint(format_args!(
+                    "whether the version counts is not known: {SEE_STATUS}"
+                )),
+                false => failure,
+            });
+        let word = match heard? {
             Heard::Word(word) => word,
             Heard::End => {
                 return Err(Failure::operation(
@@ -90,11 +98,10 @@ pub fn hear<M: Tells + Send + 'static>(
                 let is_new = |session: &&String| !applied.waited_for.contains(session);
                 let new: Vec<_> = waiting.sessions.iter().filter(is_new).cloned().collect();
                 if !json && !new.is_empty() {
-                    let told = format!(
-                        "note: waiting for {count}: {}: {}",
-                        waiting.sessions.join(", "),
-                        waiting.reason
-                    );
+                    // There may be hundreds; those that were named are not named again.
+                    let names = new.iter().map(|session| format!("\n  {session}"));
+                    let names = names.collect::<String>();
+                    let told = format!("note: waiting for {count}: {}{names}", waiting.reason);
                     bar.suspend(|| eprintln!("{}", harmless(&told)));
                 }
                 applied.waited_for.extend(new);

@@ -59,7 +59,10 @@ fn load(server: &Server, args: &[&str], dump: &str) -> (i32, Value, String) {
 }
 
 fn summary(written: u64, unchanged: u64, skipped: u64, expired: u64) -> Value {
-    json!({"written": written, "unchanged": unchanged, "skipped": skipped, "expired": expired})
+    json!({
+        "written": written, "unchanged": unchanged, "skipped": skipped, "expired": expired,
+        "migrated": 0, "refused": 0, "why_refused": [],
+    })
 }
 
 #[test]
@@ -192,7 +195,7 @@ fn a_dump_to_a_file_is_whole_or_not_there() {
     let text = std::fs::read_to_string(&file).unwrap();
     assert_eq!(
         contents(&text),
-        [json!({"collection": "player", "key": "3", "value": {"n": 3}})]
+        [json!({"collection": "player", "key": "3", "value": {"n": 3}, "schema": 0})]
     );
     let failed = server.run(&["dump", path, "--collection=Player"]);
     assert_eq!(failed.code, 1, "{}", failed.stderr);

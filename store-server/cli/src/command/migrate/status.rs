@@ -22,11 +22,14 @@ VERSION is what reads give, NEWEST what was published. PHASE is
   stopped    too many records could not be migrated
   rewritten  all records were gone through; it can still be rolled back
   finished   nobody goes back any more
-SEEN of TOTAL are the records that the job has looked at; FAILED are in quarantine. Below
-the table are the sessions that speak another version. With --json: one object a line.
+SEEN of TOTAL are the records that the job has looked at; FAILED are those that it could
+not migrate: they are in quarantine until they are mended. A namespace that has no line of
+its own goes with that of _any. Below the table is what keeps a job from going on, and who
+speaks another version. With --json: one object a line.
 
 Examples:
   stillpoint migrate status
+  watch stillpoint migrate status
   stillpoint migrate status --json | jq -r 'select(.phase == \"stopped\") | .collection'";
 
 /// What was typed.
@@ -116,14 +119,15 @@ fn notes(status: &MigrationStatus) -> String {
     if !status.stopped_why.is_empty() {
         text += &format!("{name} does not go on: {}\n", status.stopped_why);
     }
-    if status.failed > 0 {
+    // Whoever could not be migrated was mended or deleted before the end.
+    if status.failed > 0 && status.phase() != MigrationPhase::Finished {
         text += &format!("{name}: see `stillpoint migrate quarantine {name}`\n");
     }
     if !status.other_sessions.is_empty() {
-        text += &format!(
-            "{name}: another version is spoken by {}\n",
-            status.other_sessions.join(", ")
-        );
+        let spoken_by = status.other_sessions.iter();
+        let spoken_by = spoken_by.map(|session| format!("  {session}\n"));
+        text += &format!("{name}: another version is spoken by\n");
+        text.extend(spoken_by);
     }
     text
 }
@@ -173,7 +177,7 @@ mod tests {
             notes(&status),
             "game/player does not go on: 2 records failed\n\
              game/player: see `stillpoint migrate quarantine game/player`\n\
-             game/player: another version is spoken by battle/battle-3 (version 1)\n"
+             game/player: another version is spoken by\n  battle/battle-3 (version 1)\n"
         );
     }
 }

@@ -5,6 +5,8 @@ mod backup;
 mod bench;
 mod dry_run;
 mod jobs;
+mod load;
+mod lost;
 mod offline;
 mod quarantine;
 mod rollback;

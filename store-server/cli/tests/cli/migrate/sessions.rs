@@ -22,7 +22,7 @@ fn a_session_of_the_old_version_goes_on_and_is_shown() {
     assert_eq!(others[0], "battle/battle-3 (version 0)");
     let table = server.ok(&["migrate", "status"]);
     assert!(
-        table.ends_with("another version is spoken by battle/battle-3 (version 0)"),
+        table.ends_with("another version is spoken by\n  battle/battle-3 (version 0)"),
         "{table}"
     );
     let sessions = server.ok(&["sessions", "--json"]);
@@ -79,9 +79,11 @@ fn sessions_that_could_not_go_on_are_named_and_waited_for() {
         .unwrap();
     let mut told = String::new();
     let mut stderr = BufReader::new(waiting.stderr.take().unwrap());
-    while !told.contains("waiting for 1 session: battle/battle-3 (version 0): ") {
+    while !told.ends_with("\n  battle/battle-3 (version 0)\n") {
         assert!(stderr.read_line(&mut told).unwrap() > 0, "{told}");
     }
+    let begin = "note: waiting for 1 session: default/player/0001_first.lua has no `down`";
+    assert!(told.starts_with(begin), "{told}");
     server.ok(&["evict", "--instance=battle-3", "--yes"]);
     let ended = waiting.wait_with_output().unwrap();
     let printed = String::from_utf8(ended.stdout).unwrap();
