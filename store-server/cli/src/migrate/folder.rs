@@ -41,6 +41,17 @@ impl Folder {
         }
     }
 
+    /// Why there is nothing to do, for people; `sources`: whether there is a folder at all.
+    pub fn nothing_new(&self, sources: bool) -> String {
+        match sources {
+            true => "all scripts are applied".into(),
+            false => format!(
+                "all that was published is applied, and there is no folder {}",
+                self.path().display()
+            ),
+        }
+    }
+
     /// Reads all scripts, and fails if anything is wrong with one of them.
     pub fn read_sound(&self) -> Result<Vec<Source>, Failure> {
         let sources = self.read()?;

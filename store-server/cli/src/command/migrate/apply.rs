@@ -78,6 +78,7 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     let sources = options.folder.read_if_there()?;
     let actor = options.operator.name();
     let mut port = options.port.connect()?;
+    let has_folder = sources.is_some();
     let published = match sources {
         Some(sources) => publish(&mut port, &sources, actor.clone())?,
         None => Published::default(),
@@ -99,7 +100,8 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     let applied = steps::hear(&words, "applying", &interrupt, json)
         .map_err(|failure| options.wait.advise(failure))?;
     if applied.migrations.is_empty() && !json {
-        print_line("nothing to apply: all collections are at their newest version")?;
+        let why = options.folder.nothing_new(has_folder);
+        print_line(&format!("nothing to apply: {why}"))?;
     }
     let first = vec![("published", published.paths())];
     job::see_to_the_end(

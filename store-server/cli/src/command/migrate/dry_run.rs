@@ -33,15 +33,19 @@ that a script whose result is not always the same is found, and back again. Show
 first differences and failures, then for each collection how many records would change,
 how much they would grow, how long the scripts take, and what is wrong with how many.
 
+Without COLLECTION those are tried that `stillpoint migrate apply` would take further.
+
 With --from the records are those of a backup, which is restored into a scratch directory
-and removed afterwards; no server is asked. --to is the moment, as for `stillpoint
-restore`.
+and removed afterwards, and the scripts those of the folder; no server is asked. URL is
+what `stillpoint backup create --to` was told, a directory or s3://BUCKET/PREFIX, and --to
+the moment, as for `stillpoint restore`: a label, a time, NAMESPACE@REVISION, seq:NUMBER.
 
 With --json: one object a line for each collection.
 
 Examples:
   stillpoint migrate dry-run
   stillpoint migrate dry-run ./migrations game/player --sample 10000
+  stillpoint migrate dry-run --from /srv/backups/world1
   stillpoint migrate dry-run --from s3://backups/world1 --to before-2.0 --scratch /mnt/scratch
   stillpoint migrate dry-run --json | jq '.failures'";
 

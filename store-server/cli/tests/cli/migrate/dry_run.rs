@@ -83,6 +83,55 @@ fn a_part_is_tried_for_programs() {
     );
 }
 
+/// The collections that a dry run tried, with the version, and what it said besides.
+fn tried(server: &Server, folder: &str) -> (Vec<(String, u64)>, String) {
+    let ran = server.run(&["migrate", "dry-run", folder, "--json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let lines = ran.stdout.lines().map(|line| {
+        let told: Value = serde_json::from_str(line).unwrap();
+        let name = told["collection"].as_str().unwrap().to_owned();
+        (name, told["to_version"].as_u64().unwrap())
+    });
+    (
+        lines.collect(),
+        server.run(&["migrate", "dry-run", folder]).stderr,
+    )
+}
+
+#[test]
+fn what_is_new_is_what_apply_would_do() {
+    let (server, scripts) = (Server::start(), Scripts::new());
+    let folder = scripts.folder();
+    scripts.write("_any/player/0001_level.lua", LEVEL);
+    put_players(&server, 3, &[]);
+    server.ok(&["put", "--namespace=game", "player/1", r#"{"name": "Eve"}"#]);
+    assert_eq!(tried(&server, folder).0, [("_any/player".into(), 1)]);
+
+    // One namespace has gone on alone: the others have not.
+    server.ok(&["migrate", "apply", folder, "default/player"]);
+    assert_eq!(tried(&server, folder).0, [("_any/player".into(), 1)]);
+    server.ok(&["migrate", "apply", folder]);
+    let (none, said) = tried(&server, folder);
+    assert_eq!(none, []);
+    assert!(said.contains("nothing to try"), "{said}");
+
+    // What was taken back can be applied again.
+    server.ok(&["migrate", "rollback", "default/player", "--yes"]);
+    assert_eq!(tried(&server, folder).0, [("default/player".into(), 1)]);
+
+    // A namespace with a script of its own is tried with that, also where it comes with those of all.
+    server.ok(&["migrate", "rollback", "_any/player", "--yes"]);
+    scripts.write("game/player/0002_purse.lua", PURSE);
+    assert_eq!(tried(&server, folder).0, [("_any/player".into(), 2)]);
+
+    scripts.write("_any/player/0001_level.lua", &format!("{LEVEL} -- changed"));
+    let (_, said) = tried(&server, folder);
+    assert!(
+        said.contains("_any/player/0001_level.lua was applied with another text"),
+        "{said}"
+    );
+}
+
 #[test]
 fn what_cannot_be_tried_says_why() {
     let (server, scripts) = (Server::start(), Scripts::with(LEVEL));

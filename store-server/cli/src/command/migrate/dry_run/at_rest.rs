@@ -41,6 +41,13 @@ pub fn run(options: &Options, from: &str, report: &mut Report) -> Result<(), Fai
         [] => not_applied(&sources, &[]),
         named => options.home.find_all(named),
     };
+    if collections.is_empty() {
+        report.note(&format!(
+            "nothing to try: there are no scripts in {}",
+            options.folder.path().display()
+        ));
+        return Ok(());
+    }
     let target = Target::open(&absolute(from)?)?.with_key(options.key.read()?);
     let restored = {
         let meter = Meter::new("restoring");

@@ -1,10 +1,11 @@
 //! On the records of the running store, by the store.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use stillpoint_migrations::{Source, source::ANY_NAMESPACE};
 use stillpoint_proto::v1::{
-    CollectionName, DryRunMigrationRequest, MigrationScript, dry_run_migration_response::Kind,
+    CollectionName, DryRunMigrationRequest, MigrationScript, MigrationStatus,
+    dry_run_migration_response::Kind,
 };
 
 use super::{Options, report::Report};
@@ -20,14 +21,22 @@ use crate::{
 
 /// Tries the scripts.
 pub fn run(options: &Options, report: &mut Report) -> Result<(), Failure> {
-    let sources = options.folder.read_if_there()?.unwrap_or_default();
+    let found = options.folder.read_if_there()?;
+    let has_folder = found.is_some();
+    let sources = found.unwrap_or_default();
     let mut port = options.port.connect()?;
     let collections = match options.collections.as_slice() {
-        [] => not_applied(&sources, &port.scripts(false)?.scripts),
+        [] => not_applied(&sources, &port.migrations()?.migrations),
         named => options.home.find_all(named),
     };
+    for path in changed(&sources, &port.scripts(false)?.scripts) {
+        report.note(&format!(
+            "{path} was applied with another text, so `stillpoint migrate apply` will refuse it: write another script"
+        ));
+    }
     if collections.is_empty() {
-        eprintln!("nothing to try: all scripts are applied");
+        let why = options.folder.nothing_new(has_folder);
+        report.note(&format!("nothing to try: {why}"));
     }
     let interrupt = Interrupt::listen()?;
     for collection in collections {
@@ -69,36 +78,58 @@ pub fn run(options: &Options, report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The collections with scripts, here or in the store, that were not applied. Those in [`ANY_NAMESPACE`] are tried in all
-/// namespaces.
-pub fn not_applied(sources: &[Source], stored: &[MigrationScript]) -> Vec<CollectionName> {
-    let applied = |namespace: &str, collection: &str, number: u32| {
-        stored.iter().any(|script| {
-            script.applied
-                && script.number == number
-                && script.namespace == namespace
-                && script.collection == collection
-        })
+/// The collections that scripts, here or in the store, would take further than they are. Those in [`ANY_NAMESPACE`] are tried
+/// in all namespaces, so none of these is named besides.
+pub fn not_applied(sources: &[Source], statuses: &[MigrationStatus]) -> Vec<CollectionName> {
+    // The version and the newest one that the store knows of.
+    let mut known = BTreeMap::<(&str, &str), (u32, u32)>::new();
+    for status in statuses {
+        if let Some(name) = &status.collection {
+            let versions = (status.version, status.newest_published);
+            known.insert((&name.namespace, &name.collection), versions);
+        }
+    }
+    let mut new = known.clone();
+    for source in sources {
+        let name = (&*source.namespace, &*source.collection);
+        // What has nothing of its own goes with all.
+        let all = known.get(&(ANY_NAMESPACE, name.1));
+        new.entry(name).or_insert(all.copied().unwrap_or_default());
+    }
+    for ((namespace, collection), (_, newest)) in &mut new {
+        let serving = sources
+            .iter()
+            .filter(|source| source.serves(namespace, collection));
+        let here = serving.map(|source| source.number).max();
+        *newest = here.unwrap_or_default().max(*newest);
+    }
+    new.retain(|_, (version, newest)| version < newest);
+    let is_one = |(namespace, collection): &(&str, &str)| {
+        *namespace == ANY_NAMESPACE || !new.contains_key(&(ANY_NAMESPACE, *collection))
     };
-    let here = sources
-        .iter()
-        .map(|source| (&*source.namespace, &*source.collection, source.number));
-    let there = stored
-        .iter()
-        .map(|script| (&*script.namespace, &*script.collection, script.number));
-    let new: BTreeSet<_> = here
-        .chain(there)
-        .filter(|(namespace, collection, number)| !applied(namespace, collection, *number))
-        .map(|(namespace, collection, _)| (namespace, collection))
-        .collect();
-    let is_in_all = |collection: &str| new.contains(&(ANY_NAMESPACE, collection));
-    new.iter()
-        .filter(|(namespace, collection)| *namespace == ANY_NAMESPACE || !is_in_all(collection))
+    new.keys()
+        .copied()
+        .filter(is_one)
         .map(|(namespace, collection)| CollectionName {
-            namespace: (*namespace).into(),
-            collection: (*collection).into(),
+            namespace: namespace.into(),
+            collection: collection.into(),
         })
         .collect()
+}
+
+/// The scripts here that the store has with another text, and has applied.
+fn changed(sources: &[Source], stored: &[MigrationScript]) -> Vec<String> {
+    let is_changed = |source: &&Source| {
+        stored.iter().any(|script| {
+            script.applied
+                && script.number == source.number
+                && script.namespace == source.namespace
+                && script.collection == source.collection
+                && script.hash != source.hash.as_bytes().as_slice()
+        })
+    };
+    let changed = sources.iter().filter(is_changed);
+    changed.map(Source::path).collect()
 }
 
 #[cfg(test)]
@@ -110,12 +141,17 @@ mod tests {
         let source = |namespace: &str, collection: &str, number| {
             Source::new(namespace, collection, number, "x", "")
         };
-        let stored = |namespace: &str, collection: &str, number, applied| MigrationScript {
-            namespace: namespace.into(),
-            collection: collection.into(),
-            number,
-            applied,
-            ..MigrationScript::default()
+        let status = |namespace: &str, collection: &str, version, newest_published| {
+            let (namespace, collection) = (namespace.into(), collection.into());
+            MigrationStatus {
+                collection: Some(CollectionName {
+                    namespace,
+                    collection,
+                }),
+                version,
+                newest_published,
+                ..MigrationStatus::default()
+            }
         };
         let found = not_applied(
             &[
@@ -124,14 +160,33 @@ mod tests {
                 source("game", "player", 1),
                 source("game", "player", 2),
                 source("game", "shop", 1),
+                // Of all, and at version 1 with all.
+                source("_any", "hut", 1),
+                source("game", "hut", 2),
             ],
             &[
-                stored("game", "player", 1, true),
-                stored("game", "shop", 1, true),
-                stored("game", "desk", 1, false),
+                status("game", "player", 1, 1),
+                status("game", "shop", 1, 1),
+                // Published, not applied.
+                status("game", "desk", 0, 1),
+                // Gone back.
+                status("game", "bed", 1, 2),
+                status("_any", "hut", 1, 1),
+                // One that was taken along, and one that has not come after.
+                status("_any", "lamp", 1, 1),
+                status("game", "lamp", 0, 1),
+                status("world", "lamp", 1, 1),
             ],
         );
         let names: Vec<_> = found.iter().map(name).collect();
-        assert_eq!(names, ["_any/guild", "game/desk", "game/player"]);
+        let expected = [
+            "_any/guild",
+            "game/bed",
+            "game/desk",
+            "game/hut",
+            "game/lamp",
+            "game/player",
+        ];
+        assert_eq!(names, expected);
     }
 }

@@ -97,6 +97,9 @@ impl Report {
         }
         let mut text = format!("{record}  of version {}\n", difference.from_version);
         text.extend(changes.iter().map(line));
+        if changes.is_empty() {
+            text += "  only its version changes\n";
+        }
         Ok(self.bar.suspend(|| print_text(&text))?)
     }
 
