@@ -18,11 +18,16 @@ const AFTER_HELP: &str = "\
 Loads every script, checks that their numbers make chains without gaps and forks, and
 takes each sample through its own script and all that follow: up, check, down, and back
 to the same, more than once, so that a script that keeps something is found. Needs no
-store. Every fault is a line on stdout.
+store. Every fault is a line on stdout. A script without samples is only loaded, and named
+with a hint.
 
 Examples:
   stillpoint migrate lint
   stillpoint migrate lint ./game/migrations --json | jq -r '.faults[].script'";
+
+/// What is said of a script without samples.
+const NO_SAMPLES: &str = "has no `samples`, so nothing was tried: give it some documents of the version before, or try the \
+                          records themselves with `stillpoint migrate dry-run`";
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -36,16 +41,14 @@ pub struct Options {
 pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     let sources = options.folder.read()?;
     let found = stillpoint_migrations::lint(&sources, &Limits::default());
-    let tried = Tried::of(&sources);
+    let tried = Tried::of(&sources, &found);
     if json {
         print_json(&tried.to_value(&found), false)?;
     } else {
-        print_text(
-            &found
-                .iter()
-                .map(|fault| format!("{fault}\n"))
-                .collect::<String>(),
-        )?;
+        let faults = found.iter().map(|fault| format!("{fault}\n"));
+        let hints = tried.untried.iter();
+        let hints = hints.map(|path| format!("hint: {path} {NO_SAMPLES}\n"));
+        print_text(&faults.chain(hints).collect::<String>())?;
     }
     if !found.is_empty() {
         return Err(Failure::usage(format_args!(
@@ -65,10 +68,12 @@ struct Tried {
     scripts: usize,
     collections: usize,
     samples: usize,
+    /// Scripts that nothing was tried with.
+    untried: Vec<String>,
 }
 
 impl Tried {
-    fn of(sources: &[Source]) -> Tried {
+    fn of(sources: &[Source], found: &[StepError]) -> Tried {
         let collections: BTreeSet<_> = sources
             .iter()
             .map(|source| (&source.namespace, &source.collection))
@@ -77,6 +82,11 @@ impl Tried {
             scripts: sources.len(),
             collections: collections.len(),
             samples: sources.iter().map(samples).sum(),
+            untried: (sources.iter())
+                .filter(|source| samples(source) == 0)
+                .map(Source::path)
+                .filter(|path| !found.iter().any(|fault| fault.script == *path))
+                .collect(),
         }
     }
 
@@ -101,6 +111,10 @@ impl Tried {
                 "faults",
                 Value::Array(found.iter().map(fault_value).collect()),
             ),
+            (
+                "hints",
+                Value::Array(self.untried.iter().map(|path| hint_value(path)).collect()),
+            ),
         ])
     }
 }
@@ -117,6 +131,13 @@ fn samples(source: &Source) -> usize {
     chain.map_or(0, |chain| {
         chain.steps().iter().map(|step| step.sample_count()).sum()
     })
+}
+
+fn hint_value(path: &str) -> Value {
+    object([
+        ("script", path.into()),
+        ("message", format!("{path} {NO_SAMPLES}").into()),
+    ])
 }
 
 fn fault_value(fault: &StepError) -> Value {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use stillpoint_client::AdminClient;
+use stillpoint_migrations::source::ANY_NAMESPACE;
 use stillpoint_proto::v1::{CollectionName, MigrationStatus, RollBackMigrationRequest};
 
 use super::EXIT_CODES;
@@ -114,17 +115,23 @@ fn shown(status: &MigrationStatus) -> String {
     text
 }
 
-/// How a collection's migration is going.
+/// How a collection's migration is going; one that has nothing of its own goes with `_any`'s.
 pub fn found(
     port: &mut AdminClient,
     collection: &CollectionName,
 ) -> Result<MigrationStatus, Failure> {
     let all = port.migrations()?.migrations;
-    let mut all = all.into_iter();
-    all.find(|status| status.collection.as_ref() == Some(collection))
-        .ok_or_else(|| {
-            let name = name(collection);
-            Failure::operation(format_args!("{name} has no migrations"))
-                .hint("`stillpoint migrate status` shows the collections that have")
-        })
+    let any = CollectionName {
+        namespace: ANY_NAMESPACE.into(),
+        ..collection.clone()
+    };
+    let of = |name: &CollectionName| {
+        let is_it = |status: &&MigrationStatus| status.collection.as_ref() == Some(name);
+        all.iter().find(is_it).cloned()
+    };
+    of(collection).or_else(|| of(&any)).ok_or_else(|| {
+        let name = name(collection);
+        Failure::operation(format_args!("{name} has no migrations"))
+            .hint("`stillpoint migrate status` shows the collections that have")
+    })
 }

@@ -100,6 +100,51 @@ fn every_fault_is_a_line() {
 }
 
 #[test]
+fn a_script_without_samples_is_named_with_a_hint() {
+    let scripts = Scripts::new();
+    let bare = PURSE.replace("samples = { { name = \"Ann\", level = 1, gold = 5 } },", "");
+    scripts.write("game/player/0001_level.lua", LEVEL);
+    scripts.write("game/player/0002_purse.lua", &bare);
+    let folder = scripts.folder();
+    let ran = migrate(&scripts, &["lint", folder]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("hint: game/player/0002_purse.lua has no `samples`"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(
+        lines[1],
+        "no faults in 2 scripts of 1 collection with 1 sample"
+    );
+    let ran = migrate(&scripts, &["lint", folder, "--json"]);
+    let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(told["faults"], Value::Array(Vec::new()));
+    assert_eq!(told["hints"][0]["script"], "game/player/0002_purse.lua");
+}
+
+#[test]
+fn a_wrong_command_line_is_told_to_programs_in_json() {
+    let scripts = Scripts::new();
+    for args in [
+        &["new", "game/player", "Purse", "--json"][..],
+        &["--json", "apply", "--rate=0"],
+        &["no-such-command", "--json"],
+    ] {
+        let ran = migrate(&scripts, args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
+        let error: Value = serde_json::from_str(&ran.stderr).unwrap();
+        assert_eq!(error["error"]["reason"], "usage", "{error}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("--help") && !message.starts_with("error"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_folder_of_scripts_is_said_so() {
     let scripts = Scripts::new();
     let none = migrate(&scripts, &["lint"]);

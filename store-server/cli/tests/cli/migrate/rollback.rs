@@ -39,6 +39,28 @@ fn a_collection_goes_back_by_down() {
 }
 
 #[test]
+fn who_goes_with_all_is_asked_too() {
+    let (server, scripts) = (Server::start(), Scripts::new());
+    scripts.write("_any/player/0001_level.lua", LEVEL);
+    server.ok(&["migrate", "apply", scripts.folder()]);
+    // It has come after that, so it has no state of its own.
+    put_players(&server, 2, &[]);
+    let rollback = ["migrate", "rollback", "player"];
+    let (code, asked, printed) = ask_on_a_terminal(server.program().args(rollback), "y");
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        asked.ends_with("take default/player back to version 0? [y/N] "),
+        "{asked}"
+    );
+    assert!(
+        printed.contains("default/player is at version 0, it was at 1"),
+        "{printed}"
+    );
+    let record: Value = serde_json::from_str(&server.ok(&["get", "player/p001"])).unwrap();
+    assert_eq!(record, json!({"name": "Ann", "gold": 1}));
+}
+
+#[test]
 fn without_down_records_go_back_as_they_were_in_the_log() {
     let (server, scripts) = (Server::start(), Scripts::with(ONE_WAY));
     put_players(&server, 3, &[]);
