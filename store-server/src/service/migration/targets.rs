@@ -113,8 +113,8 @@ fn check_floor(name: &Name, state: &SchemaState, to: u32) -> Result<(), StoreErr
         return Ok(());
     }
     Err(invalid(format!(
-        "{name} was finished at version {floor}, so it cannot go back to {to}: restore it with `stillpoint backup \
-         restore`{}",
+        "{name} was finished at version {floor}, so it cannot go back to {to}: what was before is in the backups (`stillpoint \
+         restore`){}",
         match state.label.as_str() {
             "" => String::new(),
             label => format!(", e.g. to the label {label}"),
