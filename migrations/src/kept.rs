@@ -30,15 +30,13 @@ impl fmt::Display for Lost {
         } else {
             path
         };
-        match before {
-            Some(before) => write!(f, "{place} is {before}")?,
-            None => write!(f, "{place} is not there")?,
-        }
-        match after {
-            Some(after) => write!(f, " and would become {after}"),
-            None => f.write_str(" and would be gone"),
-        }?;
-        write!(f, " ({})", self.script)
+        let before = before.as_deref().unwrap_or("not there");
+        let after = after.as_deref().unwrap_or("gone");
+        write!(
+            f,
+            "{place}, which is {before} and would then be {after} ({})",
+            self.script
+        )
     }
 }
 

@@ -1,10 +1,12 @@
 //! The rules: what each write operation does to a [`Draft`], and what it answers.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use bytes::Bytes;
 use stillpoint_proto::v1::{
     ClaimOp, ClaimResult, DeleteOp, DeleteResult, GetOp, GetResult, Guard, Op, OpResult, PatchOp,
-    PatchResult, Predicate, PutOp, PutResult, Reason, RecordKey, ReleaseOp, ReleaseResult,
-    SetCursorOp, SetCursorResult, StoreError, TxnOp, TxnResult, op, op_result, predicate,
+    PatchResult, PutOp, PutResult, Reason, RecordKey, ReleaseOp, ReleaseResult, SetCursorOp,
+    SetCursorResult, StoreError, TxnOp, TxnResult, op, op_result,
 };
 
 use super::{
@@ -15,6 +17,7 @@ use super::{
     read::Room,
     record::Record,
     schema::Lens,
+    sight::Sight,
 };
 use crate::{
     config::{ClaimRule, Config},
@@ -97,7 +100,7 @@ impl Rules<'_> {
         let (name, key) = self.key(get.key.as_ref())?;
         let record = match get.raw {
             true => draft.get(&key)?,
-            false => self.seen(None, name, draft.get(&key)?)?,
+            false => self.sight(None, name, draft.get(&key)?).into_seen()?,
         };
         Ok(GetResult {
             record: record.map(|record| record.to_proto()),
@@ -107,9 +110,10 @@ impl Rules<'_> {
 
     fn put(&self, draft: &mut Draft<'_>, put: &PutOp) -> Result<PutResult, StoreError> {
         let (name, key) = self.writable(put.key.as_ref())?;
-        if !put.guards.is_empty() {
-            let current = draft.get(&key)?;
-            self.require(put.schema, name, current.as_ref(), &put.guards)?;
+        if !put.guards.is_empty() || self.is_behind(name, put.schema)? {
+            let sight = self.sight(put.schema, name, draft.get(&key)?);
+            sight.require(&put.guards)?;
+            sight.check_kept()?;
         }
         let expires_at_ms = self.expires_at_ms(put.ttl_ms);
         let (value, schema) = self.as_stored(name, put.value.clone(), put.schema)?;
@@ -122,13 +126,15 @@ impl Rules<'_> {
 
     fn patch(&self, draft: &mut Draft<'_>, patch: &PatchOp) -> Result<PatchResult, StoreError> {
         let (name, key) = self.writable(patch.key.as_ref())?;
-        let current = self.seen(patch.schema, name, draft.get(&key)?)?;
-        self.require(patch.schema, name, current.as_ref(), &patch.guards)?;
+        let sight = self.sight(patch.schema, name, draft.get(&key)?);
+        let current = sight.seen()?;
+        sight.require(&patch.guards)?;
         if current.is_none() && !patch.create {
             let message = "the record does not exist: patch with `create`, or put it first";
-            return Err(self.conflict(None, name, None, message.into()));
+            return Err(sight.conflict(message.into()));
         }
-        let (document, schema, expires_at_ms) = match &current {
+        sight.check_kept()?;
+        let (document, schema, expires_at_ms) = match current {
             Some(record) => (&record.value[..], Some(record.schema), record.expires_at_ms),
             None => (EMPTY_MAP, self.named_by(name, patch)?, 0),
         };
@@ -140,7 +146,9 @@ impl Rules<'_> {
         let record = draft.put(&key, value, schema, expires_at_ms)?;
         let (mod_rev, version) = (record.mod_rev, record.version);
         let returned = match patch.return_record {
-            true => self.seen(patch.schema, name, Some(record.clone()))?,
+            true => self
+                .sight(patch.schema, name, Some(record.clone()))
+                .into_seen()?,
             false => None,
         };
         Ok(PatchResult {
@@ -162,8 +170,8 @@ impl Rules<'_> {
     fn delete(&self, draft: &mut Draft<'_>, delete: &DeleteOp) -> Result<DeleteResult, StoreError> {
         let (name, key) = self.writable(delete.key.as_ref())?;
         if !delete.guards.is_empty() {
-            let current = draft.get(&key)?;
-            self.require(None, name, current.as_ref(), &delete.guards)?;
+            let sight = self.sight(None, name, draft.get(&key)?);
+            sight.require(&delete.guards)?;
         }
         let existed = draft.delete(&key)?;
         Ok(DeleteResult {
@@ -181,6 +189,10 @@ impl Rules<'_> {
         };
         if let Some(lens) = self.lens {
             lens.check_ownable(name)?;
+        }
+        if self.is_behind(name, None)? {
+            // Its owner could not write it.
+            self.sight(None, name, draft.get(&key)?).check_kept()?;
         }
         let token = match self.index.claim(&key) {
             Some(claim) if *claim.session == *session.id => self.index.token(self.namespace, claim),
@@ -201,7 +213,7 @@ impl Rules<'_> {
             }
         };
         let record = match op.load {
-            true => self.seen(None, name, draft.get(&key)?)?,
+            true => self.sight(None, name, draft.get(&key)?).into_seen()?,
             false => None,
         };
         Ok(ClaimResult {
@@ -272,77 +284,23 @@ impl Rules<'_> {
         draft: &Draft<'_>,
         guards: &[Guard],
     ) -> Result<Option<StoreError>, StoreError> {
+        let mut sights = HashMap::new();
         for guard in guards {
             let (name, key) = self.key(guard.key.as_ref())?;
-            let current = draft.get(&key)?;
+            let sight = match sights.entry(key) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => {
+                    let record = draft.get(vacant.key())?;
+                    vacant.insert(self.sight(None, name, record))
+                }
+            };
             if let Some(predicate) = &guard.predicate
-                && let Some(failure) = self
-                    .failure(None, name, current.as_ref(), predicate)
-                    .map_err(|e| at(name, e))?
+                && let Some(failure) = sight.failure(predicate)?
             {
-                return Ok(Some(self.conflict(None, name, current.as_ref(), failure)));
+                return Ok(Some(sight.conflict(failure)));
             }
         }
         Ok(None)
-    }
-
-    fn require(
-        &self,
-        named: Option<u32>,
-        name: &RecordKey,
-        current: Option<&Record>,
-        guards: &[Predicate],
-    ) -> Result<(), StoreError> {
-        for guard in guards {
-            if let Some(failure) = self
-                .failure(named, name, current, guard)
-                .map_err(|e| at(name, e))?
-            {
-                return Err(self.conflict(named, name, current, failure));
-            }
-        }
-        Ok(())
-    }
-
-    /// Why a predicate does not hold; `None` if it does. Fields are looked at in the version that the operation names, or else
-    /// in the caller's.
-    fn failure(
-        &self,
-        named: Option<u32>,
-        name: &RecordKey,
-        current: Option<&Record>,
-        predicate: &Predicate,
-    ) -> Result<Option<String>, StoreError> {
-        let (mod_rev, version) = current.map_or((0, 0), |r| (r.mod_rev, r.version));
-        let (holds, failure) = match &predicate.test {
-            Some(predicate::Test::Exists(exists)) => (
-                current.is_some() == *exists,
-                if *exists {
-                    "the record does not exist"
-                } else {
-                    "the record exists"
-                }
-                .into(),
-            ),
-            Some(predicate::Test::ModRev(expected)) => (
-                mod_rev == *expected,
-                format!("the record is at revision {mod_rev}, not {expected}"),
-            ),
-            Some(predicate::Test::Version(expected)) => (
-                version == *expected,
-                format!("the record is at version {version}, not {expected}"),
-            ),
-            Some(predicate::Test::Field(field)) => {
-                let seen = self.seen(named, name, current.cloned())?;
-                let document = seen.as_ref().map(|r| &r.value[..]);
-                (
-                    value::holds(document, field)?,
-                    "a field guard does not hold".into(),
-                )
-            }
-            None => (false, "a guard is empty".into()),
-        };
-        Ok((!holds).then_some(failure))
     }
 
     fn key<'k>(&self, key: Option<&'k RecordKey>) -> Result<(&'k RecordKey, Bytes), StoreError> {
@@ -400,20 +358,20 @@ impl Rules<'_> {
         error
     }
 
-    /// A record in the version that the operation names, or else in the caller's.
-    fn seen(
-        &self,
+    /// A record as an operation sees it that names this version, or else means the caller's.
+    fn sight<'s>(
+        &'s self,
         named: Option<u32>,
-        name: &RecordKey,
+        name: &'s RecordKey,
         record: Option<Record>,
-    ) -> Result<Option<Record>, StoreError> {
-        match (self.lens, record) {
-            (Some(lens), Some(mut record)) => {
-                lens.see_stored(named, name, &mut record)?;
-                Ok(Some(record))
-            }
-            (_, record) => Ok(record),
-        }
+    ) -> Sight<'s> {
+        Sight::new(self.lens, named, name, record)
+    }
+
+    /// Whether an operation that names this version, or else means the caller's, means an older one than the store's.
+    fn is_behind(&self, name: &RecordKey, named: Option<u32>) -> Result<bool, StoreError> {
+        self.lens
+            .map_or(Ok(false), |lens| lens.is_behind(&name.collection, named))
     }
 
     /// A value of this version, or else of the caller's, as it is stored, with the version that it has then.
@@ -427,27 +385,6 @@ impl Rules<'_> {
             Some(lens) => lens.to_store(&name.collection, &name.key, value, named),
             None => Ok((value, named.unwrap_or(0))),
         }
-    }
-
-    /// The error of a guard that fails. It carries the record in the version that the operation names, or else in the caller's;
-    /// where there is no way to either, that is the error.
-    fn conflict(
-        &self,
-        named: Option<u32>,
-        key: &RecordKey,
-        current: Option<&Record>,
-        failure: String,
-    ) -> StoreError {
-        let seen = |named| self.seen(named, key, current.cloned());
-        let current = match seen(named).or_else(|_| seen(None)) {
-            Ok(current) => current,
-            Err(error) => return error,
-        };
-        let name = format!("{}/{}", key.collection, key.key.escape_ascii());
-        let mut error = StoreError::new(Reason::VersionConflict, format!("{name}: {failure}"));
-        error.key = Some(key.clone());
-        error.current = current.map(|record| record.to_proto());
-        error
     }
 
     fn expires_at_ms(&self, ttl_ms: u64) -> u64 {

@@ -62,6 +62,7 @@ mod retire;
 pub mod schema;
 pub mod session;
 mod shared;
+mod sight;
 pub mod state_hash;
 mod swap;
 mod thread;

@@ -7,7 +7,11 @@ use stillpoint_proto::v1::{Reason, StoreError, WatchRequest, watch_request::Star
 use super::{Position, Watch, filter::Filter};
 use crate::{
     log::reader::{ReadError, Reader},
-    store::{keys, read, schema, shared::Shared},
+    store::{
+        keys, read,
+        schema::{self, Speaks},
+        shared::Shared,
+    },
 };
 
 impl Watch {
@@ -22,6 +26,12 @@ impl Watch {
             &context.session_id,
             context.fence,
         );
+        if let Speaks::Nobody(error) = &speaks
+            && shared.schemas.is_managed()
+            && shared.schemas.table().is_managed(&filter.namespace)
+        {
+            return Err(StoreError::clone(error));
+        }
         // At first it holds all of the log, so that nothing goes before it has found its place.
         let (id, place) = shared.feed.enter(0);
         let mut watch = Watch {

@@ -1,6 +1,7 @@
 //! The answers of reads, in the version that the caller speaks.
 //!
 //! A record that cannot be brought there fails a read that asked for it, and is told as unreadable in a scan, which goes on.
+//! Where nobody knows the caller's version, that is the answer.
 //! What was brought there already stays as it is, so an answer may pass twice.
 
 use stillpoint_proto::v1::{
@@ -53,6 +54,7 @@ impl Lens {
                 self.batch(op, found)
             }
             (op::Kind::Scan(op), op_result::Kind::Scan(found)) if !(op.raw || op.keys_only) => {
+                self.version(&op.collection)?;
                 self.page(op, found);
                 Ok(())
             }

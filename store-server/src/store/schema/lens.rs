@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stillpoint_migrations::{Fault, StepError};
+use parking_lot::Mutex;
+use stillpoint_migrations::{Allowance, Chain, Fault, StepError};
 use stillpoint_proto::v1::{self, Reason, RecordKey, StoreError};
 
 use super::Table;
@@ -18,6 +19,8 @@ pub struct Lens {
     pub(super) table: Arc<Table>,
     namespace: Arc<str>,
     speaks: Speaks,
+    /// What scripts may use for all that is done through it; none: each call stands for itself.
+    allowance: Option<Arc<Mutex<Allowance>>>,
 }
 
 /// Which versions a caller speaks.
@@ -51,7 +54,16 @@ impl Lens {
             table: table.clone(),
             namespace: namespace.into(),
             speaks,
+            allowance: None,
         })
+    }
+
+    /// One for a single write: scripts may hold up the writer only for so long.
+    pub(in crate::store) fn for_a_write(self) -> Lens {
+        Lens {
+            allowance: Some(Arc::new(Mutex::new(Allowance::of_a_write()))),
+            ..self
+        }
     }
 
     /// The way of the values of a collection, for an operation that names this version or else means the caller's. `None`:
@@ -122,7 +134,7 @@ impl Lens {
     }
 
     /// Whether a record has to be brought to another version.
-    pub(super) fn is_foreign(&self, collection: &str, record: &v1::Record) -> bool {
+    pub(in crate::store) fn is_foreign(&self, collection: &str, record: &v1::Record) -> bool {
         let way = self.way(collection, None);
         !matches!(way, Ok(None)) && !matches!(way, Ok(Some(way)) if way.spoken == record.schema)
     }
@@ -141,8 +153,7 @@ impl Lens {
         if *schema == spoken {
             return Ok(());
         }
-        let lineage = self.table.lineage(&self.namespace, collection);
-        let brought = lineage.travel(*schema, spoken, key, value);
+        let brought = self.travel(collection, *schema, spoken, key, value);
         *value = brought.map_err(|error| unreadable(collection, key, *schema, spoken, &error))?;
         *schema = spoken;
         Ok(())
@@ -166,10 +177,95 @@ impl Lens {
             Some(way) if way.spoken == way.stored => return Ok((value, way.stored)),
             Some(way) => (way.spoken, way.stored),
         };
-        let lineage = self.table.lineage(&self.namespace, collection);
-        let brought = lineage.travel(from, to, key, &value);
+        let brought = self.travel(collection, from, to, key, &value);
         let brought = brought.map_err(|error| unwritable(collection, key, from, to, &error))?;
         Ok((brought, to))
+    }
+
+    fn travel(
+        &self,
+        collection: &str,
+        from: u32,
+        to: u32,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Bytes, StepError> {
+        self.run(collection, |chain| match from <= to {
+            true => chain.up(from, to, key, value),
+            false => chain.down(from, to, key, value),
+        })
+    }
+
+    /// Runs scripts of a collection, with what is left of the allowance.
+    fn run<T>(
+        &self,
+        collection: &str,
+        run: impl FnOnce(&mut Chain) -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
+        let lineage = self.table.lineage(&self.namespace, collection);
+        lineage.with(|chain| match &self.allowance {
+            Some(left) => chain.within(&mut left.lock(), run),
+            None => run(chain),
+        })?
+    }
+
+    /// Whether an operation that names this version, or else means the caller's, means an older one than the store's.
+    pub(in crate::store) fn is_behind(
+        &self,
+        collection: &str,
+        named: Option<u32>,
+    ) -> Result<bool, StoreError> {
+        let way = self.way(collection, named)?;
+        Ok(way.is_some_and(|way| way.spoken < way.stored))
+    }
+
+    /// Refuses that a record is written, or owned, by a caller of an older version, if something would be lost by that which
+    /// only the newer version has. `below` is what the caller sees, where that is known already.
+    ///
+    /// # Errors
+    ///
+    /// SCHEMA_UNSUPPORTED, with the place in the document and the script.
+    pub(in crate::store) fn check_kept(
+        &self,
+        named: Option<u32>,
+        name: &RecordKey,
+        record: &Record,
+        below: Option<&Bytes>,
+    ) -> Result<(), StoreError> {
+        let RecordKey { collection, key } = name;
+        let Some(Way { spoken, stored }) = self.way(collection, named)? else {
+            return Ok(());
+        };
+        // What a rollback takes away is no loss: that is what it is for.
+        let newer = stored.min(record.schema);
+        if spoken >= newer {
+            return Ok(());
+        }
+        let lost = self.run(collection, |chain| {
+            let value = match record.schema == newer {
+                true => record.value.clone(),
+                false => chain.down(record.schema, newer, key, &record.value)?,
+            };
+            chain.lost_below(newer, spoken, key, &value, below)
+        });
+        let lost = match lost {
+            Ok(None) => return Ok(()),
+            Ok(Some(lost)) => lost.to_string(),
+            Err(error) if matches!(error.fault, Fault::UsedUp { .. }) => {
+                return Err(unwritable(collection, key, spoken, newer, &error));
+            }
+            Err(error) => format!("it: {error}"),
+        };
+        let message = format!(
+            "{collection}/{}: it has version {newer}, and version {spoken} cannot carry {lost}; nothing was written: write it \
+             with a program of version {newer}, and end those of version {spoken}",
+            key.escape_ascii()
+        );
+        Err(at(
+            collection,
+            key,
+            StoreError::new(Reason::SchemaUnsupported, message),
+        ))
     }
 
     /// Refuses that the caller owns a record whose document would not stay the same in its hands: its version is older than
