@@ -106,6 +106,7 @@ impl Watch {
             let before = self.follow(commit.seq, commit.revision)?;
             tells.extend(self.tell(&commit, before));
         }
+        self.show_all(&mut tells);
         self.move_to(Position {
             seq: seen_seq,
             ..self.position
@@ -144,6 +145,7 @@ impl Watch {
         if let Some(gap) = gap {
             return Err(gap);
         }
+        self.show_all(&mut tells);
         match read {
             Ok(()) => Ok(tells),
             Err(error) => {
@@ -189,10 +191,9 @@ impl Watch {
         Ok(before)
     }
 
-    /// A commit as far as it is watched; `None`: it is not.
+    /// A commit as far as it is watched, with its records as they are stored; `None`: it is not.
     fn tell(&self, commit: &Commit, before: Position) -> Option<Tell> {
-        let mut events = self.filter.events(commit);
-        self.show(events.iter_mut().map(|(_, event)| event));
+        let events = self.filter.events(commit);
         (!events.is_empty()).then(|| Tell {
             revision: commit.revision,
             time_ms: commit.time_ms,
@@ -203,7 +204,13 @@ impl Watch {
         })
     }
 
-    /// Brings what is told to the version of who is told.
+    fn show_all(&self, tells: &mut [Tell]) {
+        let events = tells.iter_mut().flat_map(|tell| &mut tell.events);
+        self.show(events.map(|(_, event)| event));
+    }
+
+    /// Brings what is told to the version of who is told. Where that is many records, other tasks of the thread go on
+    /// elsewhere meanwhile.
     pub(super) fn show<'e>(&self, events: impl Iterator<Item = &'e mut WatchEvent>) {
         if self.filter.keys_only || !self.shared.schemas.is_managed() {
             return;
@@ -212,11 +219,15 @@ impl Watch {
         let Some(lens) = Lens::new(&table, &self.filter.namespace, self.speaks.clone()) else {
             return;
         };
-        schema::aside(|| {
-            for event in events {
-                if let (Some(key), Some(record)) = (&event.key, &mut event.record) {
-                    lens.show(&key.collection, &key.key, record);
-                }
+        let foreign = events.filter_map(|WatchEvent { key, record, .. }| {
+            let (key, record) = (key.as_ref()?, record.as_mut()?);
+            let is_foreign = lens.is_foreign(&key.collection, record);
+            is_foreign.then_some((key, record))
+        });
+        let foreign: Vec<_> = foreign.collect();
+        schema::aside_of(foreign.len(), || {
+            for (key, record) in foreign {
+                lens.show(&key.collection, &key.key, record);
             }
         });
     }
