@@ -1,16 +1,16 @@
 //! The scripts of a collection, ready to run on any thread.
 //!
 //! A chain has a Lua state and works on one document at a time; making one takes some hundred microseconds. So those that are
-//! made are kept: whoever needs one takes it, or makes another while all are in use.
+//! made are kept, within bounds: whoever needs one takes it, or makes another while all are in use.
 
-use std::sync::OnceLock;
+mod idle;
+
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use stillpoint_migrations::{Chain, Limits, Source, StepError};
 
-/// Chains kept that nobody uses.
-const IDLE_MAX: usize = 4;
+pub(super) use self::idle::Idle;
 
 /// The scripts of a collection.
 pub struct Lineage {
@@ -19,7 +19,9 @@ pub struct Lineage {
     sources: Vec<Source>,
     limits: Limits,
     links: OnceLock<Result<Vec<Link>, StepError>>,
-    idle: Mutex<Vec<Chain>>,
+    /// The chains that nobody uses, and its number there.
+    idle: Arc<Idle>,
+    number: u64,
 }
 
 /// One script, without its text.
@@ -49,14 +51,21 @@ impl std::fmt::Debug for Lineage {
 
 impl Lineage {
     /// The chain of a collection, of those of the scripts that serve it.
-    pub fn new(namespace: &str, collection: &str, sources: Vec<Source>, limits: Limits) -> Lineage {
+    pub(super) fn new(
+        namespace: &str,
+        collection: &str,
+        sources: Vec<Source>,
+        limits: Limits,
+        idle: &Arc<Idle>,
+    ) -> Lineage {
         Lineage {
             namespace: namespace.into(),
             collection: collection.into(),
             sources,
             limits,
             links: OnceLock::new(),
-            idle: Mutex::default(),
+            number: idle.lineage(),
+            idle: idle.clone(),
         }
     }
 
@@ -70,10 +79,10 @@ impl Lineage {
 
     /// Lends a chain. It fails if the scripts do not fit together.
     pub fn with<T>(&self, run: impl FnOnce(&mut Chain) -> T) -> Result<T, StepError> {
-        let idle = self.idle.lock().pop();
+        let idle = self.idle.take(self.number);
         let mut chain = idle.map_or_else(|| self.chain(), Ok)?;
         let done = run(&mut chain);
-        self.keep(chain);
+        self.idle.keep(self.number, chain);
         Ok(done)
     }
 
@@ -89,7 +98,7 @@ impl Lineage {
                 is_lossy: step.is_lossy(),
             });
             let links = links.collect();
-            self.keep(chain);
+            self.idle.keep(self.number, chain);
             Ok(links)
         });
         match links {
@@ -123,11 +132,10 @@ impl Lineage {
         let limits = self.limits.clone();
         Chain::new(&self.namespace, &self.collection, &self.sources, limits)
     }
+}
 
-    fn keep(&self, chain: Chain) {
-        let mut idle = self.idle.lock();
-        if idle.len() < IDLE_MAX {
-            idle.push(chain);
-        }
+impl Drop for Lineage {
+    fn drop(&mut self) {
+        self.idle.forget(self.number);
     }
 }

@@ -10,6 +10,7 @@ use stillpoint_migrations::{Limits, Source};
 
 use super::{
     ANY_NAMESPACE, Lineage,
+    lineage::Idle,
     state::{self, SchemaState, StoredScript},
 };
 use crate::{
@@ -28,19 +29,22 @@ pub struct Table {
     limits: Limits,
     /// Bytes of records that an answer may have.
     pub(super) answer_bytes: usize,
-    namespaces: HashMap<Arc<str>, BTreeMap<Arc<str>, Collection>>,
+    namespaces: HashMap<Arc<str>, Arc<Collections>>,
     /// Collections that have a state.
     states: usize,
     /// By namespace and collection, as they are needed.
     lineages: Arc<Mutex<Lineages>>,
+    idle: Arc<Idle>,
 }
+
+type Collections = BTreeMap<Arc<str>, Collection>;
 
 type Lineages = HashMap<Box<str>, HashMap<Box<str>, Arc<Lineage>>>;
 
 /// What a namespace has of a collection.
 #[derive(Clone, Debug, Default)]
 struct Collection {
-    scripts: BTreeMap<u32, Arc<Script>>,
+    scripts: Arc<BTreeMap<u32, Arc<Script>>>,
     state: Option<Arc<Stated>>,
 }
 
@@ -77,6 +81,7 @@ impl Table {
             namespaces: HashMap::new(),
             states: 0,
             lineages: Arc::default(),
+            idle: Arc::default(),
         }
     }
 
@@ -132,7 +137,7 @@ impl Table {
         let script = after
             .map(|record| state::decode::<StoredScript>("a script", record))
             .transpose()?;
-        let scripts = &mut self.collection(namespace, collection).scripts;
+        let scripts = Arc::make_mut(&mut self.collection(namespace, collection).scripts);
         match script {
             Some(stored) => {
                 let script = Script {
@@ -176,6 +181,7 @@ impl Table {
 
     fn collection(&mut self, namespace: &str, collection: &str) -> &mut Collection {
         let collections = self.namespaces.entry(namespace.into()).or_default();
+        let collections = Arc::make_mut(collections);
         collections.entry(collection.into()).or_default()
     }
 
@@ -189,7 +195,7 @@ impl Table {
         let mut collections = [namespace, ANY_NAMESPACE]
             .into_iter()
             .filter_map(|name| self.namespaces.get(name))
-            .flat_map(BTreeMap::values);
+            .flat_map(|collections| collections.values());
         !self.is_empty() && collections.any(|collection| collection.state.is_some())
     }
 
@@ -231,7 +237,8 @@ impl Table {
     }
 
     fn states_of(&self, namespace: &str) -> impl Iterator<Item = (&str, &Arc<Stated>)> {
-        let collections = self.namespaces.get(namespace).into_iter().flatten();
+        let collections = self.namespaces.get(namespace).into_iter();
+        let collections = collections.flat_map(|collections| collections.iter());
         collections.filter_map(|(name, collection)| Some((&**name, collection.state.as_ref()?)))
     }
 
@@ -268,7 +275,9 @@ impl Table {
         }
         let sources = self.sources(namespace, collection);
         let limits = self.limits.clone();
-        let made = Arc::new(Lineage::new(namespace, collection, sources, limits));
+        let made = Arc::new(Lineage::new(
+            namespace, collection, sources, limits, &self.idle,
+        ));
         let of = lineages.entry(namespace.into()).or_default();
         of.insert(collection.into(), made.clone());
         made
