@@ -131,9 +131,15 @@ pub fn encode<T: Serialize>(value: &T) -> Bytes {
     bytes.into()
 }
 
-/// Reads the value of one of these records.
+/// Reads the value of one of these records. It fails for what this program does not know, e.g. another [`Phase`]: what that
+/// means cannot be guessed.
 pub fn decode<T: DeserializeOwned>(what: &str, record: &Record) -> Result<T, String> {
-    rmp_serde::from_slice(&record.value).map_err(|e| format!("the record of {what}: {e}"))
+    let value = &record.value;
+    rmp_serde::from_slice(value).map_err(|e| {
+        format!(
+            "the record of {what} cannot be read: {e}; if a newer program wrote it, start that one"
+        )
+    })
 }
 
 /// The name of a script's record.
@@ -172,6 +178,40 @@ pub fn split_quarantine_name(name: &[u8]) -> Option<(&str, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_phase_of_a_newer_program_is_an_error_that_says_what_to_do() {
+        #[derive(Serialize)]
+        struct Newer {
+            version: u32,
+            phase: &'static str,
+            more: bool,
+        }
+        let read = |phase| {
+            let value = encode(&Newer {
+                version: 3,
+                phase,
+                more: true,
+            });
+            decode::<SchemaState>(
+                "a migration",
+                &Record {
+                    create_rev: 1,
+                    mod_rev: 1,
+                    version: 1,
+                    schema: 0,
+                    expires_at_ms: 0,
+                    value,
+                },
+            )
+        };
+        let known = read("Paused").expect("fields may be added");
+        assert_eq!((known.version, known.phase), (3, Phase::Paused));
+        let error = read("Frozen").expect_err("nobody knows what it means");
+        for part in ["a migration", "Frozen", "start that one"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
 
     #[test]
     fn names_split_where_they_were_joined() {
