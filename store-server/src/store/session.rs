@@ -154,7 +154,7 @@ pub struct Terms<'a> {
     /// Most sessions.
     pub sessions_max: usize,
     /// The versions that the store has.
-    pub schemas: &'a Table,
+    pub schemas: &'a Arc<Table>,
 }
 
 /// Makes a change in a draft; gives the session as it is after it, none if it is over.
@@ -231,7 +231,7 @@ fn open_session(
         Some(session) => (session.id.clone(), session.holders, session.opened_ms),
         None => (new_id(&identity), 0, terms.now_ms),
     };
-    Ok(Session {
+    let session = Session {
         id,
         service: open.service.clone(),
         instance: open.instance.clone(),
@@ -247,7 +247,10 @@ fn open_session(
         client_name: open.client_name.clone(),
         incarnation: terms.incarnation,
         schemas: schema::pin(terms.schemas, namespace, &open.schemas)?,
-    })
+    };
+    let owned = index.claims_of(&session.id);
+    schema::check_heir(terms.schemas, namespace, &session, owned)?;
+    Ok(session)
 }
 
 /// An id that no session had before: the identity may be opened again after its end, and is another session then.

@@ -5,13 +5,16 @@
 //! - `sessions`: the versions that a session speaks, and those that it cannot. `claims`: what an old session may own.
 //! - `broken`: records that cannot be migrated. `commits`: how versions are changed, and what goes on meanwhile.
 //! - `answers`: answers that are given again, or become larger. `kept`: what a start of the server does not change.
+//! - `heirs`: what a successor may own. `repeats`: answers to writes that were done, whatever becomes of their records.
 
 mod answers;
 mod broken;
 mod claims;
 mod commits;
+mod heirs;
 mod kept;
 mod random;
+mod repeats;
 mod sessions;
 mod steps;
 mod world;

@@ -47,7 +47,7 @@ pub use self::{
 pub(super) use self::{
     commit::{SchemaJob, write},
     lens::Speaks,
-    pin::pin,
+    pin::{check_heir, pin},
 };
 use super::{handle::Store, index::Index};
 

@@ -2,11 +2,16 @@
 //!
 //! All of them are written into the session's record, so that they stay as they are while the store goes on.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use stillpoint_proto::v1::{Reason, StoreError};
+use bytes::Bytes;
+use stillpoint_proto::v1::{Reason, RecordKey, StoreError};
 
-use super::Table;
+use super::{Lens, Speaks, Table};
+use crate::store::{keys, session::Session};
 
 /// The versions that a session speaks which declares these.
 ///
@@ -31,6 +36,44 @@ pub fn pin(
             .map(|(name, version)| (name.clone(), *version)),
     );
     Ok(pinned)
+}
+
+/// Refuses a successor that could not have claimed, in the versions that it speaks, the records with these view keys that it
+/// would own.
+///
+/// # Errors
+///
+/// SCHEMA_UNSUPPORTED, with one of the records and the script.
+pub fn check_heir<'k>(
+    table: &Arc<Table>,
+    namespace: &str,
+    heir: &Session,
+    owned: impl Iterator<Item = &'k Bytes>,
+) -> Result<(), StoreError> {
+    let speaks = Speaks::Session(Arc::new(heir.clone()));
+    let Some(lens) = Lens::new(table, namespace, speaks) else {
+        return Ok(());
+    };
+    let mut checked = BTreeSet::new();
+    for view_key in owned {
+        if let Some((_, collection, key)) = keys::split_record(view_key)
+            && checked.insert(collection)
+        {
+            let name = RecordKey {
+                collection: collection.into(),
+                key: view_key.slice_ref(key),
+            };
+            lens.check_ownable(&name).map_err(|mut error| {
+                let identity = heir.identity();
+                error.message = format!(
+                    "{identity} owns records that this program could not claim: {}",
+                    error.message
+                );
+                error
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn check(table: &Table, namespace: &str, collection: &str, version: u32) -> Result<(), StoreError> {

@@ -82,7 +82,7 @@ impl Writer {
     ) -> Result<OpResult, StoreError> {
         let (Some(Kind::Claim(_)), Some(op::Kind::Claim(claim))) = (&answer.kind, &item.op.kind)
         else {
-            return match self.in_the_caller_s_version(job, item, answer).kind {
+            return match self.told_again(job, item, answer).kind {
                 Some(Kind::Error(error)) => Err(error),
                 kind => Ok(OpResult { kind }),
             };
@@ -125,7 +125,7 @@ impl Writer {
         {
             Counters::add(&self.shared.counters.repeats, 1);
             batch.needs_sync |= self.due.sync.is_some();
-            return Ok(self.in_the_caller_s_version(job, item, answer));
+            return Ok(self.told_again(job, item, answer));
         }
         let lens = self.lens(job);
         let rules = Rules {
@@ -178,27 +178,13 @@ impl Writer {
         Ok(result)
     }
 
-    /// An answer that is given again: whoever repeats the write may speak another version than who sent it first, and what is
-    /// remembered from the log has the store's.
-    fn in_the_caller_s_version(
-        &self,
-        job: &Job,
-        item: &WriteItem,
-        mut answer: OpResult,
-    ) -> OpResult {
-        if let (Some(lens), Some(op)) = (self.lens(job), &item.op.kind) {
-            lens.result(op, &mut answer);
-        }
-        answer
-    }
-
-    /// What the caller of a job sees, whose fence has been checked.
-    fn lens(&self, job: &Job) -> Option<Lens> {
+    /// What the caller of a job sees, whose fence has been checked; for one item of it.
+    pub(super) fn lens(&self, job: &Job) -> Option<Lens> {
         if self.schemas.is_empty() {
             return None;
         }
         let speaks = schema::speaks(&self.index, &job.namespace, &job.session, job.fence);
-        Lens::new(&self.schemas, &job.namespace, speaks)
+        Lens::new(&self.schemas, &job.namespace, speaks).map(Lens::for_a_write)
     }
 
     /// When a commit may be answered: a call may choose, else the collections decide, the most careful one for all. Who

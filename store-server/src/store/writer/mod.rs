@@ -9,8 +9,9 @@
 //! on the disk's free space, checkpoints and the log's retention.
 //!
 //! [`item`] evaluates a client's write, [`own`] what the store writes for itself, [`commit`] makes both durable and
-//! readable, [`waiting`] has the answers meanwhile, [`due`] is the rest.
+//! readable, [`again`] gives answers again, [`waiting`] has the answers meanwhile, [`due`] is the rest.
 
+mod again;
 mod commit;
 mod due;
 mod item;
