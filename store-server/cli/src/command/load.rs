@@ -2,32 +2,33 @@
 //!
 //! Many writes are in flight at a time. Loading the same file again passes over what is there already, so a load that
 //! broke off is simply repeated.
+//!
+//! - [`lines`]: the file. [`same`]: what is there already. [`done`]: what became of it.
+
+mod done;
+mod lines;
+mod same;
 
 use std::{
     collections::HashMap,
     fs::File,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use rmpv::Value;
 use stillpoint_client::{CallOptions, Client, Outcome};
-use stillpoint_proto::v1::{
-    Predicate, PutOp, Reason, Record, StoreError, op, op_result, predicate::Test,
-};
+use stillpoint_proto::v1::{Predicate, PutOp, Reason, StoreError, op, op_result, predicate::Test};
 
+use self::{done::Done, lines::Lines, same::is_same};
 use crate::{
-    dump_format::{DumpedRecord, Line, read_line},
+    dump_format::{DumpedRecord, Line},
     failure::Failure,
     json,
-    migrate::words::records,
-    output::{self, harmless},
     port::{DataPort, operation, unexpected},
     progress,
-    record::object,
 };
 
 /// Writes in flight at a time, unless the server allows less.
@@ -35,12 +36,6 @@ const IN_FLIGHT_MAX: usize = 1024;
 
 /// Bytes of values in flight, so that large records do not fill the memory.
 const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
-
-/// Refused records that are told with the reason.
-const WHY_MAX: usize = 10;
-
-/// Longest line that is read: beyond any record a store takes, and a bound on memory.
-const LINE_BYTES_MAX: u64 = 256 << 20;
 
 const AFTER_HELP: &str = "\
 Loading the same dump again passes over what is there already, so a load that
@@ -117,125 +112,6 @@ fn open(file: &str) -> Result<(Box<dyn BufRead>, ProgressBar), Failure> {
     let bar = progress::bytes("loaded", opened.metadata().map_err(unreadable)?.len());
     let reader = BufReader::with_capacity(1 << 18, bar.wrap_read(opened));
     Ok((Box::new(reader), bar))
-}
-
-/// The lines of a dump, with their numbers.
-struct Lines {
-    reader: Box<dyn BufRead>,
-    bar: ProgressBar,
-    number: u64,
-    text: String,
-}
-
-impl Lines {
-    fn new(reader: Box<dyn BufRead>, bar: ProgressBar) -> Self {
-        Lines {
-            reader,
-            bar,
-            number: 0,
-            text: String::new(),
-        }
-    }
-
-    /// The next line; `None` at the end of the file.
-    fn next_line(&mut self) -> Result<Option<Line>, Failure> {
-        self.number += 1;
-        self.text.clear();
-        let place = format!("line {}", self.number);
-        let len = (&mut self.reader)
-            .take(LINE_BYTES_MAX)
-            .read_line(&mut self.text)
-            .map_err(|error| Failure::usage(error).at(&place))?;
-        if len as u64 == LINE_BYTES_MAX {
-            return Err(Failure::usage("the line is longer than 256 MiB").at(&place));
-        }
-        if len == 0 {
-            return Ok(None);
-        }
-        if self.bar.length().is_none() {
-            self.bar.inc(1);
-        }
-        let line = read_line(&self.text);
-        line.map(Some)
-            .map_err(|error| Failure::usage(error).at(&place))
-    }
-}
-
-/// What became of the records.
-#[derive(Debug, Default)]
-struct Done {
-    /// Written.
-    written: u64,
-    /// There already, with the same value.
-    unchanged: u64,
-    /// Left as the store has them.
-    skipped: u64,
-    /// Expired since the dump.
-    expired: u64,
-    /// Left as the store has them, in a version from which nothing leads back to the dump's: whether they are the same is
-    /// not known.
-    migrated: u64,
-    /// Those that no script could bring to the store's version.
-    refused: u64,
-    /// What is wrong with the first of those.
-    why_refused: Vec<String>,
-}
-
-impl Done {
-    fn print(&self, json: bool) -> io::Result<()> {
-        if !json {
-            let mut text = format!(
-                "{} records written, {} there already, {} skipped, {} expired",
-                self.written, self.unchanged, self.skipped, self.expired
-            );
-            if self.migrated > 0 {
-                text += &format!(
-                    ", {} there in a later version that cannot be compared",
-                    self.migrated
-                );
-            }
-            if self.refused > 0 {
-                text += &format!(", {} refused", self.refused);
-            }
-            for why in &self.why_refused {
-                text += &format!("\n  {why}");
-            }
-            eprintln!("{}", harmless(&text));
-            return Ok(());
-        }
-        let why = self.why_refused.iter().map(|why| why.as_str().into());
-        let summary = object([
-            ("written", self.written.into()),
-            ("unchanged", self.unchanged.into()),
-            ("skipped", self.skipped.into()),
-            ("expired", self.expired.into()),
-            ("migrated", self.migrated.into()),
-            ("refused", self.refused.into()),
-            ("why_refused", Value::Array(why.collect())),
-        ]);
-        output::print_json(&summary, false)
-    }
-
-    /// Notes a record that cannot be migrated.
-    fn refuse(&mut self, place: &str, error: &StoreError) {
-        self.refused += 1;
-        if self.why_refused.len() < WHY_MAX {
-            self.why_refused.push(format!("{place}: {}", error.message));
-        }
-    }
-
-    /// Fails if records were refused.
-    fn conclude(&self) -> Result<(), Failure> {
-        match self.refused {
-            0 => Ok(()),
-            refused => Err(Failure::of_records(format_args!(
-                "{} could not be migrated, and {} not loaded",
-                records(refused),
-                if refused == 1 { "was" } else { "were" }
-            ))
-            .hint("mend those lines in a copy of the dump and load it again: what is there already is passed over")),
-        }
-    }
 }
 
 /// A record on its way.
@@ -391,7 +267,7 @@ impl<'a> Load<'a> {
         if current.is_some_and(|current| is_same(&sent.record, current)) {
             self.done.unchanged += 1;
         } else if current.is_some_and(|current| current.schema > sent.record.schema) {
-            self.done.migrated += 1;
+            self.done.not_compared += 1;
         } else if self.on_conflict == OnConflict::Skip {
             self.done.skipped += 1;
         } else {
@@ -399,31 +275,6 @@ impl<'a> Load<'a> {
                 .hint("--on-conflict skip keeps the store's record, overwrite replaces it"));
         }
         Ok(())
-    }
-}
-
-/// Whether the store's record has the dumped value, in whatever width its numbers are written. The order of a document's fields
-/// says nothing, and a migration changes it.
-fn is_same(dumped: &DumpedRecord, current: &Record) -> bool {
-    let encoded = |value: Value| json::to_msgpack(&in_order(value));
-    current.schema == dumped.schema
-        && json::from_msgpack(&current.value)
-            .is_ok_and(|value| encoded(value) == encoded(dumped.value.clone()))
-}
-
-/// A value with the fields of its documents in an order that depends on nothing but their names.
-fn in_order(value: Value) -> Value {
-    match value {
-        Value::Map(fields) => {
-            let fields = fields.into_iter();
-            let mut fields: Vec<_> = fields
-                .map(|(name, value)| (in_order(name), in_order(value)))
-                .collect();
-            fields.sort_by_cached_key(|(name, _)| json::to_msgpack(name));
-            Value::Map(fields)
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(in_order).collect()),
-        value => value,
     }
 }
 

@@ -61,7 +61,7 @@ fn load(server: &Server, args: &[&str], dump: &str) -> (i32, Value, String) {
 fn summary(written: u64, unchanged: u64, skipped: u64, expired: u64) -> Value {
     json!({
         "written": written, "unchanged": unchanged, "skipped": skipped, "expired": expired,
-        "migrated": 0, "refused": 0, "why_refused": [],
+        "not_compared": 0, "refused": 0, "why_refused": [],
     })
 }
 

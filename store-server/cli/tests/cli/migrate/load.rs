@@ -43,7 +43,7 @@ fn what_cannot_be_compared_is_left_and_counted_by_itself() {
     server.ok(&["del", "player/p002"]);
     let (ran, summary) = load(&server, &["--json"], &dump);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert_eq!(counted(&summary), json!({"written": 1, "migrated": 2}));
+    assert_eq!(counted(&summary), json!({"written": 1, "not_compared": 2}));
     assert_eq!(server.ok(&["get", "player/p001"]), r#"{"name":"Bob"}"#);
     let (ran, _) = load(&server, &[], &dump);
     assert!(
