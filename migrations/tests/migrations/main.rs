@@ -4,6 +4,7 @@ mod bad_scripts;
 mod chains;
 mod exhaustion;
 mod game;
+mod kept;
 mod properties;
 mod sandbox;
 mod support;
