@@ -6,7 +6,7 @@ use proptest::{
     collection::vec,
     prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest},
 };
-use stillpoint_proto::v1::WatchEventType;
+use stillpoint_proto::v1::{Reason, WatchEventType};
 use stillpoint_store_server::store::{
     keys,
     schema::{Rewritten, SchemaCommit},
@@ -15,7 +15,7 @@ use stillpoint_store_server::store::{
 
 use crate::{
     steps::{self, FIELDS, Step, travel},
-    world::{COLLECTION, Caller, Doc, NAMESPACE, Watcher, World, doc, encode, seen},
+    world::{COLLECTION, Caller, Doc, NAMESPACE, Watcher, World, doc, encode, refused, seen},
 };
 
 const KEYS: [&str; 3] = ["ann", "bob", "cy"];
@@ -118,6 +118,14 @@ impl Run {
         Some((version, travel(&self.chain, *stored, version, doc)))
     }
 
+    /// Whether all that is stored of a record goes into a version and comes back.
+    fn fits(&self, key: &str, version: u32) -> bool {
+        self.stored.get(key).is_none_or(|(stored, doc)| {
+            let below = travel(&self.chain, *stored, version, doc);
+            *stored <= version || travel(&self.chain, version, *stored, &below) == *doc
+        })
+    }
+
     /// Takes note of what a caller has written in a version.
     fn wrote(&mut self, key: &'static str, version: u32, doc: &Doc) {
         let doc = travel(&self.chain, version, self.version, doc);
@@ -152,7 +160,13 @@ impl Run {
                 let version = self.spoken(peer);
                 let first = doc([(FIELDS[0], x), (FIELDS[1], y)]);
                 let doc = travel(&self.chain, 0, version, &first);
-                self.peers[peer].caller.put(key, &doc).await.unwrap();
+                let fits = self.fits(key, version);
+                let put = self.peers[peer].caller.put(key, &doc).await;
+                if !fits {
+                    refused(put, Reason::SchemaUnsupported, &["cannot carry"]);
+                    return;
+                }
+                put.unwrap();
                 self.wrote(key, version, &doc);
             }
             Action::Set(peer, key, field, n) => {
@@ -163,7 +177,12 @@ impl Run {
                 };
                 let field = doc.keys().nth(field % doc.len()).unwrap().clone();
                 doc.insert(field.clone(), n);
+                let fits = self.fits(key, version);
                 let told = self.peers[peer].caller.set(key, &field, n).await;
+                if !fits {
+                    refused(told, Reason::SchemaUnsupported, &["cannot carry"]);
+                    return;
+                }
                 self.wrote(key, version, &doc);
                 let expected = self.expected(key, version).unwrap();
                 assert_eq!(seen(told.map(Some)), expected, "told back");
@@ -174,9 +193,14 @@ impl Run {
                 if self.peers[peer].session.is_none() {
                     return;
                 }
+                let fits = self.fits(key, self.spoken(peer));
                 let caller = &mut self.peers[peer].caller;
-                let loaded = caller.claim(key, true).await.unwrap();
-                let loaded = loaded.map(|record| seen(Ok(Some(record))));
+                let loaded = caller.claim(key, true).await;
+                if !fits {
+                    refused(loaded, Reason::SchemaUnsupported, &["cannot carry"]);
+                    return;
+                }
+                let loaded = loaded.unwrap().map(|record| seen(Ok(Some(record))));
                 assert_eq!(loaded, expected, "loaded");
                 caller.release(key).await;
             }
