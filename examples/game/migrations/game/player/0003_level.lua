@@ -1,7 +1,8 @@
 -- Players have levels. All begin with the first.
 --
--- The old code knows of no levels: what it writes has none, and begins with the first again. So the new code can show levels
--- at once, but should let nobody rise before the last process of the old code is gone.
+-- The old code knows of no levels. It can write a player as long as he is where all begin; once he has risen, the store refuses
+-- what the old code writes of him, since his level would be lost. So the new code can show levels at once, but should let
+-- nobody rise before the last process of the old code is gone.
 
 return {
   from = 2,
