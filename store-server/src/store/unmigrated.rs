@@ -25,6 +25,8 @@ pub(crate) struct Rewritings {
     pub to: u32,
     /// Their keys.
     pub keys: BTreeSet<Bytes>,
+    /// Most bytes of what they were; the last by key are left out for that.
+    pub bytes_max: usize,
 }
 
 /// What a record was like.
@@ -38,6 +40,16 @@ pub(crate) enum Before {
     Forgotten,
 }
 
+impl Before {
+    /// Bytes of its value.
+    fn bytes(&self) -> usize {
+        match self {
+            Before::Was(record) => record.value.len(),
+            Before::WrittenSince | Before::Forgotten => 0,
+        }
+    }
+}
+
 /// What a segment has of a record.
 #[derive(Default)]
 struct Seen {
@@ -49,7 +61,7 @@ struct Seen {
 
 impl Store {
     /// What records were like before they were rewritten. Reads files, perhaps all of the log, until `goes_on` says no; what is
-    /// not known then is left out. All of what it gives is in memory.
+    /// not known then is left out, as is what does not fit into memory but for the first.
     pub(crate) fn before_rewritings(
         &self,
         of: &Rewritings,
@@ -60,6 +72,7 @@ impl Store {
         let mut wanted = of.keys.clone();
         let mut rewritten = BTreeSet::new();
         let mut found = BTreeMap::new();
+        let (mut asked, mut bytes) = (of.keys.clone(), 0);
         for segment in segments.iter().rev() {
             if wanted.is_empty() {
                 break;
@@ -80,11 +93,21 @@ impl Store {
             for (key, seen) in seen {
                 let is_rewritten = seen.is_rewritten || rewritten.contains(&key);
                 match seen.kept {
+                    // It was left out already.
+                    Some(_) if !wanted.remove(&key) => {}
                     Some(kept) => {
-                        wanted.remove(&key);
-                        found.insert(key, of.judge(kept, is_rewritten));
+                        let before = of.judge(kept, is_rewritten);
+                        bytes += before.bytes();
+                        found.insert(key, before);
                     }
                     None => drop(rewritten.insert(key)),
+                }
+                while bytes > of.bytes_max && asked.len() > 1 {
+                    let Some(last) = asked.pop_last() else {
+                        break;
+                    };
+                    wanted.remove(&last);
+                    bytes -= found.remove(&last).map_or(0, |before| before.bytes());
                 }
             }
         }

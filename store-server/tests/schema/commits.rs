@@ -3,11 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use stillpoint_proto::v1::{
-    CommitOrigin, HistoryOp, Reason, StoreError, op, op_result::Kind as Done,
+    CommitOrigin, HistoryOp, Reason, StoreError, op, op_result::Kind as Answer,
 };
 use stillpoint_store_server::store::{
-    keys,
-    schema::{Rewritten, SchemaCommit},
+    keys::{self, System},
+    schema::{
+        Done, Failed, Rewritten, SchemaCommit,
+        state::{self, Quarantined, SchemaState},
+    },
 };
 
 use crate::{
@@ -72,6 +75,66 @@ async fn a_check_sees_sessions_and_versions_as_they_are_and_may_refuse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_since_counts_neither_as_rewritten_nor_as_failed() {
+    let world = World::new().await;
+    world.publish(scripts());
+    let mut anybody = world.anybody().await;
+    for name in ["ann", "bob", "eve", "tom"] {
+        anybody.put(name, &doc([("gold", 5)])).await.unwrap();
+    }
+    let seen_rev = world.apply(NAMESPACE, 1).committed.revision;
+    let read = |name: &str| {
+        let view_key = keys::record(NAMESPACE, COLLECTION, name.as_bytes());
+        let record = world.store.reader().record(&view_key).unwrap().unwrap();
+        (view_key, record.mod_rev)
+    };
+    let records = ["ann", "bob"].map(read).map(|(key, seen_rev)| Rewritten {
+        key,
+        seen_rev,
+        value: encode(&doc([("gold", 5), ("level", 7)])),
+        schema: 1,
+    });
+    let failed = ["eve", "tom"].map(|name| {
+        let (key, seen_rev) = read(name);
+        Failed {
+            key,
+            seen_rev,
+            name: state::quarantine_name(COLLECTION, name.as_bytes()),
+            entry: state::encode(&Quarantined::default()),
+        }
+    });
+    for name in ["bob", "eve"] {
+        anybody.set(name, "gold", 1).await.unwrap();
+    }
+    let progress = |done: &Done| {
+        assert_eq!(done.failed, [1]);
+        state::encode(&SchemaState {
+            version: 1,
+            rewritten: done.rewritten as u64,
+            ..SchemaState::default()
+        })
+    };
+    let committed = world.commit(SchemaCommit {
+        namespace: NAMESPACE.into(),
+        state: Some((COLLECTION.into(), seen_rev)),
+        records: records.into(),
+        failed: failed.into(),
+        progress: Some(Box::new(progress)),
+        ..SchemaCommit::default()
+    });
+    assert_eq!(committed.unwrap().rewritten, 1);
+    let table = world.store.schemas();
+    let state = &table.state(NAMESPACE, COLLECTION).unwrap().state;
+    assert_eq!((state.version, state.rewritten), (1, 1));
+    let entry = |name: &str| {
+        let name = state::quarantine_name(COLLECTION, name.as_bytes());
+        let view_key = keys::system(NAMESPACE, System::Quarantine, &name);
+        world.store.reader().record(&view_key).unwrap().is_some()
+    };
+    assert_eq!((entry("eve"), entry("tom")), (false, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_was_written_since_is_left_alone_and_histories_tell_what_was_not() {
     let world = World::new().await;
     world.publish(scripts());
@@ -108,7 +171,7 @@ async fn a_record_that_was_written_since_is_left_alone_and_histories_tell_what_w
         key: Some(key("ann")),
         ..HistoryOp::default()
     };
-    let Ok(Done::History(told)) = anybody.call(op::Kind::History(history)).await else {
+    let Ok(Answer::History(told)) = anybody.call(op::Kind::History(history)).await else {
         panic!("not the answer to a history");
     };
     let told = told.changes.into_iter().map(|change| {

@@ -11,7 +11,7 @@ use stillpoint_proto::v1::{
 use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
-    course::other_sessions,
+    course::{first_ten, other_sessions},
     migrations::{Migrations, TRIES, TRY_EVERY, about, invalid, state_commit, state_of},
     name::Name,
     quarantine, status,
@@ -37,18 +37,22 @@ pub async fn pause(
     let name = Name::asked(request.collection)?;
     let asked = ("migrate pause", &*request.actor, peer);
     audited(migrations, &name, asked, async |_| {
-        hold(migrations, &name, &name).await?;
+        let mut is_held = hold(migrations, &name, &name).await?;
         // Once `_any` is held up it gives no namespace a job any more, so these are all.
-        for member in stated(&migrations.store.schemas(), &name)? {
-            hold(migrations, &name, &member).await?;
+        let members = stated(&migrations.store.schemas(), &name)?;
+        for member in &members {
+            is_held |= hold(migrations, &name, member).await?;
         }
-        Ok("it is held up")
+        match is_held {
+            true => Ok("it is held up"),
+            false => Err(not_at_work(phase_of(migrations, &name))),
+        }
     })
     .await
 }
 
-/// Holds the job of one of those up that are meant.
-async fn hold(migrations: &Arc<Migrations>, asked: &Name, name: &Name) -> Result<(), StoreError> {
+/// Holds the job of one of those up that are meant; whether it has anything to do.
+async fn hold(migrations: &Arc<Migrations>, asked: &Name, name: &Name) -> Result<bool, StoreError> {
     update(migrations, name, |state| {
         state.phase = match state.phase {
             Phase::Rewriting | Phase::Paused => Phase::Paused,
@@ -69,29 +73,45 @@ pub async fn resume(
     let name = Name::asked(request.collection)?;
     let asked = ("migrate resume", &*request.actor, peer);
     let failed_more = migrations.store.config().migration.failed_max;
-    audited(migrations, &name, asked, async |members| {
-        for member in members {
-            let resumed = update(migrations, member, |state| {
-                match state.phase {
-                    Phase::Rewriting | Phase::Paused => {}
-                    // Where so many have failed, as many more may.
-                    Phase::Stopped => state.failed_max = state.failed.saturating_add(failed_more),
-                    _ if name.is_any() => return Ok(None),
-                    phase => return Err(not_at_work(phase)),
-                }
-                state.phase = Phase::Rewriting;
-                state.stopped_why.clear();
-                if request.rate > 0 {
-                    state.rate = request.rate;
-                }
-                if request.failed_max > 0 {
-                    state.failed_max = request.failed_max;
-                }
-                Ok(Some(SchemaCommit::default()))
-            });
-            resumed.await?;
+    let change = |state: &mut SchemaState| {
+        match state.phase {
+            Phase::Rewriting | Phase::Paused => {}
+            // Where so many have failed, as many more may.
+            Phase::Stopped => state.failed_max = state.failed.saturating_add(failed_more),
+            _ if name.is_any() => return Ok(None),
+            phase => return Err(not_at_work(phase)),
         }
-        Ok("it goes on")
+        state.phase = Phase::Rewriting;
+        state.stopped_why.clear();
+        if request.rate > 0 {
+            state.rate = request.rate;
+        }
+        if request.failed_max > 0 {
+            state.failed_max = request.failed_max;
+        }
+        if state.failed > state.failed_max {
+            return Err(invalid(format!(
+                "{} records have failed already, so a failed_max of {} would stop it at once: give at least {}, or leave it \
+                 out for {failed_more} more",
+                state.failed, state.failed_max, state.failed
+            )));
+        }
+        Ok(Some(SchemaCommit::default()))
+    };
+    audited(migrations, &name, asked, async |members| {
+        // All or none, as far as that can be told.
+        for member in members {
+            let (state, _) = state_of(&migrations.store, member);
+            change(&mut state.unwrap_or_default()).map_err(|error| about(member, error))?;
+        }
+        let mut goes_on = false;
+        for member in members {
+            goes_on |= update(migrations, member, change).await?;
+        }
+        match goes_on {
+            true => Ok("it goes on"),
+            false => Err(not_at_work(phase_of(migrations, &name))),
+        }
     })
     .await
 }
@@ -110,7 +130,7 @@ pub async fn finish(
         for member in members {
             let (state, _) = state_of(&migrations.store, member);
             check_through(member, &state.unwrap_or_default())?;
-            stale.push(check_quarantine(migrations, member).await?);
+            stale.push(sweep(migrations, member).await?);
             let (table, index) = (migrations.store.schemas(), migrations.store.index());
             check_sessions(member, &index, &table)?;
         }
@@ -124,9 +144,7 @@ pub async fn finish(
                     check: Some(Box::new(move |index, table| {
                         check_sessions(&checked, index, table)
                     })),
-                    own: (stale.iter())
-                        .map(|record| (System::Quarantine, record.clone(), None))
-                        .collect(),
+                    own: removals(&stale),
                     ..SchemaCommit::default()
                 }))
             });
@@ -194,31 +212,37 @@ fn stated(table: &Table, name: &Name) -> Result<Vec<Name>, StoreError> {
 }
 
 /// Changes a state, again where the job was faster. What `change` gives is committed with it; nothing is, if it gives nothing.
+/// Whether it gave something.
 async fn update(
     migrations: &Arc<Migrations>,
     name: &Name,
     change: impl Fn(&mut SchemaState) -> Result<Option<SchemaCommit>, StoreError>,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let mut tries = 0;
     loop {
         let (state, seen_rev) = state_of(&migrations.store, name);
         let before = state.unwrap_or_default();
         let mut state = before.clone();
         let Some(mut more) = change(&mut state).map_err(|error| about(name, error))? else {
-            return Ok(());
+            return Ok(false);
         };
         if state == before {
-            return Ok(());
+            return Ok(true);
         }
         let mut commit = state_commit(name, seen_rev, &state);
         commit.own.append(&mut more.own);
         commit.check = more.check;
         match migrations.commit(commit).await {
             Err(error) if error.reason() == Reason::VersionConflict && tries < TRIES => tries += 1,
-            done => return done.map(drop),
+            done => return done.map(|_| true),
         }
         sleep(TRY_EVERY).await;
     }
+}
+
+fn phase_of(migrations: &Migrations, name: &Name) -> Phase {
+    let (state, _) = state_of(&migrations.store, name);
+    state.unwrap_or_default().phase
 }
 
 fn not_at_work(phase: Phase) -> StoreError {
@@ -239,6 +263,32 @@ fn check_through(name: &Name, state: &SchemaState) -> Result<(), StoreError> {
         }
     };
     Err(invalid(format!("{name} {remedy}")))
+}
+
+/// Refuses while records are in quarantine; removes the entries of those that are not any more, but for the last, which it gives.
+async fn sweep(migrations: &Arc<Migrations>, name: &Name) -> Result<Vec<Bytes>, StoreError> {
+    loop {
+        let (_, seen_rev) = state_of(&migrations.store, name);
+        let stale = check_quarantine(migrations, name).await?;
+        if stale.len() < quarantine::STALE_MAX {
+            return Ok(stale);
+        }
+        let commit = SchemaCommit {
+            namespace: name.namespace.as_str().into(),
+            // A new job may put the same records there again.
+            state: Some((name.collection.clone(), seen_rev)),
+            own: removals(&stale),
+            ..SchemaCommit::default()
+        };
+        migrations.commit(commit).await?;
+    }
+}
+
+fn removals(entries: &[Bytes]) -> Vec<(System, Bytes, Option<Bytes>)> {
+    let entries = entries.iter();
+    entries
+        .map(|entry| (System::Quarantine, entry.clone(), None))
+        .collect()
 }
 
 /// Refuses while records are in quarantine; gives the entries of those that are not any more.
@@ -274,7 +324,7 @@ fn check_sessions(name: &Name, index: &Index, table: &Table) -> Result<(), Store
     let message = format!(
         "{name} is not finished, since these sessions speak an older version: {}. Restart those processes with newer code, \
          one by one, or with `stillpoint restart`",
-        others.join(", ")
+        first_ten(&others)
     );
     Err(StoreError::new(Reason::SchemaUnsupported, message))
 }

@@ -18,6 +18,9 @@ use crate::store::{
 const REMEDY: &str =
     "restart those processes with code that does, one by one, or with `stillpoint restart`";
 
+/// Sessions that a message names.
+const SESSIONS_NAMED_MAX: usize = 10;
+
 /// A collection's way to another version.
 #[derive(Clone, Debug)]
 pub struct Course {
@@ -141,9 +144,19 @@ pub fn refused(name: &Name, waiting: &WaitingForSessions) -> StoreError {
     let WaitingForSessions { reason, sessions } = waiting;
     let message = format!(
         "{name} is not changed, for {}: {reason}",
-        sessions.join(", ")
+        first_ten(sessions)
     );
     StoreError::new(Reason::SchemaUnsupported, message)
+}
+
+/// The first of some sessions, and how many more there are: a message has to stay small enough to be read, and to be sent.
+pub fn first_ten(sessions: &[String]) -> String {
+    let (first, more) = sessions.split_at(sessions.len().min(SESSIONS_NAMED_MAX));
+    let first = first.join(", ");
+    match more.len() {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 /// A session as operators are told of it.
@@ -173,4 +186,23 @@ pub fn other_sessions(
         .collect();
     others.sort_unstable();
     others
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_ten;
+
+    #[test]
+    fn ten_sessions_are_named_and_the_others_counted() {
+        let sessions: Vec<_> = (0..12).map(|n| format!("s{n}")).collect();
+        assert_eq!(first_ten(&sessions[..2]), "s0, s1");
+        assert_eq!(
+            first_ten(&sessions[..10]),
+            "s0, s1, s2, s3, s4, s5, s6, s7, s8, s9"
+        );
+        assert_eq!(
+            first_ten(&sessions),
+            "s0, s1, s2, s3, s4, s5, s6, s7, s8, s9 and 2 more"
+        );
+    }
 }

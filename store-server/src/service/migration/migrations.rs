@@ -47,8 +47,8 @@ pub struct Migrations {
     changed: watch::Sender<()>,
     /// Records that collections have, as they were counted last.
     totals: Mutex<HashMap<Name, u64>>,
-    /// What keeps the job from going on, though its collection's state does not; for people.
-    hindrance: Mutex<Option<(Name, String)>>,
+    /// What keeps jobs from going on, though their collections' states do not; for people.
+    hindrances: Mutex<HashMap<Name, String>>,
 }
 
 impl Migrations {
@@ -65,7 +65,7 @@ impl Migrations {
             acting: Arc::default(),
             changed: watch::Sender::new(()),
             totals: Mutex::default(),
-            hindrance: Mutex::default(),
+            hindrances: Mutex::default(),
         })
     }
 
@@ -116,24 +116,30 @@ impl Migrations {
 
     /// What keeps the job from going on with a collection.
     pub(super) fn hindrance(&self, name: &Name) -> Option<String> {
-        let hindrance = self.hindrance.lock();
-        let (_, why) = hindrance.as_ref().filter(|(of, _)| of == name)?;
-        Some(why.clone())
+        self.hindrances.lock().get(name).cloned()
     }
 
-    /// Keeps what keeps the job from going on; `None`: it goes on.
-    pub(super) fn hinder(&self, by: Option<(&Name, &StoreError)>) {
-        let hindrance = by.map(|(name, error)| (name.clone(), error.message.clone()));
-        let mut known = self.hindrance.lock();
-        if *known != hindrance {
-            match &hindrance {
-                Some((name, why)) => {
-                    tracing::warn!(%name, why, "a migration cannot go on for now")
+    /// Keeps what keeps the job from going on with a collection; `None`: it goes on.
+    pub(super) fn hinder(&self, name: &Name, by: Option<&StoreError>) {
+        let mut known = self.hindrances.lock();
+        match by {
+            None => {
+                if known.remove(name).is_some() {
+                    tracing::info!(%name, "the migration goes on");
                 }
-                None => tracing::info!("the migration goes on"),
             }
-            *known = hindrance;
+            Some(StoreError { message: why, .. }) => {
+                let before = known.insert(name.clone(), why.clone());
+                if before.as_ref() != Some(why) {
+                    tracing::warn!(%name, why, "a migration cannot go on for now");
+                }
+            }
         }
+    }
+
+    /// Forgets what keeps the job from going on with collections that it has nothing to do for any more.
+    pub(super) fn forget_hindrances(&self, is_busy: impl Fn(&Name) -> bool) {
+        self.hindrances.lock().retain(|name, _| is_busy(name));
     }
 }
 

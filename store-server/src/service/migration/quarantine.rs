@@ -25,7 +25,7 @@ const RECORDS_MAX: usize = 100;
 const TOLD_MAX: usize = 4;
 
 /// Entries that do not count any more and are removed at a time.
-const STALE_MAX: usize = 10_000;
+pub const STALE_MAX: usize = 10_000;
 
 /// What there is in quarantine of a collection.
 #[derive(Debug, Default)]

@@ -79,10 +79,12 @@ pub fn newest(table: &Table, name: &Name) -> u32 {
     newest.unwrap_or_default()
 }
 
-/// Whether a job is still at work for a collection; for `_any`, in any namespace that goes with it.
+/// Whether a job is still at work for a collection; for `_any`, in any namespace that goes with it. Who follows `_any` is
+/// given a job as long as that is at work.
 pub fn is_busy(table: &Table, name: &Name) -> bool {
     let own = table.state(&name.namespace, &name.collection);
-    own.is_some_and(|stated| sums(table, name, stated.state.clone()).phase == Phase::Rewriting)
+    let followed = own.or_else(|| table.state(ANY_NAMESPACE, &name.collection));
+    followed.is_some_and(|stated| sums(table, name, stated.state.clone()).phase == Phase::Rewriting)
 }
 
 /// The state itself; of `_any`, with what was done in the namespaces that are at the same version: its own job has no records.

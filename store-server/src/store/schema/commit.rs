@@ -22,6 +22,9 @@ use crate::store::{
 /// Looks at sessions, claims and versions as they are when the commit is made, and may refuse it.
 pub type Check = Box<dyn FnOnce(&Index, &Table) -> Result<(), StoreError> + Send>;
 
+/// Gives the value of the state's record, of what was done with the records. Called on the writer's thread.
+pub type Progress = Box<dyn FnOnce(&Done) -> Bytes + Send>;
+
 /// What is to be committed.
 #[derive(Default)]
 pub struct SchemaCommit {
@@ -31,6 +34,10 @@ pub struct SchemaCommit {
     pub state: Option<(String, u64)>,
     /// Records in another version of their schema.
     pub records: Vec<Rewritten>,
+    /// Records that go into quarantine.
+    pub failed: Vec<Failed>,
+    /// How far the job is with these; the state is left alone without it.
+    pub progress: Option<Progress>,
     /// Records of the store's own: kind, name and value; none: it is deleted.
     pub own: Vec<(System, Bytes, Option<Bytes>)>,
     /// What else has to hold. Called on the writer's thread.
@@ -50,6 +57,28 @@ pub struct Rewritten {
     pub value: Bytes,
     /// The version that the value has.
     pub schema: u32,
+}
+
+/// A record that could not be brought to another version.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// Its key in the view.
+    pub key: Bytes,
+    /// The revision that wrote it last when it was read. If it was written since, it is not put into quarantine.
+    pub seen_rev: u64,
+    /// The name of its entry.
+    pub name: Bytes,
+    /// The value of its entry.
+    pub entry: Bytes,
+}
+
+/// What was done with the records of a commit. Those that were written since they were read count nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Records that were rewritten.
+    pub rewritten: usize,
+    /// Those that went into quarantine: their places in [`SchemaCommit::failed`].
+    pub failed: Vec<usize>,
 }
 
 /// What came of it.
@@ -140,7 +169,7 @@ pub fn write(
     if let Some(check) = commit.check.take() {
         check(index, table)?;
     }
-    let mut rewritten = 0;
+    let mut done = Done::default();
     for record in &commit.records {
         let Some(current) = draft.get(&record.key)? else {
             continue;
@@ -148,8 +177,20 @@ pub fn write(
         if current.mod_rev == record.seen_rev {
             let value = record.value.clone();
             draft.put(&record.key, value, record.schema, current.expires_at_ms)?;
-            rewritten += 1;
+            done.rewritten += 1;
         }
+    }
+    for (place, failed) in commit.failed.iter().enumerate() {
+        let current = draft.get(&failed.key)?;
+        if current.is_some_and(|current| current.mod_rev == failed.seen_rev) {
+            let key = keys::system(namespace, System::Quarantine, &failed.name);
+            draft.put(&key, failed.entry.clone(), 0, 0)?;
+            done.failed.push(place);
+        }
+    }
+    if let (Some(progress), Some((collection, _))) = (commit.progress.take(), &commit.state) {
+        let key = keys::system(namespace, System::Schema, collection.as_bytes());
+        draft.put(&key, progress(&done), 0, 0)?;
     }
     for (kind, name, value) in &commit.own {
         let key = keys::system(namespace, *kind, name);
@@ -158,5 +199,5 @@ pub fn write(
             None => drop(draft.delete(&key)?),
         }
     }
-    Ok(rewritten)
+    Ok(done.rewritten)
 }

@@ -39,7 +39,7 @@ use stillpoint_proto::v1::{Reason, StoreError};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use self::{
-    commit::{Check, Rewritten, SchemaCommit, SchemaCommitted},
+    commit::{Check, Done, Failed, Progress, Rewritten, SchemaCommit, SchemaCommitted},
     lens::Lens,
     lineage::{Lineage, Link},
     table::{Script, Stated, Table},

@@ -1,7 +1,10 @@
 //! What records were before they were rewritten: looked up in the log for many of them at once, since each look may read all
 //! of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use stillpoint_proto::v1::StoreError;
@@ -19,7 +22,7 @@ use crate::{
 /// Records of one look ...
 const RECORDS_MAX: usize = 8192;
 
-/// ... and bytes of their values, as they are now.
+/// ... and bytes of what they were.
 const BYTES_MAX: usize = 32 << 20;
 
 /// What a record was, or why that is not known.
@@ -30,9 +33,21 @@ pub type Recalled = Result<Record, &'static str>;
 pub struct Remembered {
     /// By key in the collection, with the revision that the record had.
     before: BTreeMap<Bytes, (u64, Before)>,
+    /// How long it was looked for, in all.
+    looked: Duration,
 }
 
 impl Remembered {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.before.is_empty()
+    }
+
+    /// How long it was looked for, in all.
+    pub fn looked(&self) -> Duration {
+        self.looked
+    }
+
     /// What a record was before it was rewritten to a version newer than `to`; `rest` are the records behind it. `None`: it
     /// was given up, as `goes_on` says.
     pub fn recall(
@@ -46,7 +61,10 @@ impl Remembered {
     ) -> Result<Option<Recalled>, StoreError> {
         let is_known = |(revision, _): &(u64, Before)| *revision == record.mod_rev;
         if !self.before.get(key).is_some_and(is_known) {
-            self.look(store, name, to, (key, record), rest, &mut goes_on)?;
+            let begun = Instant::now();
+            let looked = self.look(store, name, to, (key, record), rest, &mut goes_on);
+            self.looked += begun.elapsed();
+            looked?;
         }
         let Some((_, before)) = self.before.remove(key) else {
             return Ok(None);
@@ -69,14 +87,12 @@ impl Remembered {
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<(), StoreError> {
         let mut revisions = BTreeMap::from([(key.clone(), record.mod_rev)]);
-        let mut bytes = record.value.len();
         for found in store.live_records(rest) {
-            if revisions.len() >= RECORDS_MAX || bytes >= BYTES_MAX {
+            if revisions.len() >= RECORDS_MAX {
                 break;
             }
             let (key, record) = found?;
             if let Some(record) = record.filter(|record| record.schema > to) {
-                bytes += record.value.len();
                 revisions.insert(key, record.mod_rev);
             }
         }
@@ -85,6 +101,7 @@ impl Remembered {
             collection: name.collection.clone(),
             to,
             keys: revisions.keys().cloned().collect::<BTreeSet<_>>(),
+            bytes_max: BYTES_MAX,
         };
         let found = store.before_rewritings(&of, goes_on)?;
         let found = found.into_iter().filter_map(|(key, before)| {

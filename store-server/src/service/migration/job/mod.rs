@@ -12,21 +12,30 @@
 //!
 //! # Layout
 //!
+//! - `turns`: which collection is next. One that is slow, or that something keeps from going on, holds up no other.
 //! - `portion`: some records, converted. `before`: what they were, where the history is the way back.
 //! - `pace`: no faster than it may be.
 
 mod before;
 mod pace;
 mod portion;
+mod turns;
 
-use std::{convert::Infallible, future, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
 use stillpoint_proto::v1::{Reason, StoreError};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use self::{
     pace::Pace,
     portion::{Portion, Work},
+    turns::{Busy, Task, Turn, Turns},
 };
 use super::{
     migrations::{Migrations, state_commit, state_of},
@@ -36,8 +45,8 @@ use super::{
 use crate::store::{
     keys,
     schema::{
-        Check, SchemaCommit,
-        state::{self, Phase, SchemaState},
+        Check, Done, Failed, SchemaCommit, Table,
+        state::{self, Phase, Quarantined, SchemaState},
     },
 };
 
@@ -47,96 +56,112 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The same where somebody else changed the state in this moment.
 const CONFLICT_AFTER: Duration = Duration::from_millis(10);
 
-/// Does what there is to do, one collection after another, for as long as the server runs.
+/// Does what there is to do, in turns, for as long as the server runs.
 pub async fn run(migrations: Arc<Migrations>) -> Infallible {
     let mut changed = migrations.changed();
+    let mut turns = Turns::default();
     loop {
         // What changes from here on is heard of below.
         changed.mark_unchanged();
-        let Some(name) = next(&migrations) else {
-            // The sender is one's own.
-            drop(changed.changed().await);
-            continue;
+        let busy = busy(&migrations.store.schemas());
+        migrations.forget_hindrances(|name| busy.contains_key(name));
+        let (name, task) = match turns.next(&busy, Instant::now()) {
+            Turn::Of(name, task) => (name, task),
+            Turn::At(due) => {
+                tokio::select! {
+                    // The sender is one's own.
+                    _ = changed.changed() => {}
+                    () = sleep(due.saturating_duration_since(Instant::now())) => {}
+                }
+                continue;
+            }
+            Turn::Nobody => {
+                drop(changed.changed().await);
+                continue;
+            }
         };
         let done = tokio::select! {
-            done = rewrite(&migrations, &name) => done,
+            done = turn(&migrations, &name, task) => done,
             () = migrations.stopped() => future::pending().await,
         };
-        let Err(error) = done else {
-            migrations.hinder(None);
-            continue;
-        };
-        match error.reason() {
-            Reason::VersionConflict => sleep(CONFLICT_AFTER).await,
-            _ => {
-                migrations.hinder(Some((&name, &error)));
-                sleep(RETRY_AFTER).await;
+        match done {
+            Ok(rest) => {
+                migrations.hinder(&name, None);
+                sleep(rest).await;
+            }
+            // Somebody has paused it, or done something else with it: the next look at the state shows it.
+            Err(error) if error.reason() == Reason::VersionConflict => {
+                task.due = Some(Instant::now() + CONFLICT_AFTER);
+            }
+            Err(error) => {
+                migrations.hinder(&name, Some(&error));
+                task.due = Some(Instant::now() + RETRY_AFTER);
             }
         }
     }
 }
 
-/// The next collection that has something to do.
-fn next(migrations: &Migrations) -> Option<Name> {
-    let table = migrations.store.schemas();
+/// The collections that have something to do, and whether they do it from the history.
+fn busy(table: &Table) -> Busy {
     let busy = table
         .states()
         .filter(|(_, _, stated)| stated.state.phase == Phase::Rewriting);
-    busy.map(|(namespace, collection, _)| Name::new(namespace, collection))
-        .min()
+    busy.map(|(namespace, collection, stated)| {
+        (Name::new(namespace, collection), stated.state.from_history)
+    })
+    .collect()
 }
 
-/// Goes on with a collection, until its job is through or rests.
-async fn rewrite(migrations: &Arc<Migrations>, name: &Name) -> Result<(), StoreError> {
+/// One turn of a collection: its next portion. Gives how long to rest then, whoever is next.
+async fn turn(
+    migrations: &Arc<Migrations>,
+    name: &Name,
+    task: &mut Task,
+) -> Result<Duration, StoreError> {
     if name.is_any() {
-        return adopt(migrations, name).await;
+        return adopt(migrations, name).await.map(|()| Duration::ZERO);
     }
-    let (Some(begun), _) = state_of(&migrations.store, name) else {
-        return Ok(());
+    let (Some(state), seen_rev) = state_of(&migrations.store, name) else {
+        return Ok(Duration::ZERO);
     };
-    let mut work = Work::new(&migrations.store, migrations.stopping.clone(), name);
-    if begun.seen == 0 || migrations.total(name).is_none() {
+    if state.phase != Phase::Rewriting {
+        return Ok(Duration::ZERO);
+    }
+    let known = task.work.take();
+    let mut work = match known.filter(|_| task.job == (state.version, state.applied_ms)) {
+        Some(work) => work,
+        None => {
+            // It is another job now.
+            task.job = (state.version, state.applied_ms);
+            task.is_counted = state.seen > 0 && migrations.total(name).is_some();
+            Work::new(&migrations.store, migrations.stopping.clone(), name)
+        }
+    };
+    if !task.is_counted {
         let total;
         (work, total) = aside(work, Work::count).await?;
         migrations.set_total(name, total?);
+        task.is_counted = true;
     }
-    // Records of the last portion that somebody else wrote meanwhile: they are counted as rewritten.
-    let mut overcounted = 0;
-    loop {
-        let (Some(state), seen_rev) = state_of(&migrations.store, name) else {
-            return Ok(());
-        };
-        if (state.version, state.applied_ms) != (begun.version, begun.applied_ms) {
-            // It is another job now.
-            return Ok(());
-        }
-        if state.phase != Phase::Rewriting {
-            return correct(migrations, name, state, seen_rev, overcounted).await;
-        }
-        let pace = Pace::begin(match state.rate {
-            0 => migrations.store.config().migration.records_per_second,
-            rate => rate,
-        });
-        let portion;
-        let of = state.clone();
-        (work, portion) = aside(work, move |work| work.portion(&of, pace.records())).await?;
-        let Some(portion) = portion? else {
-            // The server stops.
-            return future::pending().await;
-        };
-        let (worked, records) = (portion.worked, portion.rewritten.len());
-        let commit = commit(name, seen_rev, &state, portion, overcounted);
-        match migrations.commit(commit).await {
-            Ok(committed) => {
-                migrations.hinder(None);
-                overcounted = (records - committed.rewritten) as u64;
-                pace.rest(worked, records).await;
-            }
-            // Somebody has paused it, or done something else with it: the next look at the state shows it.
-            Err(error) if error.reason() == Reason::VersionConflict => sleep(CONFLICT_AFTER).await,
-            Err(error) => return Err(error),
-        }
-    }
+    let pace = Pace::begin(match state.rate {
+        0 => migrations.store.config().migration.records_per_second,
+        rate => rate,
+    });
+    let portion;
+    let of = state.clone();
+    (work, portion) = aside(work, move |work| work.portion(&of, pace.records())).await?;
+    task.is_holder = work.remembers();
+    task.work = Some(work);
+    let Some(portion) = portion? else {
+        // The server stops.
+        return future::pending().await;
+    };
+    task.due = Some(pace.due(portion.rewritten.len()));
+    let rest = pace::rest(portion.worked, portion.looked);
+    migrations
+        .commit(commit(name, seen_rev, &state, portion))
+        .await?;
+    Ok(rest)
 }
 
 /// Does some work where it may take its time.
@@ -155,70 +180,68 @@ async fn aside<T: Send + 'static>(
 }
 
 /// A portion, and how far the job is with it.
-fn commit(
-    name: &Name,
-    seen_rev: u64,
-    state: &SchemaState,
-    portion: Portion,
-    overcounted: u64,
-) -> SchemaCommit {
-    let mut state = SchemaState {
-        seen: state.seen + portion.seen,
-        rewritten: (state.rewritten + portion.rewritten.len() as u64).saturating_sub(overcounted),
-        failed: state.failed + portion.failed.len() as u64,
-        cursor: portion.cursor.to_vec(),
-        ..state.clone()
+fn commit(name: &Name, seen_rev: u64, before: &SchemaState, portion: Portion) -> SchemaCommit {
+    let Portion {
+        rewritten,
+        failed,
+        seen,
+        cursor,
+        is_last,
+        ..
+    } = portion;
+    let entries = failed.iter().map(|(key, failed)| Failed {
+        key: keys::record(&name.namespace, &name.collection, key),
+        seen_rev: failed.mod_rev,
+        name: state::quarantine_name(&name.collection, key),
+        entry: state::encode(failed),
+    });
+    let entries = entries.collect();
+    let (of, before) = (name.clone(), before.clone());
+    let actor = before.actor.clone();
+    let progress = move |done: &Done| {
+        let mut state = SchemaState {
+            seen: before.seen + seen,
+            rewritten: before.rewritten + done.rewritten as u64,
+            failed: before.failed + done.failed.len() as u64,
+            cursor: cursor.to_vec(),
+            ..before
+        };
+        if state.failed > state.failed_max {
+            let last = done.failed.last().and_then(|place| failed.get(*place));
+            state.stopped_why = why_stopped(&of, &state, last);
+            state.phase = Phase::Stopped;
+        } else if is_last {
+            state.phase = Phase::Rewritten;
+            state.cursor.clear();
+        }
+        state::encode(&state)
     };
-    if let Some((key, failed)) = portion
-        .failed
-        .last()
-        .filter(|_| state.failed > state.failed_max)
-    {
-        state.phase = Phase::Stopped;
-        state.stopped_why = format!(
-            "{} records cannot be migrated, and {} is the limit (failed_max); the last is {}/{}: {}. Look at them with \
-             `stillpoint migrate quarantine`; then go on with `stillpoint migrate resume`, or back with `rollback`",
-            state.failed,
-            state.failed_max,
+    SchemaCommit {
+        namespace: name.namespace.as_str().into(),
+        state: Some((name.collection.clone(), seen_rev)),
+        records: rewritten,
+        failed: entries,
+        progress: Some(Box::new(progress)),
+        actor,
+        ..SchemaCommit::default()
+    }
+}
+
+/// Why a job that met too many bad records does not go on, for people.
+fn why_stopped(name: &Name, state: &SchemaState, last: Option<&(Bytes, Quarantined)>) -> String {
+    let last = last.map_or_else(String::new, |(key, failed)| {
+        format!(
+            "; the last is {}/{}: {}",
             name.collection,
             key.escape_ascii(),
             failed.error
-        );
-    } else if portion.is_last {
-        state.phase = Phase::Rewritten;
-        state.cursor.clear();
-    }
-    let mut commit = state_commit(name, seen_rev, &state);
-    commit.records = portion.rewritten;
-    commit
-        .own
-        .extend(portion.failed.iter().map(|(key, failed)| {
-            let record = state::quarantine_name(&name.collection, key);
-            (
-                keys::System::Quarantine,
-                record,
-                Some(state::encode(failed)),
-            )
-        }));
-    commit
-}
-
-/// Takes back what was counted too much, once the job rests.
-async fn correct(
-    migrations: &Migrations,
-    name: &Name,
-    mut state: SchemaState,
-    seen_rev: u64,
-    overcounted: u64,
-) -> Result<(), StoreError> {
-    if overcounted == 0 {
-        return Ok(());
-    }
-    state.rewritten = state.rewritten.saturating_sub(overcounted);
-    let corrected = migrations
-        .commit(state_commit(name, seen_rev, &state))
-        .await;
-    corrected.map(drop)
+        )
+    });
+    format!(
+        "{} records cannot be migrated, and {} is the limit (failed_max){last}. Look at them with `stillpoint migrate \
+         quarantine`; then go on with `stillpoint migrate resume`, or back with `rollback`",
+        state.failed, state.failed_max
+    )
 }
 
 /// The job of `_any`: namespaces that got their first records of the collection while it was applied have followed `_any`; now

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
-
 /// Most records of a portion.
 const RECORDS_MAX: u64 = 256;
 
@@ -13,8 +11,8 @@ const PORTIONS_PER_SECOND: u64 = 8;
 /// The job rests so many times as long as it worked.
 const REST_PER_WORK: u32 = 2;
 
-/// It never rests longer for that: reading all of the log once is no reason to stand still.
-const REST_MAX: Duration = Duration::from_millis(500);
+/// It never rests longer for having looked into the log: reading all of it once is no reason to stand still.
+const LOOK_REST_MAX: Duration = Duration::from_millis(500);
 
 /// The pace of one portion.
 #[derive(Clone, Copy, Debug)]
@@ -37,16 +35,15 @@ impl Pace {
         (self.records_per_second / PORTIONS_PER_SECOND).clamp(1, RECORDS_MAX) as usize
     }
 
-    /// Waits until the next may begin, after one of so many records that took so much work.
-    pub async fn rest(self, worked: Duration, records: usize) {
-        sleep(self.rest_of(worked, records, self.begun.elapsed())).await;
+    /// When the collection's next may begin, after one of so many records.
+    pub fn due(&self, records: usize) -> Instant {
+        self.begun + Duration::from_secs_f64(records as f64 / self.records_per_second as f64)
     }
+}
 
-    fn rest_of(self, worked: Duration, records: usize, passed: Duration) -> Duration {
-        let due = Duration::from_secs_f64(records as f64 / self.records_per_second as f64);
-        let for_rate = due.saturating_sub(passed);
-        for_rate.max((worked * REST_PER_WORK).min(REST_MAX))
-    }
+/// How long the job rests after so much work, and after it has looked into the log for so long besides.
+pub fn rest(worked: Duration, looked: Duration) -> Duration {
+    worked * REST_PER_WORK + (looked * REST_PER_WORK).min(LOOK_REST_MAX)
 }
 
 #[cfg(test)]
@@ -63,10 +60,15 @@ mod tests {
     }
 
     #[test]
-    fn work_is_followed_by_twice_the_rest_and_the_rate_may_ask_for_more() {
+    fn a_slow_rate_is_waited_for() {
         let pace = Pace::begin(1000);
-        assert_eq!(pace.rest_of(5 * MS, 1, 6 * MS), 10 * MS);
-        assert_eq!(pace.rest_of(5 * MS, 100, 6 * MS), 94 * MS);
-        assert_eq!(pace.rest_of(9000 * MS, 0, 9000 * MS), REST_MAX);
+        assert_eq!(pace.due(100) - pace.begun, 100 * MS);
+    }
+
+    #[test]
+    fn work_is_followed_by_twice_the_rest_however_slow_the_scripts_are() {
+        assert_eq!(rest(5 * MS, 0 * MS), 10 * MS);
+        assert_eq!(rest(900 * MS, 0 * MS), 1800 * MS);
+        assert_eq!(rest(5 * MS, 9000 * MS), 10 * MS + LOOK_REST_MAX);
     }
 }

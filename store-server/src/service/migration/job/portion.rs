@@ -54,8 +54,10 @@ pub struct Portion {
     pub cursor: Bytes,
     /// There are no more.
     pub is_last: bool,
-    /// How long it took.
+    /// How long the work took ...
     pub worked: Duration,
+    /// ... and looking into the log besides.
+    pub looked: Duration,
 }
 
 /// What becomes of a record.
@@ -75,6 +77,11 @@ impl Work {
             remembered: Remembered::default(),
             name: name.clone(),
         }
+    }
+
+    /// Whether it holds what records were before.
+    pub fn remembers(&self) -> bool {
+        !self.remembered.is_empty()
     }
 
     /// How many records the collection has.
@@ -113,6 +120,7 @@ impl Work {
         records_max: usize,
     ) -> Result<Option<Portion>, StoreError> {
         let begun = Instant::now();
+        let looked_before = self.remembered.looked();
         let store = self.store.clone();
         let table = store.schemas();
         let lineage = table.lineage(&self.name.namespace, &self.name.collection);
@@ -128,8 +136,7 @@ impl Work {
                 || begun.elapsed() >= TIME_MAX && portion.seen > 0
                 || state.failed + portion.failed.len() as u64 > state.failed_max;
             if is_full {
-                portion.worked = begun.elapsed();
-                return Ok(Some(portion));
+                return Ok(Some(self.timed(portion, begun, looked_before)));
             }
             let (key, record) = found?;
             let Some(record) = record else {
@@ -162,8 +169,17 @@ impl Work {
             portion.cursor = key;
         }
         portion.is_last = true;
-        portion.worked = begun.elapsed();
-        Ok(Some(portion))
+        Ok(Some(self.timed(portion, begun, looked_before)))
+    }
+
+    /// A portion with the time that it took.
+    fn timed(&self, portion: Portion, begun: Instant, looked_before: Duration) -> Portion {
+        let looked = self.remembered.looked() - looked_before;
+        Portion {
+            worked: begun.elapsed().saturating_sub(looked),
+            looked,
+            ..portion
+        }
     }
 
     fn convert(
