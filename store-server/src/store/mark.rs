@@ -6,6 +6,7 @@
 //! The store labels the moments before what changes much of it, by itself ([`Store::mark_before`]).
 
 use std::{
+    borrow::Cow,
     cmp::Reverse,
     time::{Duration, UNIX_EPOCH},
 };
@@ -77,7 +78,7 @@ impl Store {
     /// Labels this moment as the one before something that changes much: a `reload`, a `migration`, a `restore`. In
     /// `namespace`, or where the store writes [what concerns it](Self::home_namespace).
     /// Gives the label once it is durable. `None`: there is none, which is logged with its reason, and stands in
-    /// nobody's way; a store that takes no writes has none.
+    /// nobody's way; a store that takes no writes has none. Note and actor are shortened to what fits.
     pub async fn mark_before(
         &self,
         namespace: &str,
@@ -85,27 +86,39 @@ impl Store {
         note: &str,
         actor: &str,
     ) -> Option<String> {
-        let namespace = self.home_namespace(namespace)?;
+        let marked = self.label_before(namespace, what, note, actor).await;
+        marked.unwrap_or_else(|error| {
+            tracing::warn!(what, namespace, %error, "a moment has no label");
+            None
+        })
+    }
+
+    /// The same for who does not go on without it. `None`: nothing was ever written, so there is nothing to come back to.
+    pub async fn label_before(
+        &self,
+        namespace: &str,
+        what: &str,
+        note: &str,
+        actor: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let Some(namespace) = self.home_namespace(namespace) else {
+            return Ok(None);
+        };
         let label = label_before(what, now_ms());
+        let (note, actor) = (
+            shortened(note, NOTE_BYTES_MAX),
+            shortened(actor, ACTOR_BYTES_MAX),
+        );
         let (told, committed) = oneshot::channel();
-        let asked = self.mark(&namespace, &label, note, actor, |committed| {
+        self.mark(&namespace, &label, &note, &actor, |committed| {
             // Who has gone away wants no answer.
             drop(told.send(committed));
+        })?;
+        let committed = committed.await.unwrap_or_else(|_| {
+            let message = "the server stopped before the label was written";
+            Err(StoreError::new(Reason::Unavailable, message))
         });
-        let marked = match asked {
-            Ok(_) => committed.await.unwrap_or_else(|_| {
-                let message = "the server stopped before the label was written";
-                Err(StoreError::new(Reason::Unavailable, message))
-            }),
-            Err(error) => Err(error),
-        };
-        match marked {
-            Ok(_) => Some(label),
-            Err(error) => {
-                tracing::warn!(label, namespace, %error, "a moment has no label");
-                None
-            }
-        }
+        committed.map(|_| Some(label))
     }
 
     /// The labelled moments of a namespace, newest first; of all namespaces, if it is empty.
@@ -180,6 +193,18 @@ fn label_before(what: &str, time_ms: u64) -> String {
     format!("before-{what}-{time}")
 }
 
+/// A text that fits.
+fn shortened(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    const MORE: &str = " ...";
+    match text.len() <= bytes_max {
+        true => text.into(),
+        false => {
+            let kept = text.floor_char_boundary(bytes_max - MORE.len());
+            format!("{}{MORE}", &text[..kept]).into()
+        }
+    }
+}
+
 fn check_text(what: &str, text: &str, bytes_max: usize) -> Result<(), StoreError> {
     if text.len() <= bytes_max {
         return Ok(());
@@ -194,6 +219,14 @@ fn check_text(what: &str, text: &str, bytes_max: usize) -> Result<(), StoreError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_long_is_shortened_at_a_letter() {
+        assert_eq!(shortened("abc", 8), "abc");
+        assert_eq!(shortened("abcdefgh", 8), "abcdefgh");
+        assert_eq!(shortened("abcdefghi", 8), "abcd ...");
+        assert_eq!(shortened("abc\u{e9}fghi", 8), "abc ...");
+    }
 
     #[test]
     fn a_label_of_the_store_says_what_it_is_before_and_when() {

@@ -1,11 +1,19 @@
 //! Scripts of `_any` serve all namespaces, those to come, too.
 
 use stillpoint_proto::v1::{
-    ApplyMigrationsRequest, FinishMigrationRequest, MigrationPhase, RequestContext,
+    ApplyMigrationsRequest, FinishMigrationRequest, FollowMigrationRequest, MigrationPhase,
+    MigrationStatus, PauseMigrationRequest, Reason, RequestContext, ResumeMigrationRequest,
     RollBackMigrationRequest,
 };
 
-use crate::world::{COINS, World, all, get, is, players, put, record, script};
+use crate::{
+    peer::refused,
+    server::soon,
+    world::{
+        COINS, LEVEL, TITLE, World, all, applied, get, is, players, put, record, script,
+        stored_error, waits,
+    },
+};
 
 fn within(namespace: &str) -> RequestContext {
     RequestContext {
@@ -81,4 +89,118 @@ async fn scripts_of_all_namespaces_are_applied_there_and_count_for_those_to_come
         let status = world.through_of(namespace).await;
         assert_eq!(status.phase(), MigrationPhase::Finished, "{namespace}");
     }
+}
+
+/// A player in each namespace, and scripts of all.
+async fn world(namespaces: &[&str], scripts: &[&str]) -> World {
+    let mut world = World::start().await;
+    for namespace in namespaces {
+        let put = put("p", r#"{"gold": 5}"#);
+        world.call_with(within(namespace), put).await.unwrap();
+    }
+    let scripts = (1..)
+        .zip(scripts)
+        .map(|(number, text)| script("_any", number, text));
+    world.publish_all(scripts.collect()).await.unwrap();
+    world
+}
+
+/// How the players of a namespace are going.
+async fn status(world: &mut World, namespace: &str) -> MigrationStatus {
+    let request = FollowMigrationRequest {
+        collection: Some(players(namespace)),
+    };
+    let followed = world.admin.follow_migration(request).await;
+    let mut told = followed.unwrap().into_inner();
+    let first = soon("a word", told.message()).await.unwrap().unwrap();
+    first.status.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_namespace_does_not_hold_up_the_others() {
+    let mut world = world(&["east", "west"], &[COINS]).await;
+    for n in 0..20 {
+        let put = put(&format!("p{n}"), r#"{"gold": 5}"#);
+        world.call_with(within("east"), put).await.unwrap();
+    }
+    for (namespace, rate) in [("east", 1), ("west", 1000)] {
+        let one = ApplyMigrationsRequest {
+            collections: vec![players(namespace)],
+            rate,
+            ..all()
+        };
+        world.apply(one).await.unwrap();
+    }
+    let west = world.through_of("west").await;
+    assert_eq!(west.phase(), MigrationPhase::Rewritten);
+    let east = status(&mut world, "east").await;
+    assert_eq!(east.phase(), MigrationPhase::Rewriting);
+    assert!(east.rewritten < 21, "{east:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_held_up_where_all_is_through() {
+    let mut world = world(&["east"], &[COINS]).await;
+    world.apply(all()).await.unwrap();
+    world.through_of("_any").await;
+    let pause = PauseMigrationRequest {
+        collection: Some(players("_any")),
+        ..PauseMigrationRequest::default()
+    };
+    let paused = world.admin.pause_migration(pause).await;
+    refused(paused.map_err(stored_error), Reason::Invalid);
+    let resume = ResumeMigrationRequest {
+        collection: Some(players("_any")),
+        ..ResumeMigrationRequest::default()
+    };
+    let resumed = world.admin.resume_migration(resume).await;
+    refused(resumed.map_err(stored_error), Reason::Invalid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_do_not_go_back_behind_what_one_has_finished() {
+    let mut world = world(&["east", "west"], &[COINS, TITLE]).await;
+    world.apply(all()).await.unwrap();
+    world.through_of("_any").await;
+    let finish = FinishMigrationRequest {
+        collection: Some(players("east")),
+        ..FinishMigrationRequest::default()
+    };
+    world.admin.finish_migration(finish).await.unwrap();
+    let back = RollBackMigrationRequest {
+        collection: Some(players("_any")),
+        to_version: Some(1),
+        ..RollBackMigrationRequest::default()
+    };
+    let error = refused(world.roll_back(back).await, Reason::Invalid);
+    assert!(
+        error
+            .message
+            .contains("east/player was finished at version 2"),
+        "{error}"
+    );
+    is(see(&world, "west", true).await, 2, r#"{"coins": 10}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_appears_while_sessions_are_waited_for_goes_with_the_others() {
+    let mut world = world(&["world"], &[COINS, LEVEL]).await;
+    let old = world.open("old", None).await.unwrap();
+    let patient = ApplyMigrationsRequest {
+        collections: vec![players("_any")],
+        wait_ms: 60_000,
+        ..all()
+    };
+    let mut told = world.begin(patient).await.unwrap();
+    waits(&mut told).await;
+    let put = put("p", r#"{"gold": 70}"#);
+    world.call_with(within("south"), put).await.unwrap();
+    world.peer.close(&old, false, 0).await.unwrap();
+    applied(&mut told).await.unwrap();
+    is(see(&world, "south", false).await, 2, r#"{"level": 7}"#);
+    let south = world.through_of("south").await;
+    assert_eq!(south.phase(), MigrationPhase::Rewritten);
+    let all = world.through_of("_any").await;
+    assert_eq!((all.seen, all.rewritten), (2, 2));
+    is(see(&world, "south", true).await, 2, r#"{"level": 7}"#);
 }

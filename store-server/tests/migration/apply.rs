@@ -155,3 +155,16 @@ async fn what_has_no_scripts_is_not_applied() {
         "{error}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_long_name_gets_a_label_all_the_same() {
+    let mut world = World::with_players(1).await;
+    world.publish(&[COINS]).await.unwrap();
+    let mut request = all();
+    request.actor = "\u{e4}nn".repeat(100);
+    let statuses = world.apply(request).await.unwrap();
+    assert!(
+        statuses[0].label.starts_with("before-migration-"),
+        "{statuses:?}"
+    );
+}

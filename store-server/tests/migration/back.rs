@@ -100,6 +100,25 @@ async fn without_a_script_for_it_the_history_is_the_way_back_for_what_was_not_wr
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_of_the_history_does_not_fit_into_memory_at_once_is_looked_for_again() {
+    const SCRIPT: &str = r#"return { from = 0, to = 1,
+        up = function(doc) doc.text = nil end, samples = { { text = "x" } } }"#;
+    let mut world = World::start().await;
+    let text = |n: u64| format!(r#"{{"n": {n}, "text": "{}"}}"#, "x".repeat(900_000));
+    for n in 0..40 {
+        world.call(put(&player(n), &text(n))).await.unwrap();
+    }
+    world.migrate(&[SCRIPT]).await;
+    is(world.stored(&player(39)).await, 1, r#"{"n": 39}"#);
+    world.roll_back(back_to(0, true)).await.unwrap();
+    let status = world.through().await;
+    assert_eq!((status.rewritten, status.failed), (40, 0));
+    for n in 0..40 {
+        is(world.stored(&player(n)).await, 0, &text(n));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_never_migrated_cannot_go_back() {
     let mut world = World::with_players(1).await;
     let error = refused(world.roll_back(back_to(0, false)).await, Reason::Invalid);

@@ -95,6 +95,17 @@ async fn too_many_bad_records_stop_the_job_until_an_operator_lets_it_go_on() {
 
     let mut world = world.restart().await;
     assert_eq!(world.status().await.stopped_why, status.stopped_why);
+    // Fewer than have failed already: it would stop at once.
+    let error = refused(world.resume(9).await, Reason::Invalid);
+    assert!(
+        error.message.contains("10 records have failed already"),
+        "{error}"
+    );
+    let still = world.status().await;
+    assert_eq!(
+        (still.phase(), still.failed_max),
+        (MigrationPhase::Stopped, 9)
+    );
     world.resume(20).await.unwrap();
     let status = world.through().await;
     assert_eq!(
@@ -114,4 +125,25 @@ async fn too_many_bad_records_stop_the_job_until_an_operator_lets_it_go_on() {
         (100, 66, 34)
     );
     drop::<Server>(world.server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_never_ends_for_one_record_fails_that_one_only() {
+    let mut world = World::with_players(20).await;
+    world
+        .call(put("p00007", r#"{"stuck": true}"#))
+        .await
+        .unwrap();
+    let script = COINS.replace(
+        "up = function(doc)",
+        "up = function(doc) while doc.stuck do end",
+    );
+    let status = world.migrate(&[&script]).await;
+    assert_eq!(
+        (status.phase(), status.rewritten, status.failed),
+        (MigrationPhase::Rewritten, 19, 1)
+    );
+    let quarantine = world.quarantine().await;
+    assert_eq!(quarantine[0].key.as_ref().unwrap().key, "p00007");
+    is(world.stored("p00008").await, 1, r#"{"coins": 8}"#);
 }

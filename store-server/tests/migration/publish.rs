@@ -67,7 +67,7 @@ async fn all_that_is_wrong_is_told_at_once_and_nothing_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_script_may_be_replaced_until_it_is_applied_and_again_when_that_is_undone() {
+async fn a_script_may_be_replaced_until_it_is_applied_and_never_again() {
     let mut world = World::with_players(3).await;
     let other = COINS.replace("\"no gold\"", "\"poor\"");
     world.publish(&[COINS]).await.unwrap();
@@ -88,7 +88,23 @@ async fn a_script_may_be_replaced_until_it_is_applied_and_again_when_that_is_und
     );
     assert_eq!(world.publish(&[COINS]).await.unwrap().known, 1);
 
+    // Quarantine, log and backups may have values of version 1 for ever.
     world.roll_back(back_to(0, false)).await.unwrap();
     world.through().await;
-    assert_eq!(world.publish(&[&other]).await.unwrap().published.len(), 1);
+    let error = refused(world.publish(&[&other]).await, Reason::Invalid);
+    assert!(error.message.contains("use the next number"), "{error}");
+    assert!(list(&mut world).await[0].applied);
+    let next = world.publish(&[COINS, LEVEL]).await.unwrap();
+    assert_eq!((next.published.len(), next.known), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_faults_the_first_are_told_and_the_others_counted() {
+    let mut world = World::start().await;
+    let bad = (1..=30).map(|number| script(NAMESPACE, number, "return {"));
+    let error = refused(world.publish_all(bad.collect()).await, Reason::Invalid);
+    let lines: Vec<_> = error.message.lines().collect();
+    assert_eq!(lines.len(), 21, "{error}");
+    assert!(lines[19].starts_with("world/player/0020_step.lua"));
+    assert_eq!(lines[20], "and 10 more");
 }

@@ -56,9 +56,14 @@ pub fn begin(
     let name = Name::asked(request.collection)?;
     let table = migrations.store.schemas();
     let sources = merged(&table, &asked(request.scripts)?);
+    let newest = newest(&sources, &name).ok_or_else(|| {
+        invalid(format!(
+            "there are no scripts for {name}: give some, or publish them with `stillpoint migrate publish DIR`"
+        ))
+    })?;
     let to = match request.to_version {
-        0 => newest(&sources, &name)?,
-        to => to,
+        0 => None,
+        to => Some(to),
     };
     let (sender, told) = mpsc::channel(TOLD_MAX);
     let run = Run {
@@ -67,6 +72,7 @@ pub fn begin(
         table,
         sources,
         to,
+        reached: to.unwrap_or(newest),
         sample: request.sample,
         examples: match request.examples {
             0 => EXAMPLES,
@@ -81,18 +87,10 @@ pub fn begin(
 }
 
 /// The newest version that scripts make of a collection.
-fn newest(sources: &[Source], name: &Name) -> Result<u32, StoreError> {
+fn newest(sources: &[Source], name: &Name) -> Option<u32> {
     let serve = |source: &&Source| source.serves(&name.namespace, &name.collection);
-    let newest = sources
-        .iter()
-        .filter(serve)
-        .map(|source| source.number)
-        .max();
-    newest.ok_or_else(|| {
-        invalid(format!(
-            "there are no scripts for {name}: give some, or publish them with `stillpoint migrate publish DIR`"
-        ))
-    })
+    let sources = sources.iter().filter(serve);
+    sources.map(|source| source.number).max()
 }
 
 struct Run {
@@ -100,7 +98,10 @@ struct Run {
     stopping: watch::Receiver<bool>,
     table: Arc<Table>,
     sources: Vec<Source>,
-    to: u32,
+    /// The version to try; none: the newest of each namespace, which may have scripts beyond those of all.
+    to: Option<u32>,
+    /// The newest version that was tried.
+    reached: u32,
     sample: u64,
     examples: u32,
     sender: mpsc::Sender<Answer>,
@@ -113,7 +114,7 @@ struct Run {
 impl Run {
     fn run(mut self, name: &Name) {
         let last = match self.all(name) {
-            Ok(Some(findings)) => Ok(self.message(Kind::Done(summary(&findings, self.to)))),
+            Ok(Some(findings)) => Ok(self.message(Kind::Done(summary(&findings, self.reached)))),
             Ok(None) => return,
             Err(error) => Err(error.to_status()),
         };
@@ -122,12 +123,12 @@ impl Run {
 
     /// Tries the records of all namespaces that are meant; `None`: nobody listens.
     fn all(&mut self, name: &Name) -> Result<Option<Findings>, StoreError> {
-        let names = match name.is_any() {
+        let ways = match name.is_any() {
             true => self.everywhere(name),
-            false => vec![name.clone()],
+            false => vec![(name.clone(), self.reached)],
         };
         let mut total = 0;
-        for name in &names {
+        for (name, _) in &ways {
             total += self.count(name)?;
         }
         let every = match self.sample {
@@ -136,9 +137,10 @@ impl Run {
         };
         let mut findings = Findings::new(self.examples.into());
         let mut place = 0;
-        for name in &names {
+        for (name, to) in &ways {
             let flow = self.one(
                 name,
+                *to,
                 every,
                 &mut place,
                 total.div_ceil(every),
@@ -151,11 +153,20 @@ impl Run {
         Ok(Some(findings))
     }
 
-    /// The collection in all namespaces.
-    fn everywhere(&self, name: &Name) -> Vec<Name> {
+    /// The collection in all namespaces, each with the version to which an apply of all takes it. Those that are at a newer one
+    /// are left out, as that does.
+    fn everywhere(&self, name: &Name) -> Vec<(Name, u32)> {
         let namespaces: BTreeSet<_> = self.store.state().namespaces.into_keys().collect();
         let names = namespaces.iter().map(|namespace| name.within(namespace));
-        names.filter(|name| !name.is_any()).collect()
+        let ways = names.filter(|name| !name.is_any()).filter_map(|name| {
+            let to = self.to.or_else(|| newest(&self.sources, &name))?;
+            Some((name, to))
+        });
+        let is_newer = |(name, to): &(Name, u32)| {
+            let version = self.table.version(&name.namespace, &name.collection);
+            version.is_some_and(|version| version > *to)
+        };
+        ways.filter(|way| !is_newer(way)).collect()
     }
 
     fn count(&mut self, name: &Name) -> Result<u64, StoreError> {
@@ -173,6 +184,7 @@ impl Run {
     fn one(
         &mut self,
         name: &Name,
+        to: u32,
         every: u64,
         place: &mut u64,
         records_total: u64,
@@ -183,8 +195,9 @@ impl Run {
             collection,
         } = name;
         let limits = self.table.limits();
-        let trial = Trial::new(namespace, collection, &self.sources, Some(self.to), limits);
+        let trial = Trial::new(namespace, collection, &self.sources, Some(to), limits);
         let mut trial = trial.map_err(|error| invalid(error.to_string()))?;
+        self.reached = self.reached.max(trial.to());
         let store = self.store.clone();
         let records = store.live_records(range(name)).filter_map(|found| {
             let (key, record) = match found {

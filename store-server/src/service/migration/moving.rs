@@ -144,13 +144,8 @@ async fn go(
 ) -> Result<Vec<MigrationStatus>, StoreError> {
     let mut waiting = Waiting::new(order.wait);
     waiting.for_all(migrations, &order.courses, sender).await?;
-    let note = format!("before `{}`: {subject}", order.what);
     let actor = actor(&order.actor, &order.peer);
-    let namespace = order.courses.first().map_or("", home);
-    let label = migrations
-        .store
-        .mark_before(namespace, "migration", &note, actor);
-    let label = label.await.unwrap_or_default();
+    let mut label = label(migrations, order, subject, actor).await?;
     let mut done: Vec<&Course> = Vec::new();
     for course in &order.courses {
         let activated = loop {
@@ -163,6 +158,11 @@ async fn go(
             let again = waiting.for_all(migrations, std::slice::from_ref(course), sender);
             if let Err(error) = again.await {
                 break Err(error);
+            }
+            // What was written while they were waited for is before it, too.
+            match self::label(migrations, order, subject, actor).await {
+                Ok(anew) => label = anew,
+                Err(error) => break Err(error),
             }
         };
         if let Err(error) = activated {
@@ -181,6 +181,26 @@ async fn go(
         .iter()
         .map(|course| status::of(migrations, &table, &course.name));
     Ok(statuses.collect())
+}
+
+/// Labels this moment; empty: nothing was ever written.
+async fn label(
+    migrations: &Migrations,
+    order: &Order,
+    subject: &str,
+    actor: &str,
+) -> Result<String, StoreError> {
+    let note = format!("before `{}`: {subject}", order.what);
+    let namespace = order.courses.first().map_or("", home);
+    let label = (migrations.store).label_before(namespace, "migration", &note, actor);
+    let label = label.await.map_err(|mut error| {
+        error.message = format!(
+            "the moment before could not be labelled, so there would be no way back to it: {}",
+            error.message
+        );
+        error
+    })?;
+    Ok(label.unwrap_or_default())
 }
 
 /// Makes a version count, also while the job of the one before is at work.

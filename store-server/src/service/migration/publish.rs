@@ -31,13 +31,16 @@ const SCRIPTS_MAX: usize = 1024;
 /// Longest name of a script.
 const NAME_LEN_MAX: usize = 64;
 
+/// Faults that a message names.
+const FAULTS_MAX: usize = 20;
+
 /// Most bytes that the audit keeps of the scripts' names.
 const SUBJECT_BYTES_MAX: usize = 1000;
 
 /// A script's place: namespace, collection and number.
 type Place = (String, String, u32);
 
-/// Keeps scripts in the store, all or none.
+/// Keeps scripts in the store, if all are sound.
 pub async fn publish(
     migrations: &Arc<Migrations>,
     request: PublishScriptsRequest,
@@ -61,8 +64,9 @@ pub async fn publish(
         StoreError::new(Reason::Internal, message)
     })?;
     if !faults.is_empty() {
-        let lines: Vec<_> = faults.iter().map(StepError::to_string).collect();
-        return Err(invalid(lines.join("\n")));
+        return Err(invalid(first_lines(
+            faults.iter().map(StepError::to_string),
+        )));
     }
 
     let paths: Vec<_> = new.iter().map(Source::path).collect();
@@ -134,8 +138,18 @@ pub fn asked(scripts: Vec<MigrationScript>) -> Result<Vec<Source>, StoreError> {
     }
     match wrong.is_empty() {
         true => Ok(sources),
-        false => Err(invalid(wrong.join("\n"))),
+        false => Err(invalid(first_lines(wrong.into_iter()))),
     }
+}
+
+/// The first of some lines, and how many more there are.
+fn first_lines(mut lines: impl ExactSizeIterator<Item = String>) -> String {
+    let mut first: Vec<_> = lines.by_ref().take(FAULTS_MAX).collect();
+    let more = lines.len();
+    if more > 0 {
+        first.push(format!("and {more} more"));
+    }
+    first.join("\n")
 }
 
 fn check(script: &MigrationScript) -> Result<(), String> {
@@ -221,16 +235,19 @@ fn check_room(migrations: &Migrations, all: &[Source]) -> Result<(), StoreError>
 
 /// All that is wrong: those that were applied with another text, and what trying all of them shows.
 fn faults(table: &Table, new: &[Source], all: &[Source]) -> Vec<StepError> {
-    let changed = new.iter().filter(|source| is_applied(table, source));
-    let mut faults: Vec<_> = changed
-        .map(|source| StepError {
-            script: source.path(),
-            part: Part::Script,
-            fault: Fault::Changed,
-        })
-        .collect();
+    let mut faults: Vec<_> = changed(table, new).collect();
     faults.extend(lint(all, table.limits()));
     faults
+}
+
+/// Those that were applied with another text.
+fn changed(table: &Table, new: &[Source]) -> impl Iterator<Item = StepError> {
+    let changed = new.iter().filter(|source| is_applied(table, source));
+    changed.map(|source| StepError {
+        script: source.path(),
+        part: Part::Script,
+        fault: Fault::Changed,
+    })
 }
 
 /// Whether a collection that a script serves has ever been at its version or beyond. Then its text is for ever what that version
