@@ -22,8 +22,8 @@ shape.schema = { player = 3, shop = 1 }
 ---Where a patch finds the shop's gold.
 shape.TILL = "till.gold"
 
----What players begin with. Nobody rises yet: version 1 knows of no levels, and would have everybody begin again. So that
----is for version 3.
+---What players begin with. Nobody rises yet: version 1 knows of no levels, and could write nobody who has risen. So that is
+---for version 3.
 local FIRST_LEVEL = 1
 
 ---What the till can hold, as in migrations/game/shop/0001_till.lua.
