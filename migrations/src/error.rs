@@ -165,12 +165,6 @@ pub enum Fault {
         /// Why.
         why: String,
     },
-    /// There is nothing to try the script with.
-    #[error("has no samples: give it at least one document of version {from} to be tried with")]
-    NoSamples {
-        /// Of the script.
-        from: u32,
-    },
     /// A number is missing between two scripts.
     #[error("comes after number {before}: number {} is missing", before + 1)]
     Gap {

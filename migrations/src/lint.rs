@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Fault, Limits, Part, Rehearsal, Source, StepError, arrange::arrange};
+use crate::{Limits, Rehearsal, Source, StepError, arrange::arrange};
 
 /// Everything that is wrong with these scripts, in their order: what cannot be loaded, chains with gaps and forks, and what
 /// their samples show. A sample goes through its own script and on through all that follow.
@@ -40,16 +40,13 @@ pub fn lint(sources: &[Source], limits: &Limits) -> Vec<StepError> {
     told
 }
 
-/// A script by itself, with its samples.
+/// A script by itself, with its samples; without any it is only loaded.
 fn alone(source: &Source, limits: &Limits) -> Result<(), StepError> {
     let only = std::slice::from_ref(source);
     let mut rehearsal =
         Rehearsal::new(&source.namespace, &source.collection, only, limits.clone())?;
     let (first, last) = (rehearsal.chain().first(), rehearsal.chain().last());
     for step in rehearsal.chain().steps().to_vec() {
-        if !step.has_samples() {
-            return Err(Fault::NoSamples { from: first }.at(source.path(), Part::Script));
-        }
         for (sample, key) in step.samples() {
             rehearsal.up(first, last, key, sample)?;
         }

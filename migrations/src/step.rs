@@ -63,10 +63,6 @@ impl Step {
             .zip(keys.chain(std::iter::repeat(&b"sample"[..])))
     }
 
-    pub(crate) fn has_samples(&self) -> bool {
-        !self.script.samples.is_empty()
-    }
-
     pub(crate) fn error(&self, function: Function, fault: Fault) -> StepError {
         let part = match function {
             Function::Up => Part::Up,
