@@ -46,7 +46,7 @@ A record of an older version of its schema is brought to the store's; a line wit
 version is one of version 0. One that cannot be brought there is refused and told; the
 rest is loaded, and the exit code is 1. What is there already is compared in the version
 of the dump; where a migration on the way cannot be undone, it is left as it is, and
-counted by itself, unless --on-conflict overwrite is said.
+counted by itself: with --on-conflict overwrite it is refused.
 
 Examples:
   stillpoint load world1.jsonl
@@ -253,7 +253,13 @@ impl<'a> Load<'a> {
             Err(error) if error.reason() == Reason::VersionConflict => {
                 self.count_conflict(sent, error)?;
             }
-            Err(error) if error.reason() == Reason::MigrationFailed => {
+            // Nothing is wrong with the others.
+            Err(error)
+                if matches!(
+                    error.reason(),
+                    Reason::MigrationFailed | Reason::SchemaUnsupported
+                ) =>
+            {
                 self.done.refuse(place, &error);
             }
             Err(error) => return Err(error.into()),
