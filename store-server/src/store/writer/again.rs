@@ -67,6 +67,10 @@ fn records(answer: &mut Kind) -> Vec<&mut Record> {
             let found = found.results.iter_mut();
             found.filter_map(|found| found.record.as_mut()).collect()
         }
+        Kind::Scan(page) => {
+            let entries = page.entries.iter_mut();
+            entries.filter_map(|entry| entry.record.as_mut()).collect()
+        }
         Kind::Patch(done) => done.record.iter_mut().collect(),
         Kind::Claim(done) => done.record.iter_mut().collect(),
         _ => Vec::new(),
