@@ -204,3 +204,71 @@ async fn a_namespace_that_appears_while_sessions_are_waited_for_goes_with_the_ot
     assert_eq!((all.seen, all.rewritten), (2, 2));
     is(see(&world, "south", true).await, 2, r#"{"level": 7}"#);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_of_all_holds_up_each_and_they_go_on_together() {
+    let mut world = world(&["east", "west"], &[COINS]).await;
+    for n in 0..20 {
+        for namespace in ["east", "west"] {
+            let put = put(&format!("p{n}"), r#"{"gold": 5}"#);
+            world.call_with(within(namespace), put).await.unwrap();
+        }
+    }
+    let slowly = ApplyMigrationsRequest { rate: 1, ..all() };
+    world.apply(slowly).await.unwrap();
+    let pause = PauseMigrationRequest {
+        collection: Some(players("_any")),
+        ..PauseMigrationRequest::default()
+    };
+    let paused = world.admin.pause_migration(pause).await.unwrap();
+    let paused = paused.into_inner().status.unwrap();
+    assert_eq!(paused.phase(), MigrationPhase::Paused);
+    for namespace in ["east", "west", "_any"] {
+        let rests = world.through_of(namespace).await;
+        assert_eq!(rests.phase(), MigrationPhase::Paused, "{namespace}");
+    }
+    let resume = ResumeMigrationRequest {
+        collection: Some(players("_any")),
+        rate: 1_000_000,
+        ..ResumeMigrationRequest::default()
+    };
+    world.admin.resume_migration(resume).await.unwrap();
+    let through = world.through_of("_any").await;
+    assert_eq!(
+        (through.phase(), through.rewritten),
+        (MigrationPhase::Rewritten, 42)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_finished_for_all_stays_so_for_who_goes_on_alone() {
+    let mut world = world(&["east"], &[COINS]).await;
+    world.apply(all()).await.unwrap();
+    world.through_of("_any").await;
+    let finish = FinishMigrationRequest {
+        collection: Some(players("_any")),
+        ..FinishMigrationRequest::default()
+    };
+    world.admin.finish_migration(finish).await.unwrap();
+    let put = put("p", r#"{"coins": 7}"#);
+    world.call_with(within("south"), put).await.unwrap();
+    world
+        .publish_all(vec![script("south", 2, TITLE)])
+        .await
+        .unwrap();
+    world.apply(all()).await.unwrap();
+    world.through_of("south").await;
+    is(see(&world, "south", true).await, 2, r#"{"coins": 14}"#);
+    let back = RollBackMigrationRequest {
+        collection: Some(players("south")),
+        to_version: Some(0),
+        ..RollBackMigrationRequest::default()
+    };
+    let error = refused(world.roll_back(back).await, Reason::Invalid);
+    assert!(
+        error
+            .message
+            .contains("south/player was finished at version 1"),
+        "{error}"
+    );
+}

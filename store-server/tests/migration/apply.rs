@@ -11,7 +11,7 @@ use stillpoint_proto::v1::{
 use crate::{
     peer::{NAMESPACE, context, refused},
     server::soon,
-    world::{COINS, LEVEL, World, all, is, player, put, to},
+    world::{COINS, LEVEL, TITLE, World, all, is, player, put, script, to},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,4 +167,26 @@ async fn who_has_a_long_name_gets_a_label_all_the_same() {
         statuses[0].label.starts_with("before-migration-"),
         "{statuses:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_from_before_the_first_script_are_not_left_behind() {
+    let mut world = World::with_players(3).await;
+    let second = vec![script(NAMESPACE, 2, TITLE)];
+    world.publish_all(second).await.unwrap();
+    let error = refused(world.apply(to(2)).await, Reason::Invalid);
+    for part in [
+        "player/p00000 of version 0",
+        "its scripts begin at version 1",
+        "stillpoint migrate publish",
+    ] {
+        assert!(error.message.contains(part), "{part}: {error}");
+    }
+    world
+        .publish_all(vec![script(NAMESPACE, 1, COINS)])
+        .await
+        .unwrap();
+    world.apply(to(2)).await.unwrap();
+    world.through().await;
+    is(world.stored("p00002").await, 2, r#"{"coins": 4}"#);
 }

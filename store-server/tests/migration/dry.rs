@@ -1,7 +1,7 @@
 //! A dry run foretells what an apply does, and changes nothing.
 
 use stillpoint_proto::v1::{
-    DryRunMigrationRequest, DryRunMigrationResponse, DryRunSummary, Reason,
+    DryRunMigrationRequest, DryRunMigrationResponse, DryRunSummary, Reason, RequestContext,
     dry_run_migration_response::Kind,
 };
 
@@ -9,12 +9,12 @@ use crate::{
     notation,
     peer::{NAMESPACE, refused},
     server::soon,
-    world::{COINS, LEVEL, World, all, is, players, put, script, stored_error},
+    world::{COINS, LEVEL, TITLE, World, all, is, players, put, script, stored_error},
 };
 
 async fn dry_run(world: &mut World, request: DryRunMigrationRequest) -> (DryRunSummary, Vec<Kind>) {
     let begun = world.admin.dry_run_migration(DryRunMigrationRequest {
-        collection: Some(players(NAMESPACE)),
+        collection: request.collection.or(Some(players(NAMESPACE))),
         ..request
     });
     let mut told = begun.await.unwrap().into_inner();
@@ -133,4 +133,33 @@ async fn a_dry_run_needs_scripts_that_can_be_loaded_and_finds_those_that_are_not
     world.publish(&[COINS]).await.unwrap();
     world.apply(all()).await.unwrap();
     is(world.see("p00004").await, 1, r#"{"coins": 4}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_scripts_of_their_own_is_tried_up_to_those() {
+    let mut world = World::start().await;
+    for namespace in ["east", "west"] {
+        let put = put("p", r#"{"gold": 5}"#);
+        let context = RequestContext {
+            namespace: namespace.into(),
+            ..RequestContext::default()
+        };
+        world.call_with(context, put).await.unwrap();
+    }
+    let request = DryRunMigrationRequest {
+        collection: Some(players("_any")),
+        scripts: vec![script("_any", 1, COINS), script("east", 2, TITLE)],
+        ..DryRunMigrationRequest::default()
+    };
+    let (foretold, told) = dry_run(&mut world, request).await;
+    assert_eq!((foretold.records, foretold.changed), (2, 2));
+    let becomes: Vec<_> = (told.iter())
+        .map(|kind| match kind {
+            Kind::Difference(told) => (&*told.namespace, notation::decode(&told.after)),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [("east", r#"{"coins": 10}"#), ("west", r#"{"coins": 5}"#)];
+    let expected = expected.map(|(name, text)| (name, notation::parse(text).unwrap()));
+    assert_eq!(becomes, expected);
 }
