@@ -191,8 +191,12 @@ impl Rules<'_> {
             lens.check_ownable(name)?;
         }
         if self.is_behind(name, None)? {
+            let sight = self.sight(None, name, draft.get(&key)?);
+            if op.load {
+                sight.seen()?;
+            }
             // Its owner could not write it.
-            self.sight(None, name, draft.get(&key)?).check_kept()?;
+            sight.check_kept()?;
         }
         let token = match self.index.claim(&key) {
             Some(claim) if *claim.session == *session.id => self.index.token(self.namespace, claim),

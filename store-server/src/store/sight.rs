@@ -13,11 +13,11 @@ use crate::value;
 #[derive(Debug)]
 pub struct Sight<'a> {
     /// None: everything as it is stored.
-    pub lens: Option<&'a Lens>,
+    lens: Option<&'a Lens>,
     /// The version that the operation names; none: it means the caller's.
-    pub named: Option<u32>,
+    named: Option<u32>,
     /// What it is called.
-    pub name: &'a RecordKey,
+    name: &'a RecordKey,
     stored: Option<Record>,
     seen: OnceCell<Record>,
 }

@@ -17,7 +17,7 @@ use crate::store::{record::Record, session::Session};
 #[derive(Clone, Debug)]
 pub struct Lens {
     pub(super) table: Arc<Table>,
-    namespace: Arc<str>,
+    pub(super) namespace: Arc<str>,
     speaks: Speaks,
     /// What scripts may use for all that is done through it; none: each call stands for itself.
     allowance: Option<Arc<Mutex<Allowance>>>,
@@ -36,11 +36,11 @@ pub(in crate::store) enum Speaks {
 
 /// From which version to which a value goes.
 #[derive(Clone, Copy, Debug)]
-struct Way {
+pub(super) struct Way {
     /// The caller's.
-    spoken: u32,
+    pub(super) spoken: u32,
     /// The store's.
-    stored: u32,
+    pub(super) stored: u32,
 }
 
 impl Lens {
@@ -68,7 +68,11 @@ impl Lens {
 
     /// The way of the values of a collection, for an operation that names this version or else means the caller's. `None`:
     /// the collection has no version.
-    fn way(&self, collection: &str, named: Option<u32>) -> Result<Option<Way>, StoreError> {
+    pub(super) fn way(
+        &self,
+        collection: &str,
+        named: Option<u32>,
+    ) -> Result<Option<Way>, StoreError> {
         let Some(stored) = self.table.version(&self.namespace, collection) else {
             return Ok(None);
         };
@@ -197,7 +201,7 @@ impl Lens {
     }
 
     /// Runs scripts of a collection, with what is left of the allowance.
-    fn run<T>(
+    pub(super) fn run<T>(
         &self,
         collection: &str,
         run: impl FnOnce(&mut Chain) -> Result<T, StepError>,
@@ -207,98 +211,6 @@ impl Lens {
             Some(left) => chain.within(&mut left.lock(), run),
             None => run(chain),
         })?
-    }
-
-    /// Whether an operation that names this version, or else means the caller's, means an older one than the store's.
-    pub(in crate::store) fn is_behind(
-        &self,
-        collection: &str,
-        named: Option<u32>,
-    ) -> Result<bool, StoreError> {
-        let way = self.way(collection, named)?;
-        Ok(way.is_some_and(|way| way.spoken < way.stored))
-    }
-
-    /// Refuses that a record is written, or owned, by a caller of an older version, if something would be lost by that which
-    /// only the newer version has. `below` is what the caller sees, where that is known already.
-    ///
-    /// # Errors
-    ///
-    /// SCHEMA_UNSUPPORTED, with the place in the document and the script.
-    pub(in crate::store) fn check_kept(
-        &self,
-        named: Option<u32>,
-        name: &RecordKey,
-        record: &Record,
-        below: Option<&Bytes>,
-    ) -> Result<(), StoreError> {
-        let RecordKey { collection, key } = name;
-        let Some(Way { spoken, stored }) = self.way(collection, named)? else {
-            return Ok(());
-        };
-        // What a rollback takes away is no loss: that is what it is for.
-        let newer = stored.min(record.schema);
-        if spoken >= newer {
-            return Ok(());
-        }
-        let lost = self.run(collection, |chain| {
-            let value = match record.schema == newer {
-                true => record.value.clone(),
-                false => chain.down(record.schema, newer, key, &record.value)?,
-            };
-            chain.lost_below(newer, spoken, key, &value, below)
-        });
-        let lost = match lost {
-            Ok(None) => return Ok(()),
-            Ok(Some(lost)) => lost.to_string(),
-            Err(error) if matches!(error.fault, Fault::UsedUp { .. }) => {
-                return Err(unwritable(collection, key, spoken, newer, &error));
-            }
-            Err(error) => format!("it: {error}"),
-        };
-        let message = format!(
-            "{collection}/{}: it has version {newer}, and version {spoken} cannot carry {lost}; nothing was written: write it \
-             with a program of version {newer}, and end those of version {spoken}",
-            key.escape_ascii()
-        );
-        Err(at(
-            collection,
-            key,
-            StoreError::new(Reason::SchemaUnsupported, message),
-        ))
-    }
-
-    /// Refuses that the caller owns a record whose document would not stay the same in its hands: its version is older than
-    /// the store's, and something may be lost on the way there and back.
-    ///
-    /// # Errors
-    ///
-    /// SCHEMA_UNSUPPORTED, with the script.
-    pub(in crate::store) fn check_ownable(&self, name: &RecordKey) -> Result<(), StoreError> {
-        let collection = &name.collection;
-        let Some(Way { spoken, stored }) = self.way(collection, None)? else {
-            return Ok(());
-        };
-        if spoken == stored {
-            return Ok(());
-        }
-        let lineage = self.table.lineage(&self.namespace, collection);
-        let lossy = lineage.lossy(spoken.min(stored), spoken.max(stored));
-        let why = match lossy {
-            Ok(None) => return Ok(()),
-            Ok(Some(link)) => format!("{} is lossy", link.path),
-            Err(error) => error.to_string(),
-        };
-        let message = format!(
-            "{collection}/{}: the store has version {stored}, this session speaks {spoken}, and {why}: only code of \
-             version {stored} can own it, since a document of version {spoken} would not stay the same; start newer code",
-            name.key.escape_ascii()
-        );
-        Err(at(
-            collection,
-            &name.key,
-            StoreError::new(Reason::SchemaUnsupported, message),
-        ))
     }
 }
 
@@ -317,7 +229,13 @@ fn unreadable(collection: &str, key: &[u8], from: u32, to: u32, error: &StepErro
 }
 
 /// The error of a value that cannot be stored.
-fn unwritable(collection: &str, key: &[u8], from: u32, to: u32, error: &StepError) -> StoreError {
+pub(super) fn unwritable(
+    collection: &str,
+    key: &[u8],
+    from: u32,
+    to: u32,
+    error: &StepError,
+) -> StoreError {
     let (reason, remedy) = match error.fault {
         Fault::NoWay { .. } => (
             Reason::SchemaUnsupported,
@@ -337,7 +255,7 @@ fn unwritable(collection: &str, key: &[u8], from: u32, to: u32, error: &StepErro
     at(collection, key, StoreError::new(reason, message))
 }
 
-fn at(collection: &str, key: &[u8], mut error: StoreError) -> StoreError {
+pub(super) fn at(collection: &str, key: &[u8], mut error: StoreError) -> StoreError {
     error.key = Some(RecordKey {
         collection: collection.into(),
         key: Bytes::copy_from_slice(key),

@@ -17,7 +17,7 @@
 //! # Layout
 //!
 //! - [`state`]: the records. `table`: what they say. `lineage`: the scripts of a collection, ready to run.
-//! - `lens`: what one caller sees. `answer`: the answers of reads through it.
+//! - `lens`: what one caller sees. `answer`: the answers of reads through it. `older`: what callers of older versions may write.
 //! - `pin`: the versions that a session speaks, and those that it cannot.
 //! - `commit`: how all of it is changed.
 
@@ -25,6 +25,7 @@ mod answer;
 mod commit;
 mod lens;
 mod lineage;
+mod older;
 mod pin;
 pub mod state;
 mod table;
