@@ -12,3 +12,4 @@ mod quarantine;
 mod rollback;
 mod scripts;
 mod sessions;
+mod versions;
