@@ -1,11 +1,11 @@
 //! Records that cannot be migrated: they are named, and everything else goes on.
 
-use stillpoint_proto::v1::{MigrationPhase, Reason};
+use stillpoint_proto::v1::{FollowMigrationRequest, MigrationPhase, Reason};
 
 use crate::{
-    peer::refused,
-    server::Server,
-    world::{COINS, World, all, get, is, put},
+    peer::{NAMESPACE, refused},
+    server::{Server, soon},
+    world::{COINS, LEVEL, World, all, get, is, players, put, to},
 };
 
 /// So many players, of whom every third has no gold.
@@ -146,4 +146,42 @@ async fn a_script_that_never_ends_for_one_record_fails_that_one_only() {
     let quarantine = world.quarantine().await;
     assert_eq!(quarantine[0].key.as_ref().unwrap().key, "p00007");
     is(world.stored("p00008").await, 1, r#"{"coins": 8}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_holds_the_job_up_and_refuses_an_apply_until_there_is_room() {
+    let mut world = World::with_players(300).await;
+    world.publish(&[COINS, LEVEL]).await.unwrap();
+    let mut slowly = to(1);
+    slowly.rate = 1;
+    world.apply(slowly).await.unwrap();
+
+    let mut world = (world.restart_with(|config| config.log.disk_reserve_bytes = u64::MAX)).await;
+    let follow = FollowMigrationRequest {
+        collection: Some(players(NAMESPACE)),
+    };
+    let followed = world.admin.follow_migration(follow).await.unwrap();
+    let mut told = followed.into_inner();
+    let why = loop {
+        let message = soon("a word", told.message()).await.unwrap().unwrap();
+        let status = message.status.unwrap();
+        assert_eq!(status.phase(), MigrationPhase::Rewriting);
+        if !status.stopped_why.is_empty() {
+            break status.stopped_why;
+        }
+    };
+    assert!(why.contains("log.disk_reserve_bytes"), "{why}");
+    let error = refused(world.apply(to(2)).await, Reason::ReadOnly);
+    assert!(error.message.contains("could not be labelled"), "{error}");
+    is(world.see("p00299").await, 1, r#"{"coins": 299}"#);
+    drop(told);
+
+    let mut world = (world.restart_with(|config| config.log.disk_reserve_bytes = 0)).await;
+    world.resume(0).await.unwrap();
+    let status = world.through().await;
+    assert_eq!(
+        (status.phase(), status.seen, status.rewritten),
+        (MigrationPhase::Rewritten, 300, 300)
+    );
+    assert_eq!((status.version, &*status.stopped_why), (1, ""));
 }

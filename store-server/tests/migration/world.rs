@@ -76,8 +76,13 @@ impl World {
     }
 
     /// Stops the server and starts it again on its data.
-    pub async fn restart(mut self) -> World {
-        self.server.restart().await;
+    pub async fn restart(self) -> World {
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> World {
+        self.server.restart_with(change).await;
         World::of(self.server).await
     }
 
