@@ -16,7 +16,9 @@ use crate::{
 const AFTER_HELP: &str = "\
 After `stillpoint migrate pause`, or after it was stopped by too many records that could
 not be migrated. Those in quarantine are tried again by whoever reads or writes them, not
-by the job. Rate and limit are as before unless they are said.
+by the job. Rate and limit are as before unless they are said; after too many records it
+is as many more as the setting migration.failed_max says. --failed-max counts all that
+have failed, also before.
 
 Examples:
   stillpoint migrate resume game/player
