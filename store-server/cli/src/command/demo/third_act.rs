@@ -33,8 +33,9 @@ use crate::failure::Failure;
 
 mod outcome;
 
-/// Longest time that anything here may take.
+/// Longest time that anything here may take, and for each process in addition: they are restarted one after another.
 const STEP_MAX: Duration = Duration::from_secs(60);
+const PROCESS_MAX: Duration = Duration::from_secs(2);
 
 /// How long both versions play at least, and then the new one alone.
 const SIDE_BY_SIDE: Duration = Duration::from_secs(1);
@@ -133,15 +134,17 @@ impl Stage<'_, '_> {
         Ok((migrations, began.elapsed()))
     }
 
-    /// Lets the game be played for so long, and until every process has traded for a while.
+    /// Lets the game be played for so long, and then on until every process has traded for a while: nobody is killed in that, or
+    /// one that needs longer to start than it lives would never come to it.
     fn play_on(&mut self, time: Duration, victims: Victims) -> Result<(), Failure> {
-        let ends = Instant::now() + time;
+        self.chaos
+            .watch_for(time, self.store, self.workers, victims)?;
         let mut wanted = None;
-        self.watch(victims, |trades| {
+        self.watch(Victims::Nobody, |trades| {
             let wanted: &Vec<u64> =
                 wanted.get_or_insert_with(|| trades.iter().map(|had| had + TRADES_EACH).collect());
             let have_traded = trades.iter().zip(wanted).all(|(have, want)| have >= want);
-            Ok((have_traded && Instant::now() >= ends).then_some(()))
+            Ok(have_traded.then_some(()))
         })
     }
 
@@ -152,16 +155,17 @@ impl Stage<'_, '_> {
         mut look: impl FnMut(&[u64]) -> Result<Option<T>, Failure>,
     ) -> Result<T, Failure> {
         let began = Instant::now();
+        let longest = STEP_MAX + PROCESS_MAX * self.workers.count() as u32;
         let mut found = None;
         let is_over = |trades: &[u64]| {
             found = look(trades)?;
-            Ok(found.is_some() || began.elapsed() > STEP_MAX)
+            Ok(found.is_some() || began.elapsed() > longest)
         };
         self.chaos
             .watch(self.store, self.workers, victims, is_over)?;
         found.ok_or_else(|| {
             Failure::operation(format_args!(
-                "the third act does not go on after {STEP_MAX:?}"
+                "the third act does not go on after {longest:?}"
             ))
             .at(self.directory.typed())
         })

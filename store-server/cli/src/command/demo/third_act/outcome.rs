@@ -71,19 +71,26 @@ impl ThirdAct {
         let collections: Vec<_> = self.migrations.iter().map(of_each).collect();
         let sum = |of: fn(&MigrationStatus) -> u64| self.migrations.iter().map(of).sum::<u64>();
         let (seen, rewritten) = (sum(|each| each.seen), sum(|each| each.rewritten));
+        // A record that a trade writes first is migrated by that.
+        let rest = if rewritten < seen {
+            ", the rest by trades"
+        } else {
+            ""
+        };
         let count = |name| HumanCount(live.figure(name));
         let processes = match self.workers {
             1 => "1 process".into(),
             workers => format!("{workers} processes"),
         };
         format!(
-            "{}, within {} ms; {} of {} records were rewritten by the store, the rest by trades
+            "{}, within {} ms; {} of {} records were rewritten by the store{}
           {} went from version {OLD} of the game to {NEW}, one after another, within {} ms
           {} trades while both were played; {} times an old process changed what a new one had written; longest pause {:.2} s",
             collections.join(", "),
             self.migrated_within.as_millis(),
             HumanCount(rewritten),
             HumanCount(seen),
+            rest,
             processes,
             self.restarted_within.as_millis(),
             count("trades_side_by_side"),
