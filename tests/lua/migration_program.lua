@@ -55,9 +55,21 @@ local function at(value, path)
   return map[name], map, name
 end
 
+-- Whether it is to wait for a line once it has read what it adds to.
+local holds = false
+
+local function hold()
+  if holds then
+    holds = false
+    talk.say "read"
+    io.read()
+  end
+end
+
 -- Adds by reading the whole record and writing it.
 local function update(key, path, amount)
   local value, err = players:update(key, function(player)
+    hold()
     local before, map, name = at(player, path)
     map[name] = before + amount
     return player
@@ -69,6 +81,7 @@ end
 local function transact(key, path, amount)
   local ok, sum = store:txn(function(tx)
     local player = tx:get("player", key)
+    hold()
     local before, map, name = at(player, path)
     map[name] = before + amount
     tx:put("player", key, player)
@@ -136,6 +149,13 @@ end
 
 function verbs.transact(rest)
   return outcome(transact(words(rest)))
+end
+
+-- Does something else, and waits between its reading and its writing.
+function verbs.held(rest)
+  local verb, args = rest:match "^(%S+) (.*)$"
+  holds = true
+  return verbs[verb](args)
 end
 
 -- Adds 1 to each of three, so many times: to one by patches, to one by updates, and to one that it owns.

@@ -10,15 +10,17 @@ pub fn a_document_stays_right_in_its_old_owner_while_its_record_is_migrated(vers
     };
     assert_eq!(old.ask("take bob"), "gold=5 name=bob");
     assert_eq!(old.ask("give bob gold 1"), "6");
+    // What is on its way while the job comes makes the record a new one by itself.
+    assert_eq!(old.ask("save bob"), "saved");
     world.apply(PURSE);
-    assert_eq!(old.ask("give bob gold 1"), "7");
     world.rewritten();
     let mut new = world.program("new", Some(1));
     let made = new.ask("history bob");
     assert!(
-        made.starts_with("migration v1") || made.contains(", migration v1"),
+        made.starts_with("migration v1"),
         "or it was not rewritten under its owner: {made}"
     );
+    assert_eq!(old.ask("give bob gold 1"), "7");
     // The record has a revision now that its owner has never heard of.
     assert_eq!(old.ask("mine bob"), "gold=7 name=bob");
     assert_eq!(old.ask("give bob gold 2"), "9");

@@ -3,6 +3,8 @@
 
 mod claims;
 mod leaving;
+mod levels;
+mod sessionless;
 mod successor;
 mod together;
 mod unreadable;
@@ -21,5 +23,7 @@ under_every_lua! {
     leaving::a_rollback_waits_for_new_programs_and_old_ones_go_on
     successor::a_new_program_takes_over_what_the_old_one_owned
     unreadable::a_record_that_cannot_be_migrated_is_told_where_others_go_on
-    unreadable::a_record_that_has_no_old_form_is_told_to_old_programs_and_can_be_replaced
+    unreadable::a_record_that_has_no_old_form_is_told_to_old_programs_and_new_ones_replace_it
+    levels::what_only_new_programs_know_of_a_record_outlives_the_old_ones
+    sessionless::what_was_read_before_an_apply_and_written_after_it_is_right
 }

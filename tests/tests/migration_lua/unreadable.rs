@@ -47,7 +47,7 @@ pub fn a_record_that_cannot_be_migrated_is_told_where_others_go_on(version: LuaV
     assert_eq!(new.ask("heard 1"), "put bob name=bob purse.gold=5 v1");
 }
 
-pub fn a_record_that_has_no_old_form_is_told_to_old_programs_and_can_be_replaced(
+pub fn a_record_that_has_no_old_form_is_told_to_old_programs_and_new_ones_replace_it(
     version: LuaVersion,
 ) {
     let Some((world, mut old)) = World::start(version) else {
@@ -78,7 +78,14 @@ pub fn a_record_that_has_no_old_form_is_told_to_old_programs_and_can_be_replaced
             && told.ends_with("; bob: gold=5 name=bob v0; cid: gold=5 name=cid v0"),
         "{told}"
     );
-    assert_eq!(old.ask("put ann 9"), "done");
+    // What it would write has nothing of the new form.
+    let refused = old.ask("put ann 9");
+    assert!(
+        refused.starts_with("schema_unsupported: ") && refused.contains("0001_purse.lua"),
+        "{refused}"
+    );
+    assert_eq!(new.ask("put_as 1 ann 9"), "done");
     assert_eq!(old.ask("heard 1"), "put ann gold=9 name=ann v0");
-    assert_eq!(new.ask("read ann"), "name=ann purse.gold=9 v1");
+    assert_eq!(old.ask("put ann 8"), "done");
+    assert_eq!(new.ask("read ann"), "name=ann purse.gold=8 v1");
 }

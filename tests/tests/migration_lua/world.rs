@@ -115,17 +115,28 @@ impl World {
             .into()
     }
 
+    /// Starts a program that is no instance of a service.
+    pub fn sessionless(&self) -> Process {
+        let mut program = self.process(&[]);
+        assert_eq!(program.says().as_deref(), Some("ready"));
+        program
+    }
+
     fn spawn(&self, instance: &str, declares: Option<u32>) -> (Process, String) {
         let declares = declares.map(|version| version.to_string());
         let mut environment = vec![("STILLPOINT_SPEC_INSTANCE", instance)];
         if let Some(version) = &declares {
             environment.push(("STILLPOINT_SPEC_SCHEMA", version));
         }
-        let script = "migration_program.lua";
-        let mut program = Process::start(self.version, script, self.server(), &environment)
-            .expect("this Lua was here before");
+        let mut program = self.process(&environment);
         let first = program.says().expect("it says how it began");
         (program, first)
+    }
+
+    fn process(&self, environment: &[(&str, &str)]) -> Process {
+        let script = "migration_program.lua";
+        Process::start(self.version, script, self.server(), environment)
+            .expect("this Lua was here before")
     }
 
     /// Its operator's port.
