@@ -95,6 +95,26 @@ test("the version that a value was written in is told wherever the record is", f
   end)
 end)
 
+test("a write names the version that it means, be it 0, and without migrations a patch leaves the record's", function(store)
+  local players = store:collection "player"
+  assert(players:put("1", { gold = 5 }, { schema = 3 }))
+  assert(players:patch("1", { { "set", "gold", 6 } }, { schema = 0, where = { { "gold", "==", 5 } } }))
+  equal(players:add("1", "gold", 1, { schema = 4 }), 7)
+  equal(players:read("1").schema, 3)
+  assert(players:put("1", { gold = 8 }, { schema = 0 }))
+  equal(players:read("1").schema, 0)
+  assert(players:put("1", { gold = 8 }, { schema = 3 }))
+  assert(store:txn(function(tx)
+    local player = tx:get("player", "1")
+    tx:put("player", "1", { gold = player.gold + 1 })
+  end))
+  -- What was made of a record that was read has the version of that.
+  equal({ players:read("1").schema, players:get("1") }, { 3, { gold = 9 } })
+  misuse("option 'schema': a whole number from 0 to 4294967295 expected, got -1", function()
+    players:patch("1", { { "set", "gold", 6 } }, { schema = -1 })
+  end)
+end)
+
 test("every read can ask for the stored form", function(store)
   local players = store:collection "player"
   assert(players:put("1", { gold = 5 }, { schema = 3 }))
