@@ -17,9 +17,12 @@ pub enum Step {
     },
     /// A field is new.
     Add { field: String, default: i64 },
+    /// Nothing changes, and a document in which this field can be divided by four is refused on its way up.
+    Refuse { field: String },
 }
 
 const HUNDRED: i64 = 100;
+const FOUR: i64 = 4;
 
 impl Step {
     /// The script.
@@ -41,6 +44,10 @@ impl Step {
                 format!("doc.{field} = {default}"),
                 format!("doc.{field} = nil"),
             ),
+            Step::Refuse { field } => (
+                format!("if doc.{field} % 4 == 0 then error('{field} cannot be that') end"),
+                String::new(),
+            ),
         };
         let from = number - 1;
         format!(
@@ -48,8 +55,8 @@ impl Step {
         )
     }
 
-    /// What `up` does.
-    pub fn up(&self, doc: &mut Doc) {
+    /// What `up` does; false: it refuses the document.
+    pub fn up(&self, doc: &mut Doc) -> bool {
         match self {
             Step::Rename { from, to } => {
                 let n = doc.remove(from).unwrap();
@@ -63,7 +70,9 @@ impl Step {
             Step::Add { field, default } => {
                 doc.insert(field.clone(), *default);
             }
+            Step::Refuse { field } => return doc[field].rem_euclid(FOUR) != 0,
         }
+        true
     }
 
     /// What `down` does.
@@ -80,21 +89,22 @@ impl Step {
             Step::Add { field, .. } => {
                 doc.remove(field);
             }
+            Step::Refuse { .. } => {}
         }
     }
 }
 
-/// Takes a document from one version to another by hand.
-pub fn travel(chain: &[Step], from: u32, to: u32, doc: &Doc) -> Doc {
+/// Takes a document from one version to another by hand; none: a script refuses it.
+pub fn travel(chain: &[Step], from: u32, to: u32, doc: &Doc) -> Option<Doc> {
     let mut doc = doc.clone();
     if from <= to {
-        let steps = &chain[from as usize..to as usize];
-        steps.iter().for_each(|step| step.up(&mut doc));
+        let mut steps = chain[from as usize..to as usize].iter();
+        steps.all(|step| step.up(&mut doc)).then_some(doc)
     } else {
         let steps = &chain[to as usize..from as usize];
         steps.iter().rev().for_each(|step| step.down(&mut doc));
+        Some(doc)
     }
-    doc
 }
 
 /// The fields of all documents of version 0.
@@ -102,7 +112,7 @@ pub const FIELDS: [&str; 2] = ["x", "y"];
 
 /// Random chains.
 pub fn chain() -> impl Strategy<Value = Vec<Step>> {
-    vec((0..3_usize, 0..16_usize), 1..5).prop_map(|choices| {
+    vec((0..4_usize, 0..16_usize), 1..5).prop_map(|choices| {
         let mut fields = FIELDS.map(str::to_owned).to_vec();
         let steps = choices.into_iter().enumerate().map(|(i, (kind, place))| {
             let place = place % fields.len();
@@ -118,14 +128,17 @@ pub fn chain() -> impl Strategy<Value = Vec<Step>> {
                     fields.push(low.clone());
                     Step::Split { field, high, low }
                 }
-                _ => {
+                2 => {
                     let field = format!("f{i}");
                     fields.push(field.clone());
                     Step::Add {
                         field,
-                        default: i as i64,
+                        default: i as i64 * FOUR + 1,
                     }
                 }
+                _ => Step::Refuse {
+                    field: fields[place].clone(),
+                },
             }
         });
         steps.collect()
