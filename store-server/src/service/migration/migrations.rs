@@ -114,9 +114,16 @@ impl Migrations {
         self.totals.lock().insert(name.clone(), records);
     }
 
-    /// What keeps the job from going on with a collection.
+    /// What keeps the job from going on with a collection; for `_any`, in any namespace.
     pub(super) fn hindrance(&self, name: &Name) -> Option<String> {
-        self.hindrances.lock().get(name).cloned()
+        let hindrances = self.hindrances.lock();
+        if !name.is_any() {
+            return hindrances.get(name).cloned();
+        }
+        let all = hindrances
+            .iter()
+            .filter(|(of, _)| of.collection == name.collection);
+        all.map(|(of, why)| format!("{of}: {why}")).min()
     }
 
     /// Keeps what keeps the job from going on with a collection; `None`: it goes on.
