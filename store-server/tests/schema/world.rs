@@ -416,7 +416,7 @@ impl Caller {
             other => panic!("not the answer to a transaction: {other:?}"),
         };
         assert_eq!(in_txn, found, "the transaction");
-        let scanned = match self.try_scan().await {
+        let scanned = match self.scan().await {
             Ok(entries) => entries.into_iter().find(|(key, _)| key == name),
             // Nobody knows the caller's version.
             Err(error) => {
@@ -436,12 +436,7 @@ impl Caller {
     }
 
     /// Reads all records of the collection.
-    pub async fn scan(&mut self) -> Vec<(String, Record)> {
-        self.try_scan().await.expect("a scan goes on")
-    }
-
-    /// The same where it may be refused.
-    async fn try_scan(&mut self) -> Result<Vec<(String, Record)>, StoreError> {
+    async fn scan(&mut self) -> Result<Vec<(String, Record)>, StoreError> {
         let scan = ScanOp {
             collection: COLLECTION.into(),
             ..ScanOp::default()
