@@ -67,8 +67,8 @@ mod tests {
 
     #[test]
     fn work_is_followed_by_twice_the_rest_however_slow_the_scripts_are() {
-        assert_eq!(rest(5 * MS, 0 * MS), 10 * MS);
-        assert_eq!(rest(900 * MS, 0 * MS), 1800 * MS);
+        assert_eq!(rest(5 * MS, Duration::ZERO), 10 * MS);
+        assert_eq!(rest(900 * MS, Duration::ZERO), 1800 * MS);
         assert_eq!(rest(5 * MS, 9000 * MS), 10 * MS + LOOK_REST_MAX);
     }
 }
