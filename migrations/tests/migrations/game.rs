@@ -1,4 +1,4 @@
-//! The migrations of the demo game, in `examples/game/migrations`.
+//! The migrations of the demo game, in `migrations/demo`.
 
 use std::path::Path;
 
@@ -7,10 +7,7 @@ use stillpoint_migrations::{Chain, Limits, Source, lint, read_dir};
 use crate::support::{document, text};
 
 fn sources() -> Vec<Source> {
-    let folder = Path::new(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../examples/game/migrations"
-    ));
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/demo"));
     read_dir(folder).unwrap_or_else(|error| panic!("{error}"))
 }
 

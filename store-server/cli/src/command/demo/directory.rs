@@ -28,16 +28,26 @@ macro_rules! script {
     };
 }
 
+/// One of its migrations.
+macro_rules! migration {
+    ($name:literal) => {
+        (
+            concat!("migrations/", $name),
+            include_str!(concat!("../../../../../migrations/demo/", $name)),
+        )
+    };
+}
+
 /// The game.
 const SCRIPTS: [(&str, &str); 18] = [
     script!("check.lua"),
     script!("desk.lua"),
     script!("journal.lua"),
     script!("main.lua"),
-    script!("migrations/game/player/0001_purse.lua"),
-    script!("migrations/game/player/0002_split_stats.lua"),
-    script!("migrations/game/player/0003_level.lua"),
-    script!("migrations/game/shop/0001_till.lua"),
+    migration!("game/player/0001_purse.lua"),
+    migration!("game/player/0002_split_stats.lua"),
+    migration!("game/player/0003_level.lua"),
+    migration!("game/shop/0001_till.lua"),
     script!("players.lua"),
     script!("rules.lua"),
     script!("rules_new.lua"),
