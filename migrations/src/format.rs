@@ -1,4 +1,20 @@
 //! The on-disk format of a data directory, and the file that tells it.
+//!
+//! # Steps
+//!
+//! No step rewrites a directory: what an older program has written is read as it is, and what is written from then on is of
+//! the [current](CURRENT) format. So a step is done where its data is read, in the store, and all of them at each start:
+//!
+//! | step | what is different | where it is carried out, in `store-server/src` |
+//! |---|---|---|
+//! | any | the number, raised before anything of ours is written, so that older programs refuse the directory | [`Identity::in_current_format`], called by `store/datadir.rs`, `raise_format` |
+//! | 1 to 2 | a log entry without `once` has no name | `log/entry.rs`, the field's default |
+//! | 2 to 3 | a checkpoint is one file, framed like the log | `store/checkpoint/old.rs` reads it, until one of ours is taken |
+//! | 2 to 3 | log entries and marks have no `state_hash` | `log/entry.rs` and `store/view.rs`, the fields' defaults; `store/open.rs`, `count_state_hash`, reads the records for it |
+//! | 3 to 4 | a session does not say which versions it speaks: 0 of each | `store/session.rs`, the field's default |
+//!
+//! A directory of every format, as a killed server left it, is kept in `migrations/fixtures/` with a list of what is in it.
+//! `store-server/tests/store/fixture.rs` opens each, with both engines, and compares everything, so it takes every step there is.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
