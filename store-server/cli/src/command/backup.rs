@@ -29,8 +29,9 @@ asks the server, which writes to the target itself, while it goes on serving;
 itself. All other commands, and `stillpoint restore`, need no server.
 
 Buckets are reached with what the environment says: AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT, GOOGLE_*, AZURE_*. For `create`
-that is the server's environment. STILLPOINT_BACKUP can name the target for all.
+AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT, GOOGLE_*, AZURE_*. An endpoint that
+begins with http:// needs AWS_ALLOW_HTTP=true. For `create` that is the server's
+environment. STILLPOINT_BACKUP can name the target for all.
 
 Examples:
   stillpoint backup create --to /mnt/backups/world1

@@ -30,15 +30,17 @@ compared with that of the store when the commit was made, and the directory is
 removed again: that takes as much room as the store does, and the key, if the
 backup is encrypted. Checksums need no key.
 
-With --live the backup is compared with the running store, too: with its state hash
-after the backup's newest commit. Its log has to reach back to that, and it must not
-have been restored since.
+With --live the state hash that the backup's manifest has is compared with the one
+that the running store's log has for the backup's newest commit. The log has to reach
+back to that, and the store must not have been restored since. That the backup's files
+come to that hash is seen by --restore alone: give both to compare their records with
+the running store.
 
 Examples:
   stillpoint backup verify --from /mnt/backups/world1
   stillpoint backup verify before-2.0 --from s3://backups/world1
   stillpoint backup verify --from s3://backups/world1 --restore --scratch /mnt/scratch
-  stillpoint backup verify --from /mnt/backups/world1 --live";
+  stillpoint backup verify --from /mnt/backups/world1 --restore --live";
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -53,7 +55,7 @@ pub struct Options {
     /// Where there is room for that [default: the directory for temporary files]
     #[arg(long, value_name = "DIR", requires = "restore")]
     scratch: Option<PathBuf>,
-    /// Compare it with the running store
+    /// Compare its state hash with that of the running store; with --restore, its records
     #[arg(long)]
     live: bool,
     #[command(flatten)]
