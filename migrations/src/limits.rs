@@ -45,8 +45,8 @@ impl Limits {
 /// What all calls for one piece of work may use together, be they many: somebody waits for it. Each call has its [`Limits`]
 /// besides.
 ///
-/// The store's one writer gives [`Allowance::of_a_write`] to every write, so no script holds up the writes of others for
-/// longer. What reads the store, and the job that rewrites records, have none: nobody waits for those.
+/// The store's one writer gives [`Allowance::of_a_write`] to every write, and commits what it has done before others that need
+/// scripts take long together. What reads the store, and the job that rewrites records, have none: nobody waits for those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     whole: Whole,
@@ -77,6 +77,21 @@ impl Allowance {
     /// and one second of processor time.
     pub fn of_a_write() -> Allowance {
         Allowance::new(10_000_000, Duration::from_secs(1))
+    }
+
+    /// Processor time that was used of it.
+    pub fn used(&self) -> Duration {
+        self.whole.time.saturating_sub(self.time_left)
+    }
+
+    /// Takes the processor time from it that something beside the scripts' functions takes, as loading them does. What is
+    /// begun is done, be it too much.
+    pub fn charge<T>(&mut self, run: impl FnOnce() -> T) -> T {
+        let begun = processor_time();
+        let done = run();
+        let taken = processor_time().saturating_sub(begun);
+        self.time_left = self.time_left.saturating_sub(taken);
+        done
     }
 
     /// How much it was.

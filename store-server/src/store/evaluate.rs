@@ -1,7 +1,5 @@
 //! The rules: what each write operation does to a [`Draft`], and what it answers.
 
-use std::collections::{HashMap, hash_map::Entry};
-
 use bytes::Bytes;
 use stillpoint_proto::v1::{
     ClaimOp, ClaimResult, DeleteOp, DeleteResult, GetOp, GetResult, Guard, Op, OpResult, PatchOp,
@@ -127,8 +125,8 @@ impl Rules<'_> {
     fn patch(&self, draft: &mut Draft<'_>, patch: &PatchOp) -> Result<PatchResult, StoreError> {
         let (name, key) = self.writable(patch.key.as_ref())?;
         let sight = self.sight(patch.schema, name, draft.get(&key)?);
-        let current = sight.seen()?;
         sight.require(&patch.guards)?;
+        let current = sight.seen()?;
         if current.is_none() && !patch.create {
             let message = "the record does not exist: patch with `create`, or put it first";
             return Err(sight.conflict(message.into()));
@@ -190,6 +188,12 @@ impl Rules<'_> {
         if let Some(lens) = self.lens {
             lens.check_ownable(name)?;
         }
+        let claim = self.index.claim(&key);
+        let own = claim.filter(|claim| *claim.session == *session.id);
+        if let (Some(claim), None, false) = (claim, own, op.steal) {
+            return Err(self.not_owner(name, claim));
+        }
+        // No script is run for who waits.
         if self.is_behind(name, None)? {
             let sight = self.sight(None, name, draft.get(&key)?);
             if op.load {
@@ -198,10 +202,9 @@ impl Rules<'_> {
             // Its owner could not write it.
             sight.check_kept()?;
         }
-        let token = match self.index.claim(&key) {
-            Some(claim) if *claim.session == *session.id => self.index.token(self.namespace, claim),
-            Some(claim) if !op.steal => return Err(self.not_owner(name, claim)),
-            _ => {
+        let token = match own {
+            Some(claim) => self.index.token(self.namespace, claim),
+            None => {
                 let limit = self.config.limits.claims;
                 if self.index.claim_count_of(&session.id) >= limit {
                     let message = format!(
@@ -288,16 +291,15 @@ impl Rules<'_> {
         draft: &Draft<'_>,
         guards: &[Guard],
     ) -> Result<Option<StoreError>, StoreError> {
-        let mut sights = HashMap::new();
+        // Those of one record mostly follow one another.
+        let mut last = None;
         for guard in guards {
             let (name, key) = self.key(guard.key.as_ref())?;
-            let sight = match sights.entry(key) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(vacant) => {
-                    let record = draft.get(vacant.key())?;
-                    vacant.insert(self.sight(None, name, record))
-                }
+            let sight = match last.take() {
+                Some((of, sight)) if of == key => sight,
+                _ => self.sight(None, name, draft.get(&key)?),
             };
+            let (_, sight) = last.insert((key, sight));
             if let Some(predicate) = &guard.predicate
                 && let Some(failure) = sight.failure(predicate)?
             {

@@ -11,7 +11,7 @@ use stillpoint_proto::v1::{self, Reason, RecordKey, StoreError};
 
 use super::{
     claimed::Claimed, draft::Draft, handle::Store, index::Index, keys, own_record::Committed,
-    record::Record, schema::Lens,
+    record::Record, schema::Table,
 };
 
 /// Records to be written together, and who waits for it.
@@ -22,7 +22,8 @@ pub struct GiveBack {
     pub actor: String,
     /// The records.
     pub records: Vec<Given>,
-    /// Gets the commit once it is durable; VERSION_CONFLICT if a record is not as it was seen. Called on the writer's thread,
+    /// Gets the commit once it is durable; VERSION_CONFLICT if a record is not as it was seen, or the store has another version
+    /// of its schema than what it is to become. Called on the writer's thread,
     /// so it must not block.
     pub reply: Box<dyn FnOnce(Result<GivenBack, StoreError>) + Send>,
 }
@@ -34,7 +35,7 @@ pub struct Given {
     pub key: Bytes,
     /// The revision that wrote it last when it was compared; 0: there was none.
     pub seen_rev: u64,
-    /// What it becomes: value, schema and expiry; none: it is deleted.
+    /// What it becomes: value, schema and expiry, in the version that the store has; none: it is deleted.
     pub then: Option<Record>,
 }
 
@@ -57,8 +58,8 @@ impl std::fmt::Debug for GiveBack {
 }
 
 impl Store {
-    /// Writes records as one commit and waits for it. Blocks. VERSION_CONFLICT: one was written since it was seen, and
-    /// nothing was done.
+    /// Writes records as one commit and waits for it. Blocks. VERSION_CONFLICT: one was written since it was seen,
+    /// or brought to a version that the store has no more, and nothing was done: compare anew.
     pub(crate) fn give_back(
         &self,
         namespace: &str,
@@ -87,7 +88,7 @@ pub fn write(
     index: &Index,
     namespace: &str,
     records: &[Given],
-    lens: Option<&Lens>,
+    table: &Table,
 ) -> Result<Vec<Option<v1::Claim>>, StoreError> {
     records
         .iter()
@@ -95,7 +96,8 @@ pub fn write(
             is_as_seen(draft, given)?;
             match &given.then {
                 Some(then) => {
-                    let (value, schema) = in_the_store_s_version(&given.key, then, lens)?;
+                    has_the_store_s_version(table, &given.key, then)?;
+                    let (value, schema) = (then.value.clone(), then.schema);
                     draft.put(&given.key, value, schema, then.expires_at_ms)?;
                 }
                 None => drop(draft.delete(&given.key)?),
@@ -105,18 +107,32 @@ pub fn write(
         .collect()
 }
 
-/// What a record of an earlier time is now, if its schema has another version since.
-fn in_the_store_s_version(
+/// Refuses a record whose schema has got another version since it was compared: no script holds the writer up here.
+fn has_the_store_s_version(
+    table: &Table,
     view_key: &Bytes,
-    record: &Record,
-    lens: Option<&Lens>,
-) -> Result<(Bytes, u32), StoreError> {
-    let (value, schema) = (record.value.clone(), record.schema);
-    match (lens, keys::split_record(view_key)) {
-        (Some(lens), Some((_, collection, key))) => {
-            lens.to_store(collection, key, value, Some(schema))
+    then: &Record,
+) -> Result<(), StoreError> {
+    let (namespace, collection, key) = keys::split_record(view_key).unwrap_or_default();
+    match table.version(namespace, collection) {
+        Some(version) if version != then.schema => {
+            let message = format!(
+                "{collection}/{}: it was compared in version {}, and the store has {version}",
+                key.escape_ascii(),
+                then.schema
+            );
+            let mut error = StoreError::new(Reason::VersionConflict, message);
+            error.key = Some(record_key(collection, key));
+            Err(error)
         }
-        _ => Ok((value, schema)),
+        _ => Ok(()),
+    }
+}
+
+fn record_key(collection: &str, key: &[u8]) -> RecordKey {
+    RecordKey {
+        collection: collection.into(),
+        key: Bytes::copy_from_slice(key),
     }
 }
 
@@ -133,10 +149,7 @@ fn is_as_seen(draft: &Draft<'_>, given: &Given) -> Result<(), StoreError> {
         given.seen_rev
     );
     let mut error = StoreError::new(Reason::VersionConflict, message);
-    error.key = Some(RecordKey {
-        collection: collection.into(),
-        key: Bytes::copy_from_slice(key),
-    });
+    error.key = Some(record_key(collection, key));
     error.current = current.map(|record| record.to_proto());
     Err(error)
 }

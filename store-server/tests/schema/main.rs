@@ -5,7 +5,7 @@
 //! - `sessions`: the versions that a session speaks, and those that it cannot. `claims`: what an old session may own.
 //! - `broken`: records that cannot be migrated. `commits`: how versions are changed, and what goes on meanwhile.
 //! - `answers`: answers that are given again, or become larger. `kept`: what a start of the server does not change.
-//! - `older`: what callers of older versions may write. `named`: operations that name a version.
+//! - `older`: what callers of older versions may write. `named`: operations that name a version. `slow`: scripts that need long.
 //! - `heirs`: what a successor may own. `repeats`: answers to writes that were done, whatever becomes of their records.
 
 mod answers;
@@ -19,5 +19,6 @@ mod older;
 mod random;
 mod repeats;
 mod sessions;
+mod slow;
 mod steps;
 mod world;

@@ -156,6 +156,42 @@ async fn who_read_before_a_migration_and_writes_after_it_is_understood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_is_told_as_one_where_there_is_no_way_to_the_version_that_is_named() {
+    let world = World::new().await;
+    let one_way = "return { from = 0, to = 1, up = function(doc) doc.coins = doc.gold doc.gold = nil end }";
+    world.publish([(NAMESPACE, 1, one_way.to_owned())]);
+    world.apply(NAMESPACE, 1);
+    let mut anybody = world.anybody().await;
+    anybody.put("ann", &doc([("coins", 5)])).await.unwrap();
+    let late = || {
+        vec![Predicate {
+            test: Some(Test::ModRev(99)),
+        }]
+    };
+    let poor = doc([("gold", 1)]);
+    for kind in [
+        putting(Some(0), &poor, late()),
+        setting(Some(0), "gold", 1, late()),
+    ] {
+        let answer = anybody.call(kind).await;
+        let error = refused(answer, Reason::VersionConflict, &["player/ann", "not 99"]);
+        assert_eq!(seen(Ok(error.current)), (1, doc([("coins", 5)])));
+    }
+    // Who names a version that there is no way to is told that; nothing is wrong with the record.
+    for schema in [0, 99] {
+        for kind in [
+            putting(Some(schema), &poor, vec![]),
+            setting(Some(schema), "gold", 1, vec![]),
+        ] {
+            let answer = anybody.call(kind).await;
+            let error = refused(answer, Reason::SchemaUnsupported, &["player/ann"]);
+            assert!(!error.message.contains("quarantine"), "{error}");
+        }
+    }
+    assert_eq!(world.stored("ann"), (1, doc([("coins", 5)])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_migrations_the_number_is_kept_and_a_patch_leaves_it() {
     let world = World::new().await;
     let mut anybody = world.anybody().await;

@@ -173,8 +173,12 @@ async fn a_record_without_an_older_form_is_not_replaced_by_one() {
     let mut old = world.holder(&session).await;
     refused(
         old.put("ann", &doc([("gold", 1)])).await,
-        Reason::SchemaUnsupported,
-        &["player/ann", "version 0 cannot carry it", "in debt"],
+        Reason::MigrationFailed,
+        &[
+            "player/ann",
+            "nobody knows whether version 0 can carry it",
+            "in debt",
+        ],
     );
     assert_eq!(world.stored("ann"), (1, doc([("coins", -1)])));
 }
@@ -240,7 +244,7 @@ async fn a_scan_and_a_watch_of_a_session_that_is_over_are_refused_as_reads_are()
     refused(watching(&old.context), Reason::SessionExpired, &over);
 }
 
-/// A store with three records, each of which takes more than a fourth of what a write may use to be brought to version 0, and
+/// A store with four records, each of which takes more than a fourth of what a write may use to be brought to version 0, and
 /// a caller who speaks that.
 async fn slow() -> (World, Caller) {
     let world = World::new().await;

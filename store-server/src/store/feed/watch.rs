@@ -216,7 +216,8 @@ impl Watch {
             return;
         }
         let table = self.shared.schemas.table();
-        let Some(lens) = Lens::new(&table, &self.filter.namespace, self.speaks.clone()) else {
+        let namespace = self.filter.namespace.clone();
+        let Some(lens) = Lens::new(&table, namespace, self.speaks.clone()) else {
             return;
         };
         let foreign = events.filter_map(|WatchEvent { key, record, .. }| {

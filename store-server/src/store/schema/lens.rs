@@ -3,7 +3,7 @@
 //! A session speaks what was written down when it was opened; whoever has no session, the store's version. Where the two are
 //! the same and the record has it, nothing is run.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -14,13 +14,13 @@ use super::Table;
 use crate::store::{record::Record, session::Session};
 
 /// What one caller sees of one namespace.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Lens {
     pub(super) table: Arc<Table>,
     pub(super) namespace: Arc<str>,
     speaks: Speaks,
     /// What scripts may use for all that is done through it; none: each call stands for itself.
-    allowance: Option<Arc<Mutex<Allowance>>>,
+    allowance: Option<Mutex<Allowance>>,
 }
 
 /// Which versions a caller speaks.
@@ -47,10 +47,10 @@ impl Lens {
     /// What a caller sees; `None`: everything as it is stored, as no collection has a version.
     pub(in crate::store) fn new(
         table: &Arc<Table>,
-        namespace: &str,
+        namespace: impl AsRef<str> + Into<Arc<str>>,
         speaks: Speaks,
     ) -> Option<Lens> {
-        table.is_managed(namespace).then(|| Lens {
+        table.is_managed(namespace.as_ref()).then(|| Lens {
             table: table.clone(),
             namespace: namespace.into(),
             speaks,
@@ -61,9 +61,15 @@ impl Lens {
     /// One for a single write: scripts may hold up the writer only for so long.
     pub(in crate::store) fn for_a_write(self) -> Lens {
         Lens {
-            allowance: Some(Arc::new(Mutex::new(Allowance::of_a_write()))),
+            allowance: Some(Mutex::new(Allowance::of_a_write())),
             ..self
         }
+    }
+
+    /// Processor time that scripts took of its allowance; zero where none was run, or it has none.
+    pub(in crate::store) fn used(&self) -> Duration {
+        let allowance = self.allowance.as_ref();
+        allowance.map_or(Duration::ZERO, |left| left.lock().used())
     }
 
     /// The way of the values of a collection, for an operation that names this version or else means the caller's. `None`:
@@ -151,14 +157,20 @@ impl Lens {
         value: &mut Bytes,
         schema: &mut u32,
     ) -> Result<(), StoreError> {
-        let Some(Way { spoken, .. }) = self.way(collection, named)? else {
+        let Some(Way { spoken, stored }) = self.way(collection, named)? else {
             return Ok(());
         };
         if *schema == spoken {
             return Ok(());
         }
         let brought = self.travel(collection, *schema, spoken, key, value);
-        *value = brought.map_err(|error| unreadable(collection, key, *schema, spoken, &error))?;
+        *value = brought.map_err(|error| match error.fault {
+            // Not the record is at fault, but who asks for that version.
+            Fault::NoWay { .. } | Fault::NoDown { .. } if named.is_some() && spoken != stored => {
+                unsupported(collection, key, *schema, spoken, &error)
+            }
+            _ => unreadable(collection, key, *schema, spoken, &error),
+        })?;
         *schema = spoken;
         Ok(())
     }
@@ -207,10 +219,10 @@ impl Lens {
         run: impl FnOnce(&mut Chain) -> Result<T, StepError>,
     ) -> Result<T, StepError> {
         let lineage = self.table.lineage(&self.namespace, collection);
-        lineage.with(|chain| match &self.allowance {
-            Some(left) => chain.within(&mut left.lock(), run),
-            None => run(chain),
-        })?
+        match &self.allowance {
+            Some(left) => lineage.within(&mut left.lock(), run),
+            None => lineage.with(run)?,
+        }
     }
 }
 
@@ -225,6 +237,26 @@ fn unreadable(collection: &str, key: &[u8], from: u32, to: u32, error: &StepErro
         collection,
         key,
         StoreError::new(Reason::MigrationFailed, message),
+    )
+}
+
+/// The error of a record that has no form of a version that an operation names.
+fn unsupported(
+    collection: &str,
+    key: &[u8],
+    from: u32,
+    named: u32,
+    error: &StepError,
+) -> StoreError {
+    let message = format!(
+        "{collection}/{}: it has version {from} and cannot be brought to {named}, which the operation names: {error}; name a \
+         version that the store has (`stillpoint migrate status`)",
+        key.escape_ascii()
+    );
+    at(
+        collection,
+        key,
+        StoreError::new(Reason::SchemaUnsupported, message),
     )
 }
 

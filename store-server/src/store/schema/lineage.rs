@@ -8,7 +8,7 @@ mod idle;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use stillpoint_migrations::{Chain, Limits, Source, StepError};
+use stillpoint_migrations::{Allowance, Chain, Limits, Source, StepError};
 
 pub(super) use self::idle::Idle;
 
@@ -84,6 +84,19 @@ impl Lineage {
         let done = run(&mut chain);
         self.idle.keep(self.number, chain);
         Ok(done)
+    }
+
+    /// The same with what is left of an allowance: if the chain has to be made, that is taken from it, too.
+    pub fn within<T>(
+        &self,
+        left: &mut Allowance,
+        run: impl FnOnce(&mut Chain) -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
+        let idle = self.idle.take(self.number);
+        let mut chain = idle.map_or_else(|| left.charge(|| self.chain()), Ok)?;
+        let done = chain.within(left, run);
+        self.idle.keep(self.number, chain);
+        done
     }
 
     /// The scripts, from the oldest. It fails if they do not fit together.

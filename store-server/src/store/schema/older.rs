@@ -26,7 +26,8 @@ impl Lens {
     ///
     /// # Errors
     ///
-    /// SCHEMA_UNSUPPORTED, with the place in the document and the script.
+    /// SCHEMA_UNSUPPORTED, with the place in the document and the script; MIGRATION_FAILED where a script fails, so that nobody
+    /// knows.
     pub(in crate::store) fn check_kept(
         &self,
         named: Option<u32>,
@@ -50,24 +51,32 @@ impl Lens {
             };
             chain.lost_below(newer, spoken, key, &value, below)
         });
-        let lost = match lost {
+        let (reason, why) = match lost {
             Ok(None) => return Ok(()),
-            Ok(Some(lost)) => lost.to_string(),
-            Err(error) if matches!(error.fault, Fault::UsedUp { .. }) => {
-                return Err(unwritable(collection, key, spoken, newer, &error));
-            }
-            Err(error) => format!("it: {error}"),
+            Ok(Some(lost)) => (
+                Reason::SchemaUnsupported,
+                format!("version {spoken} cannot carry {lost}"),
+            ),
+            Err(error) => match error.fault {
+                Fault::UsedUp { .. } => {
+                    return Err(unwritable(collection, key, spoken, newer, &error));
+                }
+                Fault::NoWay { .. } | Fault::NoDown { .. } => (
+                    Reason::SchemaUnsupported,
+                    format!("version {spoken} cannot carry it: {error}"),
+                ),
+                _ => (
+                    Reason::MigrationFailed,
+                    format!("nobody knows whether version {spoken} can carry it: {error}"),
+                ),
+            },
         };
         let message = format!(
-            "{collection}/{}: it has version {newer}, and version {spoken} cannot carry {lost}; nothing was written: write it \
-             with a program of version {newer}, and end those of version {spoken}",
+            "{collection}/{}: it has version {newer}, and {why}; nothing was written: write it with a program of version \
+             {newer}, and end those of version {spoken}, or let them release it",
             key.escape_ascii()
         );
-        Err(at(
-            collection,
-            key,
-            StoreError::new(Reason::SchemaUnsupported, message),
-        ))
+        Err(at(collection, key, StoreError::new(reason, message)))
     }
 
     /// Refuses that the caller owns a record whose document would not stay the same in its hands: its version is older than

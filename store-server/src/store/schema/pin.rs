@@ -38,8 +38,10 @@ pub fn pin(
     Ok(pinned)
 }
 
-/// Refuses a successor that could not have claimed, in the versions that it speaks, the records with these view keys that it
-/// would own.
+/// Refuses a successor whose version of a collection is on the other side of a lossy script, if it would own one of its records;
+/// these are the view keys of what it would own. A single record that it cannot write, since that has what its version does
+/// not carry, is no reason: no script is run here. Such a write is refused, and the record can be released, or taken with
+/// `steal`.
 ///
 /// # Errors
 ///

@@ -4,6 +4,8 @@
 //! store's. So its records are brought to the caller's version. Where that fails, the answer is what it was all the same,
 //! since the write was done: then its record is told as unreadable.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use stillpoint_proto::v1::{OpResult, Record, op, op_result::Kind};
 
@@ -14,10 +16,17 @@ use crate::store::{
 };
 
 impl Writer {
-    /// The answer to a write that was done before, as its caller is told it.
-    pub(super) fn told_again(&self, job: &Job, item: &WriteItem, mut answer: OpResult) -> OpResult {
+    /// The answer to a write that was done before, as its caller is told it. What scripts take is added to `scripts`.
+    pub(super) fn told_again(
+        &self,
+        job: &Job,
+        item: &WriteItem,
+        mut answer: OpResult,
+        scripts: &mut Duration,
+    ) -> OpResult {
         if let (Some(lens), Some(op)) = (self.lens(job), &item.op.kind) {
             show(&lens, op, &mut answer);
+            *scripts += lens.used();
         }
         answer
     }

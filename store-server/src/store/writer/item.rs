@@ -1,16 +1,17 @@
 //! One write: answered from the table of answers, refused, or accepted.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use bytes::Bytes;
 use prost::Message;
 use stillpoint_proto::v1::{Durability, Op, OpResult, Reason, StoreError, op, op_result::Kind};
 
-use super::{Batch, Writer, commit::CommitOrigin};
+use super::{Batch, Writer, commit::CommitOrigin, waiting::Waiting};
 use crate::{
     config::DurabilityKind,
     log::Origin,
     store::{
+        clock,
         dedup::{reply_for_log, without_record},
         draft::{Accepted, Changed, Draft},
         evaluate::{Caller, Rules},
@@ -25,7 +26,41 @@ use crate::{
 const COMMIT_BYTES_MAX: usize = 64 << 20;
 
 impl Writer {
-    pub(super) fn item(
+    /// Does the writes of a job. What is accepted is committed where scripts take long: so the job may begin in the batch, and
+    /// end in another. `waiting` has who is answered with the batch; the job is added.
+    pub(super) fn job(
+        &mut self,
+        batch: &mut Batch,
+        waiting: &mut Vec<Waiting>,
+        job: Job,
+        now_ms: &mut u64,
+    ) {
+        let mut results = Vec::with_capacity(job.items.len());
+        for item in &job.items {
+            if batch.has_taken_long() {
+                let ended = self.end(mem::take(batch), mem::take(waiting), *now_ms);
+                if let Err(error) = ended {
+                    // They were accepted with it, as far as they were.
+                    results.fill(refusal(error));
+                }
+                *now_ms = clock::now_ms();
+            }
+            let result = self.item(batch, &job, item, *now_ms);
+            results.push(result.unwrap_or_else(|error| {
+                if error.reason() == Reason::VersionConflict {
+                    Counters::add(&self.shared.counters.conflicts, 1);
+                }
+                refusal(error)
+            }));
+        }
+        waiting.push(Waiting::Job {
+            namespace: job.namespace,
+            results,
+            reply: job.reply,
+        });
+    }
+
+    fn item(
         &mut self,
         batch: &mut Batch,
         job: &Job,
@@ -82,7 +117,8 @@ impl Writer {
     ) -> Result<OpResult, StoreError> {
         let (Some(Kind::Claim(_)), Some(op::Kind::Claim(claim))) = (&answer.kind, &item.op.kind)
         else {
-            return match self.told_again(job, item, answer).kind {
+            let told = self.told_again(job, item, answer, &mut batch.scripts);
+            return match told.kind {
                 Some(Kind::Error(error)) => Err(error),
                 kind => Ok(OpResult { kind }),
             };
@@ -125,7 +161,7 @@ impl Writer {
         {
             Counters::add(&self.shared.counters.repeats, 1);
             batch.needs_sync |= self.due.sync.is_some();
-            return Ok(self.told_again(job, item, answer));
+            return Ok(self.told_again(job, item, answer, &mut batch.scripts));
         }
         let lens = self.lens(job);
         let rules = Rules {
@@ -140,7 +176,11 @@ impl Writer {
             lens: lens.as_ref(),
             config: &self.shared.config,
         };
-        let mut result = rules.evaluate(&mut draft, &item.op)?;
+        let result = rules.evaluate(&mut draft, &item.op);
+        if let Some(lens) = &lens {
+            batch.scripts += lens.used();
+        }
+        let mut result = result?;
         let revision = draft.revision;
         let changes: Vec<_> = draft.into_changes().collect();
         // A write that has a name is a commit even if it changes nothing, since its answer has to be found again.
@@ -184,7 +224,7 @@ impl Writer {
             return None;
         }
         let speaks = schema::speaks(&self.index, &job.namespace, &job.session, job.fence);
-        Lens::new(&self.schemas, &job.namespace, speaks).map(Lens::for_a_write)
+        Lens::new(&self.schemas, job.namespace.clone(), speaks).map(Lens::for_a_write)
     }
 
     /// When a commit may be answered: a call may choose, else the collections decide, the most careful one for all. Who
@@ -214,6 +254,12 @@ impl Writer {
             }
             Durability::Unspecified | Durability::Synced => DurabilityKind::Synced,
         }
+    }
+}
+
+fn refusal(error: StoreError) -> OpResult {
+    OpResult {
+        kind: Some(Kind::Error(error)),
     }
 }
 

@@ -26,7 +26,7 @@ use std::{
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use prost::Message;
-use stillpoint_proto::v1::{OpResult, Reason, StoreError, op_result::Kind};
+use stillpoint_proto::v1::{OpResult, StoreError};
 
 use self::waiting::{Waiting, refuse};
 use super::{
@@ -38,9 +38,9 @@ use super::{
     feed,
     index::{Index, Notice},
     record::Record,
-    request::{Answers, Job, WriteItem},
+    request::{Answers, WriteItem},
     schema::Table,
-    shared::{Command, Counters, Shared, stopped},
+    shared::{Command, Shared, stopped},
     state_hash::StateHash,
 };
 use crate::log::{Appender, FrameBuilder};
@@ -93,6 +93,8 @@ struct Batch {
     is_schema_changed: bool,
     commits: usize,
     needs_sync: bool,
+    /// Processor time that scripts took for its writes.
+    scripts: Duration,
     /// Part of it was appended already, and that failed.
     failed: Option<StoreError>,
 }
@@ -100,8 +102,19 @@ struct Batch {
 /// Most writes of one batch; more wait for the next.
 const BATCH_OPS_MAX: usize = 4096;
 
+/// Scripts of one batch take about so much processor time at most, or as much as a single write may: the writes that were done
+/// before are not committed until then.
+const BATCH_SCRIPTS_MAX: Duration = Duration::from_millis(20);
+
 /// What was published is handed to the applier after this time, if it was not enough for that before.
 const FREEZE_AFTER: Duration = Duration::from_secs(1);
+
+impl Batch {
+    /// Whether it is to be committed before another write is done. Without scripts, no clock is looked at for this.
+    fn has_taken_long(&self) -> bool {
+        self.scripts >= BATCH_SCRIPTS_MAX
+    }
+}
 
 impl Writer {
     /// A writer that has everything and begins with the next commit.
@@ -163,7 +176,7 @@ impl Writer {
         let mut waiting = Vec::new();
         let mut ops = 0;
         let mut stop = false;
-        let now_ms = now_ms();
+        let mut now_ms = now_ms();
         let mut next = Some(first);
         let first_seq = self.appender.next_seq();
         self.frame.begin(first_seq);
@@ -172,7 +185,7 @@ impl Writer {
                 Command::Job { job, bytes } => {
                     self.shared.queue.popped(job.items.len(), bytes);
                     ops += job.items.len();
-                    waiting.push(self.job(&mut batch, job, now_ms));
+                    self.job(&mut batch, &mut waiting, job, &mut now_ms);
                 }
                 Command::Session(job) => {
                     ops += 1;
@@ -199,36 +212,25 @@ impl Writer {
                     break;
                 }
             }
-            if ops >= BATCH_OPS_MAX || self.appender.next_seq() > first_seq {
+            let is_full = ops >= BATCH_OPS_MAX || self.appender.next_seq() > first_seq;
+            if is_full || batch.has_taken_long() {
                 break;
             }
             next = self.queue.try_recv().ok();
         }
-        match self.commit(batch, now_ms) {
-            Ok(()) => self.answer(waiting),
-            Err(error) => refuse(waiting, &error),
-        }
+        // Whoever waits has been told of a failure, and the gate is closed.
+        let _ = self.end(batch, waiting, now_ms);
         stop
     }
 
-    fn job(&mut self, batch: &mut Batch, job: Job, now_ms: u64) -> Waiting {
-        let results = job.items.iter().map(|item| {
-            self.item(batch, &job, item, now_ms)
-                .unwrap_or_else(|error| {
-                    if error.reason() == Reason::VersionConflict {
-                        Counters::add(&self.shared.counters.conflicts, 1);
-                    }
-                    OpResult {
-                        kind: Some(Kind::Error(error)),
-                    }
-                })
-        });
-        let results = results.collect();
-        Waiting::Job {
-            namespace: job.namespace,
-            results,
-            reply: job.reply,
+    /// Commits a batch, and answers who waits for it.
+    fn end(&mut self, batch: Batch, waiting: Vec<Waiting>, now_ms: u64) -> Result<(), StoreError> {
+        let committed = self.commit(batch, now_ms);
+        match &committed {
+            Ok(()) => self.answer(waiting),
+            Err(error) => refuse(waiting, error),
         }
+        committed
     }
 
     fn stop(mut self) {

@@ -13,7 +13,7 @@ use crate::{
         give_back::{self, GiveBack, GivenBack},
         index::Index,
         own_record::{self, Committed, OwnRecord},
-        schema::{self, Lens, SchemaCommitted, SchemaJob, Speaks},
+        schema::{self, SchemaCommitted, SchemaJob},
         session::{self, Session, SessionChange},
         shared::SessionJob,
     },
@@ -93,9 +93,9 @@ impl Writer {
         now_ms: u64,
     ) -> Result<GivenBack, StoreError> {
         let (namespace, records) = (&given.namespace, &given.records);
-        let lens = Lens::new(&self.schemas, namespace, Speaks::Newest);
+        let table = self.schemas.clone();
         let write = |draft: &mut Draft<'_>, _: &Accepted<'_>, index: &Index| {
-            give_back::write(draft, index, namespace, records, lens.as_ref())
+            give_back::write(draft, index, namespace, records, &table)
         };
         let by = (Origin::Client, &*given.actor);
         let (owners, committed) = self.own_commit(batch, namespace, by, now_ms, write)?;

@@ -12,11 +12,14 @@ use stillpoint_migrations::Chain;
 /// Most chains that are kept; beyond it the one goes that was not used for longest.
 const IDLE_MAX: usize = 64;
 
+/// So many of one lineage are kept at least, if there are so many.
+const OF_ONE_MIN: usize = 4;
+
 /// Chains that nobody uses.
 pub struct Idle {
     /// With the number of the lineage that each is of; the one used last is the last.
     chains: Mutex<VecDeque<(u64, Chain)>>,
-    /// Most of one lineage: no more are used at a time.
+    /// Most of one lineage: about as many are used at a time, and readers beside the writer even where there is one core.
     of_one_max: usize,
     lineages: AtomicU64,
 }
@@ -31,7 +34,7 @@ impl Default for Idle {
     fn default() -> Idle {
         Idle {
             chains: Mutex::default(),
-            of_one_max: available_parallelism().map_or(1, usize::from),
+            of_one_max: available_parallelism().map_or(OF_ONE_MIN, |n| OF_ONE_MIN.max(n.get())),
             lineages: AtomicU64::new(0),
         }
     }
