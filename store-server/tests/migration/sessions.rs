@@ -75,7 +75,13 @@ async fn a_script_without_a_way_back_waits_for_old_sessions_and_names_them() {
         "{}",
         waiting.reason
     );
+    // What is wrong with an order is looked at when it is its turn.
     refused(world.apply(all()).await, Reason::RateLimited);
+    refused(world.apply(to(9)).await, Reason::RateLimited);
+    refused(
+        world.roll_back(back_to(7, false)).await,
+        Reason::RateLimited,
+    );
     // It comes too late to be there first, so it is waited for as well.
     let between = world.open("between", None).await.unwrap();
     let waiting = waits(&mut told).await;

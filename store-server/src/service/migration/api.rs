@@ -9,8 +9,8 @@ use stillpoint_proto::v1::{
     FollowMigrationRequest, FollowMigrationResponse, GetMigrationsRequest, GetMigrationsResponse,
     ListQuarantineRequest, ListQuarantineResponse, ListScriptsRequest, ListScriptsResponse,
     PauseMigrationRequest, PauseMigrationResponse, PublishScriptsRequest, PublishScriptsResponse,
-    ResponseHeader, ResumeMigrationRequest, ResumeMigrationResponse, RollBackMigrationRequest,
-    RollBackMigrationResponse, StoreError, apply_migrations_response,
+    Reason, ResponseHeader, ResumeMigrationRequest, ResumeMigrationResponse,
+    RollBackMigrationRequest, RollBackMigrationResponse, StoreError, apply_migrations_response,
     migration_service_server::MigrationService, roll_back_migration_response,
 };
 use tokio_stream::{Stream, wrappers::ReceiverStream};
@@ -22,7 +22,7 @@ use super::{
     moving::{self, Order, Told},
     publish, quarantine, status, targets,
 };
-use crate::service::peer;
+use crate::{service::peer, store::Store};
 
 /// `MigrationService` on a store.
 #[derive(Debug)]
@@ -43,10 +43,14 @@ impl MigrationApi {
     /// Begins to take collections to another version; what is told is made into answers by `answer`.
     fn stream<M: Send + 'static>(
         &self,
-        order: Result<Order, StoreError>,
+        order: impl FnOnce(&Store) -> Result<Order, StoreError>,
         answer: impl Fn(ResponseHeader, Told) -> M + Send + 'static,
     ) -> Result<Response<Telling<M>>, Status> {
-        let told = order.and_then(|order| moving::begin(&self.migrations, order));
+        let told = self.migrations.enter().and_then(|turn| {
+            // Nobody else acts by now: what the order is made from stays so until it is carried out.
+            let order = order(&self.migrations.store)?;
+            Ok(moving::begin(&self.migrations, turn, order))
+        });
         let told = told.map_err(|error| error.to_status())?;
         let header = self.header();
         let answers = ReceiverStream::new(told).map(move |told| match told {
@@ -59,6 +63,17 @@ impl MigrationApi {
 
 /// What is told of something that takes its time.
 type Telling<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
+
+/// Does something to its end, also where its caller leaves meanwhile: what is half done would stay so.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::spawn(work).await.unwrap_or_else(|error| {
+        let message = format!("the task of the migration failed: {error}");
+        Err(StoreError::new(Reason::Internal, message))
+    });
+    done.map_err(|error| error.to_status())
+}
 
 #[tonic::async_trait]
 impl MigrationService for MigrationApi {
@@ -73,10 +88,10 @@ impl MigrationService for MigrationApi {
         request: Request<PublishScriptsRequest>,
     ) -> Result<Response<PublishScriptsResponse>, Status> {
         let peer = peer(&request);
-        let published = publish::publish(&self.migrations, request.into_inner(), &peer).await;
-        published
-            .map(Response::new)
-            .map_err(|error| error.to_status())
+        let (migrations, request) = (self.migrations.clone(), request.into_inner());
+        let published =
+            to_the_end(async move { publish::publish(&migrations, request, &peer).await });
+        published.await.map(Response::new)
     }
 
     async fn list_scripts(
@@ -127,18 +142,18 @@ impl MigrationService for MigrationApi {
     ) -> Result<Response<Self::ApplyMigrationsStream>, Status> {
         let peer = peer(&request);
         let request = request.into_inner();
-        let store = &self.migrations.store;
-        let courses = targets::to_apply(store, request.collections, request.to_version);
-        let order = courses.map(|courses| Order {
-            what: "migrate apply",
-            courses,
-            rate: request.rate,
-            failed_max: request.failed_max,
-            from_history: false,
-            wait: Duration::from_millis(request.wait_ms),
-            actor: request.actor,
-            peer,
-        });
+        let order = |store: &Store| {
+            Ok(Order {
+                what: "migrate apply",
+                courses: targets::to_apply(store, request.collections, request.to_version)?,
+                rate: request.rate,
+                failed_max: request.failed_max,
+                from_history: false,
+                wait: Duration::from_millis(request.wait_ms),
+                actor: request.actor,
+                peer,
+            })
+        };
         self.stream(order, |header, told| {
             use apply_migrations_response::Kind;
             ApplyMigrationsResponse {
@@ -158,18 +173,19 @@ impl MigrationService for MigrationApi {
         let peer = peer(&request);
         let request = request.into_inner();
         let (to_version, from_history) = (request.to_version, request.from_history);
-        let store = &self.migrations.store;
-        let courses = targets::to_roll_back(store, request.collection, to_version, from_history);
-        let order = courses.map(|courses| Order {
-            what: "migrate rollback",
-            courses,
-            rate: request.rate,
-            failed_max: request.failed_max,
-            from_history,
-            wait: Duration::from_millis(request.wait_ms),
-            actor: request.actor,
-            peer,
-        });
+        let order = |store: &Store| {
+            let collection = request.collection;
+            Ok(Order {
+                what: "migrate rollback",
+                courses: targets::to_roll_back(store, collection, to_version, from_history)?,
+                rate: request.rate,
+                failed_max: request.failed_max,
+                from_history,
+                wait: Duration::from_millis(request.wait_ms),
+                actor: request.actor,
+                peer,
+            })
+        };
         self.stream(order, |header, told| {
             use roll_back_migration_response::Kind;
             RollBackMigrationResponse {
@@ -187,10 +203,12 @@ impl MigrationService for MigrationApi {
         request: Request<PauseMigrationRequest>,
     ) -> Result<Response<PauseMigrationResponse>, Status> {
         let peer = peer(&request);
-        let status = control::pause(&self.migrations, request.into_inner(), &peer).await;
+        let (migrations, request) = (self.migrations.clone(), request.into_inner());
+        let status = to_the_end(async move { control::pause(&migrations, request, &peer).await });
+        let status = status.await?;
         Ok(Response::new(PauseMigrationResponse {
             header: Some(self.header()),
-            status: Some(status.map_err(|error| error.to_status())?),
+            status: Some(status),
         }))
     }
 
@@ -199,10 +217,12 @@ impl MigrationService for MigrationApi {
         request: Request<ResumeMigrationRequest>,
     ) -> Result<Response<ResumeMigrationResponse>, Status> {
         let peer = peer(&request);
-        let status = control::resume(&self.migrations, request.into_inner(), &peer).await;
+        let (migrations, request) = (self.migrations.clone(), request.into_inner());
+        let status = to_the_end(async move { control::resume(&migrations, request, &peer).await });
+        let status = status.await?;
         Ok(Response::new(ResumeMigrationResponse {
             header: Some(self.header()),
-            status: Some(status.map_err(|error| error.to_status())?),
+            status: Some(status),
         }))
     }
 
@@ -211,10 +231,12 @@ impl MigrationService for MigrationApi {
         request: Request<FinishMigrationRequest>,
     ) -> Result<Response<FinishMigrationResponse>, Status> {
         let peer = peer(&request);
-        let status = control::finish(&self.migrations, request.into_inner(), &peer).await;
+        let (migrations, request) = (self.migrations.clone(), request.into_inner());
+        let status = to_the_end(async move { control::finish(&migrations, request, &peer).await });
+        let status = status.await?;
         Ok(Response::new(FinishMigrationResponse {
             header: Some(self.header()),
-            status: Some(status.map_err(|error| error.to_status())?),
+            status: Some(status),
         }))
     }
 

@@ -11,7 +11,10 @@ use stillpoint_migrations::source::ANY_NAMESPACE;
 use stillpoint_proto::v1::{
     MigrationStatus, MigrationsApplied, Reason, StoreError, WaitingForSessions,
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{OwnedMutexGuard, mpsc},
+    time::sleep,
+};
 
 use super::{
     course::{Course, refused},
@@ -71,12 +74,12 @@ pub enum Told {
 
 type Sender = mpsc::Sender<Result<Told, StoreError>>;
 
-/// Begins; gives what is told.
+/// Begins, for who has the right to act; gives what is told.
 pub fn begin(
     migrations: &Arc<Migrations>,
+    turn: OwnedMutexGuard<()>,
     order: Order,
-) -> Result<mpsc::Receiver<Result<Told, StoreError>>, StoreError> {
-    let turn = migrations.enter()?;
+) -> mpsc::Receiver<Result<Told, StoreError>> {
     let (sender, told) = mpsc::channel(TOLD_MAX);
     let migrations = migrations.clone();
     tokio::spawn(async move {
@@ -86,7 +89,7 @@ pub fn begin(
         let applied = done.map(|migrations| Told::Applied(MigrationsApplied { migrations }));
         drop(sender.send(applied).await);
     });
-    Ok(told)
+    told
 }
 
 async fn carry_out(
