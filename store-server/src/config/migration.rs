@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MigrationConfig {
-    /// Rewrite at most so many records a second. Scripts never take more than a third of a processor besides. Default: 10000.
+    /// Rewrite at most so many records a second, for all collections together that an operator gave no rate. The scripts of a
+    /// collection never take more than a third of a processor besides. Default: 10000.
     pub records_per_second: u64,
     /// Stop rewriting a collection when more of its records than this cannot be migrated. Default: 100.
     pub failed_max: u64,

@@ -127,7 +127,7 @@ impl Migrations {
     }
 
     /// Keeps what keeps the job from going on with a collection; `None`: it goes on.
-    pub(super) fn hinder(&self, name: &Name, by: Option<&StoreError>) {
+    pub(super) fn hinder(&self, name: &Name, by: Option<&str>) {
         let mut known = self.hindrances.lock();
         match by {
             None => {
@@ -135,9 +135,9 @@ impl Migrations {
                     tracing::info!(%name, "the migration goes on");
                 }
             }
-            Some(StoreError { message: why, .. }) => {
-                let before = known.insert(name.clone(), why.clone());
-                if before.as_ref() != Some(why) {
+            Some(why) => {
+                if known.get(name).is_none_or(|before| before != why) {
+                    known.insert(name.clone(), why.into());
                     tracing::warn!(%name, why, "a migration cannot go on for now");
                 }
             }

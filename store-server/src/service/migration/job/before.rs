@@ -19,14 +19,23 @@ use crate::{
     },
 };
 
-/// Records of one look ...
-const RECORDS_MAX: usize = 8192;
-
-/// ... and bytes of what they were.
+/// Bytes of what the records of one look were.
 const BYTES_MAX: usize = 32 << 20;
 
 /// What a record was, or why that is not known.
 pub type Recalled = Result<Record, &'static str>;
+
+/// What is looked up.
+pub struct Sought<'a> {
+    /// The collection.
+    pub name: &'a Name,
+    /// What its records were before they were rewritten to versions newer than this.
+    pub to: u32,
+    /// Those behind the record that is asked for.
+    pub rest: KeyRange,
+    /// So many of them at most, with that.
+    pub records_max: usize,
+}
 
 /// What is known of records to come.
 #[derive(Default)]
@@ -48,21 +57,18 @@ impl Remembered {
         self.looked
     }
 
-    /// What a record was before it was rewritten to a version newer than `to`; `rest` are the records behind it. `None`: it
-    /// was given up, as `goes_on` says.
+    /// What a record was. `None`: it was given up, as `goes_on` says.
     pub fn recall(
         &mut self,
         store: &Store,
-        name: &Name,
-        to: u32,
+        sought: Sought<'_>,
         (key, record): (&Bytes, &Record),
-        rest: KeyRange,
         mut goes_on: impl FnMut() -> bool,
     ) -> Result<Option<Recalled>, StoreError> {
         let is_known = |(revision, _): &(u64, Before)| *revision == record.mod_rev;
         if !self.before.get(key).is_some_and(is_known) {
             let begun = Instant::now();
-            let looked = self.look(store, name, to, (key, record), rest, &mut goes_on);
+            let looked = self.look(store, sought, (key, record), &mut goes_on);
             self.looked += begun.elapsed();
             looked?;
         }
@@ -80,15 +86,14 @@ impl Remembered {
     fn look(
         &mut self,
         store: &Store,
-        name: &Name,
-        to: u32,
+        sought: Sought<'_>,
         (key, record): (&Bytes, &Record),
-        rest: KeyRange,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<(), StoreError> {
+        let Sought { name, to, .. } = sought;
         let mut revisions = BTreeMap::from([(key.clone(), record.mod_rev)]);
-        for found in store.live_records(rest) {
-            if revisions.len() >= RECORDS_MAX {
+        for found in store.live_records(sought.rest) {
+            if revisions.len() >= sought.records_max {
                 break;
             }
             let (key, record) = found?;

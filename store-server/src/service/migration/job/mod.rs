@@ -12,7 +12,8 @@
 //!
 //! # Layout
 //!
-//! - `turns`: which collection is next. One that is slow, or that something keeps from going on, holds up no other.
+//! - `turns`: which collection is next. One that is slow, or that something keeps from going on, holds up no other, but for
+//!   those that it shares a pace with.
 //! - `portion`: some records, converted. `before`: what they were, where the history is the way back.
 //! - `pace`: no faster than it may be.
 
@@ -35,7 +36,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 use self::{
     pace::Pace,
     portion::{Portion, Work},
-    turns::{Busy, Task, Turn, Turns},
+    turns::{After, Busy, Job, Share, Task, Turn, Turns},
 };
 use super::{
     migrations::{Migrations, state_commit, state_of},
@@ -56,6 +57,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The same where somebody else changed the state in this moment.
 const CONFLICT_AFTER: Duration = Duration::from_millis(10);
 
+/// Everybody rests at most so long for the work of one: that is enough for all but scripts that are very slow, which rest by
+/// themselves.
+const REST_OF_ALL_MAX: Duration = Duration::from_millis(10);
+
 /// Does what there is to do, in turns, for as long as the server runs.
 pub async fn run(migrations: Arc<Migrations>) -> Infallible {
     let mut changed = migrations.changed();
@@ -65,6 +70,15 @@ pub async fn run(migrations: Arc<Migrations>) -> Infallible {
         changed.mark_unchanged();
         let busy = busy(&migrations.store.schemas());
         migrations.forget_hindrances(|name| busy.contains_key(name));
+        if let Some((holder, waiting)) = turns.waiting(&busy) {
+            let why = format!(
+                "it waits for {holder}, which holds what it found in the history: `stillpoint migrate resume {holder} --rate N` \
+                 makes that faster"
+            );
+            for name in waiting {
+                migrations.hinder(name, Some(&why));
+            }
+        }
         let (name, task) = match turns.next(&busy, Instant::now()) {
             Turn::Of(name, task) => (name, task),
             Turn::At(due) => {
@@ -85,48 +99,54 @@ pub async fn run(migrations: Arc<Migrations>) -> Infallible {
             () = migrations.stopped() => future::pending().await,
         };
         match done {
-            Ok(rest) => {
+            Ok(after) => {
                 migrations.hinder(&name, None);
-                sleep(rest).await;
+                turns.rest(&name, &busy, &after, Instant::now());
+                sleep(after.rest.min(REST_OF_ALL_MAX)).await;
             }
             // Somebody has paused it, or done something else with it: the next look at the state shows it.
             Err(error) if error.reason() == Reason::VersionConflict => {
                 task.due = Some(Instant::now() + CONFLICT_AFTER);
             }
             Err(error) => {
-                migrations.hinder(&name, Some(&error));
+                migrations.hinder(&name, Some(&error.message));
                 task.due = Some(Instant::now() + RETRY_AFTER);
             }
         }
     }
 }
 
-/// The collections that have something to do, and whether they do it from the history.
+/// The collections that have something to do.
 fn busy(table: &Table) -> Busy {
     let busy = table
         .states()
         .filter(|(_, _, stated)| stated.state.phase == Phase::Rewriting);
     busy.map(|(namespace, collection, stated)| {
-        (Name::new(namespace, collection), stated.state.from_history)
+        let job = Job {
+            from_history: stated.state.from_history,
+            share: Share::of(&stated.state),
+        };
+        (Name::new(namespace, collection), job)
     })
     .collect()
 }
 
-/// One turn of a collection: its next portion. Gives how long to rest then, whoever is next.
+/// One turn of a collection: its next portion.
 async fn turn(
     migrations: &Arc<Migrations>,
     name: &Name,
     task: &mut Task,
-) -> Result<Duration, StoreError> {
+) -> Result<After, StoreError> {
     if name.is_any() {
-        return adopt(migrations, name).await.map(|()| Duration::ZERO);
+        return adopt(migrations, name).await.map(|()| After::default());
     }
     let (Some(state), seen_rev) = state_of(&migrations.store, name) else {
-        return Ok(Duration::ZERO);
+        return Ok(After::default());
     };
     if state.phase != Phase::Rewriting {
-        return Ok(Duration::ZERO);
+        return Ok(After::default());
     }
+    task.is_holder = false;
     let known = task.work.take();
     let mut work = match known.filter(|_| task.job == (state.version, state.applied_ms)) {
         Some(work) => work,
@@ -138,9 +158,15 @@ async fn turn(
         }
     };
     if !task.is_counted {
-        let total;
-        (work, total) = aside(work, Work::count).await?;
-        migrations.set_total(name, total?);
+        let counted;
+        (work, counted) = aside(work, Work::count).await?;
+        let (worked, total) = counted?;
+        let Some(total) = total else {
+            task.work = Some(work);
+            let rest = pace::rest(worked, Duration::ZERO);
+            return Ok(After { due: None, rest });
+        };
+        migrations.set_total(name, total);
         task.is_counted = true;
     }
     let pace = Pace::begin(match state.rate {
@@ -149,19 +175,22 @@ async fn turn(
     });
     let portion;
     let of = state.clone();
-    (work, portion) = aside(work, move |work| work.portion(&of, pace.records())).await?;
-    task.is_holder = work.remembers();
-    task.work = Some(work);
+    (work, portion) = aside(work, move |work| work.portion(&of, pace)).await?;
+    // What goes wrong here begins anew, and holds up nobody meanwhile.
     let Some(portion) = portion? else {
         // The server stops.
         return future::pending().await;
     };
-    task.due = Some(pace.due(portion.rewritten.len()));
-    let rest = pace::rest(portion.worked, portion.looked);
+    task.is_holder = work.remembers();
+    task.work = Some(work);
+    let after = After {
+        due: Some(pace.due(portion.rewritten.len())),
+        rest: pace::rest(portion.worked, portion.looked),
+    };
     migrations
         .commit(commit(name, seen_rev, &state, portion))
         .await?;
-    Ok(rest)
+    Ok(after)
 }
 
 /// Does some work where it may take its time.

@@ -1,4 +1,4 @@
-//! No faster than it may be: so many records per second, and no more than a third of one processor.
+//! No faster than it may be: so many records per second, and no more than a third of one processor for a collection's scripts.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,12 @@ const RECORDS_MAX: u64 = 256;
 
 /// Portions per second at least, so that a slow job does not move in jerks.
 const PORTIONS_PER_SECOND: u64 = 8;
+
+/// Most records whose past is looked up at once ...
+const REMEMBERED_MAX: u64 = 8192;
+
+/// ... which are those of so many seconds.
+const REMEMBERED_SECONDS: u64 = 10;
 
 /// The job rests so many times as long as it worked.
 const REST_PER_WORK: u32 = 2;
@@ -35,7 +41,13 @@ impl Pace {
         (self.records_per_second / PORTIONS_PER_SECOND).clamp(1, RECORDS_MAX) as usize
     }
 
-    /// When the collection's next may begin, after one of so many records.
+    /// Most records whose past is looked up at once: others wait until all of those are rewritten.
+    pub fn remembered(&self) -> usize {
+        let records = self.records_per_second.saturating_mul(REMEMBERED_SECONDS);
+        records.clamp(1, REMEMBERED_MAX) as usize
+    }
+
+    /// When the next of those that share the pace may begin, after one of so many records.
     pub fn due(&self, records: usize) -> Instant {
         self.begun + Duration::from_secs_f64(records as f64 / self.records_per_second as f64)
     }
@@ -56,6 +68,13 @@ mod tests {
     fn a_portion_has_its_share_of_a_second() {
         for (rate, records) in [(0, 1), (7, 1), (80, 10), (100_000, 256)] {
             assert_eq!(Pace::begin(rate).records(), records, "{rate}");
+        }
+    }
+
+    #[test]
+    fn who_is_slow_looks_up_little() {
+        for (rate, records) in [(1, 10), (100, 1000), (10_000, 8192), (u64::MAX, 8192)] {
+            assert_eq!(Pace::begin(rate).remembered(), records, "{rate}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Some records of a collection, converted.
 
 use std::{
+    mem,
     ops::Bound,
     time::{Duration, Instant},
 };
@@ -10,7 +11,11 @@ use stillpoint_migrations::StepError;
 use stillpoint_proto::v1::{Reason, StoreError};
 use tokio::sync::watch;
 
-use super::{Name, before::Remembered};
+use super::{
+    Name,
+    before::{Remembered, Sought},
+    pace::Pace,
+};
 use crate::{
     engine::KeyRange,
     store::{
@@ -30,7 +35,10 @@ const SEEN_MAX: u64 = 4096;
 /// Bytes of the values that are rewritten in one; the record that exceeds it is the last one.
 const BYTES_MAX: usize = 1 << 20;
 
-/// Time after which no further record is converted.
+/// Records that are counted between two looks at the clock.
+const COUNTED: u64 = 256;
+
+/// Time after which no further record is converted, or counted.
 const TIME_MAX: Duration = Duration::from_millis(5);
 
 /// The work on one collection, from portion to portion.
@@ -39,6 +47,8 @@ pub struct Work {
     stopping: watch::Receiver<bool>,
     name: Name,
     remembered: Remembered,
+    /// Records that were counted so far, up to this one.
+    counted: (u64, Bytes),
 }
 
 /// What a portion came to.
@@ -76,6 +86,7 @@ impl Work {
             stopping,
             remembered: Remembered::default(),
             name: name.clone(),
+            counted: (0, Bytes::new()),
         }
     }
 
@@ -84,17 +95,19 @@ impl Work {
         !self.remembered.is_empty()
     }
 
-    /// How many records the collection has.
-    pub fn count(&mut self) -> Result<u64, StoreError> {
-        let mut count = 0_u64;
-        for record in self.store.live_records(self.range(b"")) {
-            record?;
+    /// Goes on with counting the collection's records: how long that took, and how many there are once that is known.
+    pub fn count(&mut self) -> Result<(Duration, Option<u64>), StoreError> {
+        let begun = Instant::now();
+        let (mut count, after) = mem::take(&mut self.counted);
+        for found in self.store.live_records(self.range(&after)) {
+            let (key, _) = found?;
             count += 1;
-            if count.is_multiple_of(SEEN_MAX) && *self.stopping.borrow() {
-                break;
+            if count.is_multiple_of(COUNTED) && begun.elapsed() >= TIME_MAX {
+                self.counted = (count, key);
+                return Ok((begun.elapsed(), None));
             }
         }
-        Ok(count)
+        Ok((begun.elapsed(), Some(count)))
     }
 
     /// The records behind a key of the collection.
@@ -113,11 +126,11 @@ impl Work {
         }
     }
 
-    /// Converts the next records, so many at most. `None`: the server stops.
+    /// Converts the next records, as many as the pace allows. `None`: the server stops.
     pub fn portion(
         &mut self,
         state: &SchemaState,
-        records_max: usize,
+        pace: Pace,
     ) -> Result<Option<Portion>, StoreError> {
         let begun = Instant::now();
         let looked_before = self.remembered.looked();
@@ -130,7 +143,7 @@ impl Work {
         };
         let mut bytes = 0;
         for found in store.live_records(self.range(&state.cursor)) {
-            let is_full = portion.rewritten.len() >= records_max
+            let is_full = portion.rewritten.len() >= pace.records()
                 || bytes >= BYTES_MAX
                 || portion.seen >= SEEN_MAX
                 || begun.elapsed() >= TIME_MAX && portion.seen > 0
@@ -143,7 +156,7 @@ impl Work {
                 continue;
             };
             if record.schema != state.version {
-                match self.convert(state, &lineage, &key, &record)? {
+                match self.convert(state, pace, &lineage, (&key, &record))? {
                     Converted::To(value) => {
                         bytes += value.len();
                         portion.rewritten.push(Rewritten {
@@ -185,16 +198,16 @@ impl Work {
     fn convert(
         &mut self,
         state: &SchemaState,
+        pace: Pace,
         lineage: &Lineage,
-        key: &Bytes,
-        record: &Record,
+        (key, record): (&Bytes, &Record),
     ) -> Result<Converted, StoreError> {
         let to = state.version;
         let broken = |error: StepError| StoreError::new(Reason::Internal, error.to_string());
         if state.from_history && record.schema > to {
             let link = lineage.without_down(to, record.schema).map_err(broken)?;
             if let Some(link) = link {
-                return self.recall(lineage, to, &link.path, key, record);
+                return self.recall(lineage, to, pace, &link.path, (key, record));
             }
         }
         let brought = lineage.travel(record.schema, to, key, &record.value);
@@ -206,14 +219,18 @@ impl Work {
         &mut self,
         lineage: &Lineage,
         to: u32,
+        pace: Pace,
         script: &str,
-        key: &Bytes,
-        record: &Record,
+        (key, record): (&Bytes, &Record),
     ) -> Result<Converted, StoreError> {
-        let rest = self.range(key);
+        let sought = Sought {
+            name: &self.name,
+            to,
+            rest: self.range(key),
+            records_max: pace.remembered(),
+        };
         let goes_on = || !*self.stopping.borrow();
-        let recalled =
-            (self.remembered).recall(&self.store, &self.name, to, (key, record), rest, goes_on)?;
+        let recalled = (self.remembered).recall(&self.store, sought, (key, record), goes_on)?;
         let Some(before) = recalled else {
             return Ok(Converted::Interrupted);
         };
