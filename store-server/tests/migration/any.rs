@@ -272,3 +272,48 @@ async fn what_was_finished_for_all_stays_so_for_who_goes_on_alone() {
         "{error}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_while_all_are_finished_leaves_none_half_done() {
+    let names: Vec<_> = (0..60).map(|n| format!("n{n:02}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut world = world(&names, &[COINS]).await;
+    world.apply(all()).await.unwrap();
+    world.through_of("_any").await;
+    let finish = FinishMigrationRequest {
+        collection: Some(players("_any")),
+        ..FinishMigrationRequest::default()
+    };
+    let mut admin = world.admin.clone();
+    let asked = tokio::spawn(async move { admin.finish_migration(finish).await });
+    let first =
+        async { while status(&mut world, "n00").await.phase() != MigrationPhase::Finished {} };
+    soon("the first", first).await;
+    asked.abort();
+    let rest =
+        async { while status(&mut world, "_any").await.phase() != MigrationPhase::Finished {} };
+    soon("the end of all", rest).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_have_as_many_records_as_each_of_them_together() {
+    let mut world = world(&["east", "west"], &[COINS]).await;
+    for n in 0..9 {
+        let put = put(&format!("p{n}"), r#"{"gold": 5}"#);
+        world.call_with(within("east"), put).await.unwrap();
+    }
+    world
+        .apply(ApplyMigrationsRequest { rate: 1, ..all() })
+        .await
+        .unwrap();
+    let counted = async {
+        loop {
+            let all = status(&mut world, "_any").await;
+            assert_eq!(all.phase(), MigrationPhase::Rewriting);
+            if all.total == 11 {
+                break all.seen;
+            }
+        }
+    };
+    assert!(soon("all are counted", counted).await < 11);
+}

@@ -1,5 +1,7 @@
 //! How migrations are going.
 
+use std::mem;
+
 use stillpoint_migrations::source::ANY_NAMESPACE;
 use stillpoint_proto::v1::{MigrationPhase, MigrationStatus};
 
@@ -40,14 +42,14 @@ pub fn of(migrations: &Migrations, table: &Table, name: &Name) -> MigrationStatu
     let own = table.state(namespace, collection);
     let followed = own.or_else(|| table.state(ANY_NAMESPACE, collection));
     let state = followed.map(|stated| stated.state.clone());
-    let state = sums(table, name, state.unwrap_or_default());
+    let mut state = sums(table, name, state.unwrap_or_default());
     let other_sessions = {
         let index = migrations.store.index();
         other_sessions(name, &index, table, |spoken| spoken != version)
     };
     let stopped_why = match state.stopped_why.is_empty() {
         true => migrations.hindrance(name).unwrap_or_default(),
-        false => state.stopped_why,
+        false => mem::take(&mut state.stopped_why),
     };
     MigrationStatus {
         collection: Some(name.to_proto()),
@@ -56,9 +58,12 @@ pub fn of(migrations: &Migrations, table: &Table, name: &Name) -> MigrationStatu
         phase: phase(state.phase).into(),
         newest_published,
         seen: state.seen,
-        total: match state.phase {
-            Phase::Rewritten | Phase::Finished => state.seen,
-            _ => migrations.total(name).unwrap_or_default().max(state.seen),
+        total: match name.is_any() {
+            true => members(table, name, version)
+                .map(|(namespace, member)| total(migrations, &name.within(namespace), member))
+                .sum::<u64>()
+                .max(state.seen),
+            false => total(migrations, name, &state),
         },
         rewritten: state.rewritten,
         failed: state.failed,
@@ -70,6 +75,30 @@ pub fn of(migrations: &Migrations, table: &Table, name: &Name) -> MigrationStatu
         other_sessions,
         stopped_why,
     }
+}
+
+/// The records that a collection has: estimated, until all were gone through.
+fn total(migrations: &Migrations, name: &Name, state: &SchemaState) -> u64 {
+    match state.phase {
+        Phase::Rewritten | Phase::Finished => state.seen,
+        _ => migrations.total(name).unwrap_or_default().max(state.seen),
+    }
+}
+
+/// The namespaces with a state of their own that are at a version, as `_any` is.
+fn members<'a>(
+    table: &'a Table,
+    name: &'a Name,
+    version: u32,
+) -> impl Iterator<Item = (&'a str, &'a SchemaState)> {
+    let members = table
+        .states()
+        .filter(move |(namespace, collection, stated)| {
+            *namespace != ANY_NAMESPACE
+                && *collection == name.collection
+                && stated.state.version == version
+        });
+    members.map(|(namespace, _, stated)| (namespace, &stated.state))
 }
 
 /// The newest version that was published for a collection; 0: none.
@@ -92,15 +121,8 @@ fn sums(table: &Table, name: &Name, state: SchemaState) -> SchemaState {
     if !name.is_any() {
         return state;
     }
-    let version = state.version;
-    let members = table.states().filter(|(namespace, collection, stated)| {
-        *namespace != ANY_NAMESPACE
-            && *collection == name.collection
-            && stated.state.version == version
-    });
     let mut sum = state;
-    for (namespace, _, stated) in members {
-        let member = &stated.state;
+    for (namespace, member) in members(table, name, sum.version) {
         sum.seen += member.seen;
         sum.rewritten += member.rewritten;
         sum.failed += member.failed;
