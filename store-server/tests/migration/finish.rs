@@ -1,6 +1,6 @@
 //! Nobody goes back any more.
 
-use stillpoint_proto::v1::{MigrationPhase, Reason};
+use stillpoint_proto::v1::{ApplyMigrationsRequest, MigrationPhase, Reason};
 
 use crate::{
     peer::refused,
@@ -55,4 +55,22 @@ async fn a_migration_is_finished_when_nobody_needs_the_old_version() {
     world.roll_back(back_to(1, false)).await.unwrap();
     world.through().await;
     is(world.stored("p00009").await, 1, r#"{"coins": 0}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_mended_keeps_nobody_from_finishing_however_much_it_is() {
+    let mut world = World::with_players(600).await;
+    let bad = r#"return { from = 0, to = 1, up = function() error("no", 0) end }"#;
+    world.publish(&[bad]).await.unwrap();
+    let patient = ApplyMigrationsRequest {
+        failed_max: 1000,
+        ..all()
+    };
+    world.apply(patient).await.unwrap();
+    assert_eq!(world.through().await.failed, 600);
+    let error = refused(world.finish().await, Reason::MigrationFailed);
+    assert!(error.message.contains("600 records"), "{error}");
+    world.fill(600).await;
+    let finished = world.finish().await.unwrap();
+    assert_eq!(finished.phase(), MigrationPhase::Finished);
 }

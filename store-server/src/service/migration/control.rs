@@ -19,6 +19,7 @@ use super::{
 use crate::{
     service::backup::audit::Asked,
     store::{
+        Store,
         index::Index,
         keys::System,
         schema::{
@@ -256,7 +257,7 @@ fn check_through(name: &Name, state: &SchemaState) -> Result<(), StoreError> {
     let remedy = match state.phase {
         Phase::Rewritten | Phase::Finished => return Ok(()),
         Phase::Rewriting => {
-            "is still being rewritten: wait for that with `stillpoint migrate status --follow`"
+            "is still being rewritten: `stillpoint migrate status` shows when it is through"
         }
         Phase::Paused | Phase::Stopped => {
             "has records that were not rewritten yet: let it go on with `stillpoint migrate resume`"
@@ -267,12 +268,25 @@ fn check_through(name: &Name, state: &SchemaState) -> Result<(), StoreError> {
 
 /// Refuses while records are in quarantine; removes the entries of those that are not any more, but for the last, which it gives.
 async fn sweep(migrations: &Arc<Migrations>, name: &Name) -> Result<Vec<Bytes>, StoreError> {
+    let records = aside(migrations, name, quarantine::count).await?;
+    if records > 0 {
+        let message = format!(
+            "{name}: {records} records could not be migrated: mend or delete them (`stillpoint migrate quarantine`), or go \
+             back"
+        );
+        return Err(StoreError::new(Reason::MigrationFailed, message));
+    }
+    let mut after = Bytes::new();
     loop {
         let (_, seen_rev) = state_of(&migrations.store, name);
-        let stale = check_quarantine(migrations, name).await?;
-        if stale.len() < quarantine::STALE_MAX {
-            return Ok(stale);
-        }
+        let stale = aside(migrations, name, move |store, name| {
+            quarantine::stale(store, name, &after)
+        });
+        let stale = stale.await?;
+        after = match stale.last() {
+            Some(last) if stale.len() >= quarantine::PORTION => last.clone(),
+            _ => return Ok(stale),
+        };
         let commit = SchemaCommit {
             namespace: name.namespace.as_str().into(),
             // A new job may put the same records there again.
@@ -291,27 +305,18 @@ fn removals(entries: &[Bytes]) -> Vec<(System, Bytes, Option<Bytes>)> {
         .collect()
 }
 
-/// Refuses while records are in quarantine; gives the entries of those that are not any more.
-async fn check_quarantine(
+/// Looks at the quarantine of a collection where that may take its time.
+async fn aside<T: Send + 'static>(
     migrations: &Arc<Migrations>,
     name: &Name,
-) -> Result<Vec<Bytes>, StoreError> {
+    look: impl FnOnce(&Store, &Name) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
     let (store, of) = (migrations.store.clone(), name.clone());
-    let looked = spawn_blocking(move || quarantine::count(&store, &of)).await;
-    let counted = looked.map_err(|error| {
+    let looked = spawn_blocking(move || look(&store, &of)).await;
+    looked.map_err(|error| {
         let message = format!("the thread that looks at the quarantine failed: {error}");
         StoreError::new(Reason::Internal, message)
-    })??;
-    match counted.records {
-        0 => Ok(counted.stale),
-        records => {
-            let message = format!(
-                "{name}: {records} records could not be migrated: mend or delete them (`stillpoint migrate quarantine`), or \
-                 go back"
-            );
-            Err(StoreError::new(Reason::MigrationFailed, message))
-        }
-    }
+    })?
 }
 
 fn check_sessions(name: &Name, index: &Index, table: &Table) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 //!
 //! An entry counts while its record is as it was then, and in another version than the one that counts.
 
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 use stillpoint_proto::v1::{
@@ -12,10 +12,13 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 use tonic::Status;
 
 use super::name::Name;
-use crate::store::{
-    Store,
-    keys::{self, System},
-    schema::state::{self, Quarantined},
+use crate::{
+    engine::KeyRange,
+    store::{
+        Store,
+        keys::{self, System},
+        schema::state::{self, Quarantined},
+    },
 };
 
 /// Records of one message.
@@ -24,17 +27,8 @@ const RECORDS_MAX: usize = 100;
 /// Messages on their way to a caller. A slow one holds up the reading, not the store.
 const TOLD_MAX: usize = 4;
 
-/// Entries that do not count any more and are removed at a time.
-pub const STALE_MAX: usize = 10_000;
-
-/// What there is in quarantine of a collection.
-#[derive(Debug, Default)]
-pub struct Counted {
-    /// Records that count.
-    pub records: u64,
-    /// Names of entries that do not.
-    pub stale: Vec<Bytes>,
-}
+/// Entries that are looked at, or removed, at a time.
+pub const PORTION: usize = 256;
 
 /// Begins to list; gives what is told.
 pub fn begin(
@@ -84,14 +78,14 @@ fn list(
         Some(name) if !name.is_any() => vec![name.namespace.clone()],
         _ => store.state().namespaces.into_keys().collect(),
     };
-    let is_asked = |entry: &Entry| name.is_none_or(|name| name.collection == entry.collection);
     for namespace in namespaces {
-        for entry in entries(store, &namespace) {
+        let range = match name {
+            Some(name) => range(&name.within(&namespace), b""),
+            None => keys::systems(&namespace, System::Quarantine, b""),
+        };
+        for entry in entries(store, range) {
             let entry = entry?;
-            if is_asked(&entry)
-                && entry.counts(store, &namespace)?
-                && tell(entry.told(namespace.clone())).is_break()
-            {
+            if entry.counts(store, &namespace)? && tell(entry.told(namespace.clone())).is_break() {
                 return Ok(());
             }
         }
@@ -99,21 +93,41 @@ fn list(
     Ok(())
 }
 
-/// Counts what there is of a collection. Reads the view, so it may take a while.
-pub fn count(store: &Store, name: &Name) -> Result<Counted, StoreError> {
-    let mut counted = Counted::default();
-    for entry in entries(store, &name.namespace) {
+/// Records of a collection in quarantine that count. Reads the view, so it may take a while.
+pub fn count(store: &Store, name: &Name) -> Result<u64, StoreError> {
+    let mut records = 0;
+    for entry in entries(store, range(name, b"")) {
+        records += u64::from(entry?.counts(store, &name.namespace)?);
+    }
+    Ok(records)
+}
+
+/// The next entries of a collection that do not count any more, behind one (empty: from the first on): their names.
+pub fn stale(store: &Store, name: &Name, after: &[u8]) -> Result<Vec<Bytes>, StoreError> {
+    let mut stale = Vec::new();
+    for entry in entries(store, range(name, after)) {
         let entry = entry?;
-        if entry.collection != name.collection {
-            continue;
+        if !entry.counts(store, &name.namespace)? {
+            stale.push(entry.name);
         }
-        if entry.counts(store, &name.namespace)? {
-            counted.records += 1;
-        } else if counted.stale.len() < STALE_MAX {
-            counted.stale.push(entry.name);
+        if stale.len() >= PORTION {
+            break;
         }
     }
-    Ok(counted)
+    Ok(stale)
+}
+
+/// The entries of a collection behind one; empty: all of them.
+fn range(name: &Name, after: &[u8]) -> KeyRange {
+    let first = state::quarantine_name(&name.collection, b"");
+    // The \0 behind the collection's name becomes \1: the first name behind all of its entries.
+    let end = [name.collection.as_bytes(), &[1]].concat();
+    let own = |entry: &[u8]| keys::system(&name.namespace, System::Quarantine, entry);
+    let low = match after {
+        [] => Bound::Included(own(&first)),
+        after => Bound::Excluded(own(after)),
+    };
+    (low, Bound::Excluded(own(&end)))
 }
 
 /// An entry.
@@ -125,10 +139,10 @@ struct Entry {
     quarantined: Quarantined,
 }
 
-/// The entries of a namespace.
-fn entries(store: &Store, namespace: &str) -> impl Iterator<Item = Result<Entry, StoreError>> {
+/// The entries of a range.
+fn entries(store: &Store, range: KeyRange) -> impl Iterator<Item = Result<Entry, StoreError>> {
     let broken = |detail: String| StoreError::new(Reason::Internal, detail);
-    let found = store.live_records(keys::systems(namespace, System::Quarantine, b""));
+    let found = store.live_records(range);
     found.filter_map(move |found| {
         let (name, record) = match found {
             Ok((name, record)) => (name, record?),
