@@ -1,8 +1,8 @@
 //! A dry run foretells what an apply does, and changes nothing.
 
 use stillpoint_proto::v1::{
-    DryRunMigrationRequest, DryRunMigrationResponse, DryRunSummary, Reason, RequestContext,
-    dry_run_migration_response::Kind,
+    ApplyMigrationsRequest, DryRunMigrationRequest, DryRunMigrationResponse, DryRunSummary, Reason,
+    RequestContext, dry_run_migration_response::Kind,
 };
 
 use crate::{
@@ -136,7 +136,7 @@ async fn a_dry_run_needs_scripts_that_can_be_loaded_and_finds_those_that_are_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_scripts_of_their_own_is_tried_up_to_those() {
+async fn where_all_are_tried_each_goes_as_far_as_the_scripts_of_all() {
     let mut world = World::start().await;
     for namespace in ["east", "west"] {
         let put = put("p", r#"{"gold": 5}"#);
@@ -159,7 +159,28 @@ async fn who_has_scripts_of_their_own_is_tried_up_to_those() {
             other => panic!("{other:?}"),
         })
         .collect();
-    let expected = [("east", r#"{"coins": 10}"#), ("west", r#"{"coins": 5}"#)];
+    let expected = ["east", "west"].map(|name| (name, r#"{"coins": 5}"#));
     let expected = expected.map(|(name, text)| (name, notation::parse(text).unwrap()));
     assert_eq!(becomes, expected);
+
+    let own = DryRunMigrationRequest {
+        collection: Some(players("east")),
+        scripts: vec![script("_any", 1, COINS), script("east", 2, TITLE)],
+        ..DryRunMigrationRequest::default()
+    };
+    let (foretold, _) = dry_run(&mut world, own).await;
+    assert_eq!((foretold.to_version, foretold.changed), (2, 1));
+
+    // As an apply of all does.
+    let scripts = vec![script("_any", 1, COINS), script("east", 2, TITLE)];
+    world.publish_all(scripts).await.unwrap();
+    let order = ApplyMigrationsRequest {
+        collections: vec![players("_any")],
+        ..all()
+    };
+    let applied = world.apply(order).await.unwrap();
+    assert!(
+        applied.iter().all(|status| status.version == 1),
+        "{applied:?}"
+    );
 }

@@ -2,6 +2,7 @@
 //! so that nobody feels it.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     ops::ControlFlow,
     sync::Arc,
@@ -61,26 +62,24 @@ pub fn begin(
             "there are no scripts for {name}: give some, or publish them with `stillpoint migrate publish DIR`"
         ))
     })?;
-    let to = match request.to_version {
-        0 => None,
-        to => Some(to),
-    };
     let (sender, told) = mpsc::channel(TOLD_MAX);
     let run = Run {
         store: migrations.store.clone(),
         stopping: migrations.stopping.clone(),
         table,
         sources,
-        to,
-        reached: to.unwrap_or(newest),
+        to: match request.to_version {
+            0 => newest,
+            to => to,
+        },
         sample: request.sample,
         examples: match request.examples {
             0 => EXAMPLES,
             examples => examples.min(EXAMPLES_MAX),
         },
         sender,
-        told: Instant::now(),
-        since: Instant::now(),
+        told: Cell::new(Instant::now()),
+        since: Cell::new(Instant::now()),
     };
     spawn_blocking(move || run.run(&name));
     Ok(told)
@@ -98,23 +97,21 @@ struct Run {
     stopping: watch::Receiver<bool>,
     table: Arc<Table>,
     sources: Vec<Source>,
-    /// The version to try; none: the newest of each namespace, which may have scripts beyond those of all.
-    to: Option<u32>,
-    /// The newest version that was tried.
-    reached: u32,
+    /// The version to try.
+    to: u32,
     sample: u64,
     examples: u32,
     sender: mpsc::Sender<Answer>,
     /// When the caller was last told how far it is.
-    told: Instant,
+    told: Cell<Instant>,
     /// Since when it has worked at a stretch.
-    since: Instant,
+    since: Cell<Instant>,
 }
 
 impl Run {
-    fn run(mut self, name: &Name) {
+    fn run(self, name: &Name) {
         let last = match self.all(name) {
-            Ok(Some(findings)) => Ok(self.message(Kind::Done(summary(&findings, self.reached)))),
+            Ok(Some(findings)) => Ok(self.message(Kind::Done(summary(&findings, self.to)))),
             Ok(None) => return,
             Err(error) => Err(error.to_status()),
         };
@@ -122,13 +119,13 @@ impl Run {
     }
 
     /// Tries the records of all namespaces that are meant; `None`: nobody listens.
-    fn all(&mut self, name: &Name) -> Result<Option<Findings>, StoreError> {
-        let ways = match name.is_any() {
+    fn all(&self, name: &Name) -> Result<Option<Findings>, StoreError> {
+        let names = match name.is_any() {
             true => self.everywhere(name),
-            false => vec![(name.clone(), self.reached)],
+            false => vec![name.clone()],
         };
         let mut total = 0;
-        for (name, _) in &ways {
+        for name in &names {
             total += self.count(name)?;
         }
         let every = match self.sample {
@@ -137,15 +134,9 @@ impl Run {
         };
         let mut findings = Findings::new(self.examples.into());
         let mut place = 0;
-        for (name, to) in &ways {
-            let flow = self.one(
-                name,
-                *to,
-                every,
-                &mut place,
-                total.div_ceil(every),
-                &mut findings,
-            )?;
+        for name in &names {
+            let total = total.div_ceil(every);
+            let flow = self.one(name, every, &mut place, total, &mut findings)?;
             if flow.is_break() {
                 return Ok(None);
             }
@@ -153,26 +144,23 @@ impl Run {
         Ok(Some(findings))
     }
 
-    /// The collection in all namespaces, each with the version to which an apply of all takes it. Those that are at a newer one
-    /// are left out, as that does.
-    fn everywhere(&self, name: &Name) -> Vec<(Name, u32)> {
+    /// The collection in all namespaces, each of which an apply takes to the same version, whatever scripts of its own it has.
+    /// Those that are at a newer one are left out, as that does.
+    fn everywhere(&self, name: &Name) -> Vec<Name> {
         let namespaces: BTreeSet<_> = self.store.state().namespaces.into_keys().collect();
         let names = namespaces.iter().map(|namespace| name.within(namespace));
-        let ways = names.filter(|name| !name.is_any()).filter_map(|name| {
-            let to = self.to.or_else(|| newest(&self.sources, &name))?;
-            Some((name, to))
-        });
-        let is_newer = |(name, to): &(Name, u32)| {
+        let is_newer = |name: &Name| {
             let version = self.table.version(&name.namespace, &name.collection);
-            version.is_some_and(|version| version > *to)
+            version.is_some_and(|version| version > self.to)
         };
-        ways.filter(|way| !is_newer(way)).collect()
+        names
+            .filter(|name| !name.is_any() && !is_newer(name))
+            .collect()
     }
 
-    fn count(&mut self, name: &Name) -> Result<u64, StoreError> {
-        let store = self.store.clone();
+    fn count(&self, name: &Name) -> Result<u64, StoreError> {
         let mut count = 0;
-        for record in store.live_records(range(name)) {
+        for record in self.store.live_records(range(name)) {
             record?;
             count += 1;
             self.rest()?;
@@ -182,9 +170,8 @@ impl Run {
 
     /// Tries every so many-eth record of a collection.
     fn one(
-        &mut self,
+        &self,
         name: &Name,
-        to: u32,
         every: u64,
         place: &mut u64,
         records_total: u64,
@@ -195,12 +182,10 @@ impl Run {
             collection,
         } = name;
         let limits = self.table.limits();
-        let trial = Trial::new(namespace, collection, &self.sources, Some(to), limits);
+        let trial = Trial::new(namespace, collection, &self.sources, Some(self.to), limits);
         let mut trial = trial.map_err(|error| invalid(error.to_string()))?;
-        self.reached = self.reached.max(trial.to());
-        let store = self.store.clone();
-        let records = store.live_records(range(name)).filter_map(|found| {
-            let (key, record) = match found {
+        let records = self.store.live_records(range(name)).filter_map(|found| {
+            let (key, record) = match self.rest().and(found) {
                 Ok((key, record)) => (key, record?),
                 Err(error) => return Some(Err(error)),
             };
@@ -214,35 +199,32 @@ impl Run {
                 })
             })
         });
-        let mut failed = Ok(());
-        let flow = dry_run(&mut trial, records, findings, |findings, told| {
-            failed = self.rest();
-            if failed.is_err() {
-                return ControlFlow::Break(());
-            }
+        dry_run(&mut trial, records, findings, |findings, told| {
             self.tell(name, findings, told, records_total)
-        })?;
-        failed?;
-        Ok(flow)
+        })
     }
 
-    /// Rests if it has worked long enough.
-    fn rest(&mut self) -> Result<(), StoreError> {
-        let worked = self.since.elapsed();
+    /// Rests if it has worked long enough, and gives up where nobody waits for it any more.
+    fn rest(&self) -> Result<(), StoreError> {
+        let worked = self.since.get().elapsed();
         if worked < WORK {
             return Ok(());
         }
-        if *self.stopping.borrow() {
-            let message = "the dry run was given up: the server stops; try again later";
-            return Err(StoreError::new(Reason::Unavailable, message));
-        }
-        thread::sleep(worked);
-        self.since = Instant::now();
-        Ok(())
+        let why = match *self.stopping.borrow() {
+            true => "the server stops; try again later",
+            false if self.sender.is_closed() => "its caller left",
+            false => {
+                thread::sleep(worked);
+                self.since.set(Instant::now());
+                return Ok(());
+            }
+        };
+        let message = format!("the dry run was given up: {why}");
+        Err(StoreError::new(Reason::Unavailable, message))
     }
 
     fn tell(
-        &mut self,
+        &self,
         name: &Name,
         findings: &Findings,
         told: Told,
@@ -270,8 +252,8 @@ impl Run {
                 error,
                 time_ms: server_time_ms(),
             }),
-            Told::Tried if self.told.elapsed() >= TELL_EVERY => {
-                self.told = Instant::now();
+            Told::Tried if self.told.get().elapsed() >= TELL_EVERY => {
+                self.told.set(Instant::now());
                 Kind::Progress(DryRunProgress {
                     records: findings.records,
                     records_total,
