@@ -93,6 +93,23 @@ local function transact(key, path, amount)
   return nil, sum
 end
 
+-- The same by two patches, the second of which finds what the first has written; in either form.
+local function transact_twice(key, amount)
+  local ok, sum = store:txn(function(tx)
+    local player = tx:get("player", key)
+    local path = player.gold and "gold" or "purse.gold"
+    local before = at(player, path)
+    hold()
+    tx:patch("player", key, { { "add", path, amount } })
+    tx:patch("player", key, { { "add", path, amount } })
+    return before + 2 * amount
+  end)
+  if ok then
+    return sum
+  end
+  return nil, sum
+end
+
 local function outcome(result, err)
   return tostring(result == nil and err or result)
 end
@@ -149,6 +166,10 @@ end
 
 function verbs.transact(rest)
   return outcome(transact(words(rest)))
+end
+
+function verbs.transact_twice(rest)
+  return outcome(transact_twice(words(rest)))
 end
 
 -- Does something else, and waits between its reading and its writing.

@@ -115,6 +115,34 @@ test("a write names the version that it means, be it 0, and without migrations a
   end)
 end)
 
+test("an update ends where a refusal cannot tell what the record is now", function()
+  local update = require "stillpoint.update"
+  -- As a refusal is told again, after a migration.
+  local refusal = { reason = "version_conflict", current = { rev = 2, schema = 1, unreadable = "no gold" } }
+  local link = { core = {}, deadline = 1 }
+  function link.core.now()
+    return 0
+  end
+  function link.call(_, _, verb)
+    if verb == "get" then
+      return true, { gold = 5 }, 1, 1, 0
+    end
+    return false, refusal
+  end
+  function link.backoff()
+    return true
+  end
+  function link.last_error(err)
+    return err
+  end
+  local seen = {}
+  local value, err = update.run(link, "player", "1", function(player)
+    seen[#seen + 1] = player and player.gold or "nothing"
+    return #seen == 1 and player or nil
+  end)
+  equal({ value, err, seen }, { nil, refusal, { 5 } })
+end)
+
 test("every read can ask for the stored form", function(store)
   local players = store:collection "player"
   assert(players:put("1", { gold = 5 }, { schema = 3 }))

@@ -5,7 +5,8 @@
 -- all of it is done again, with the records of the last attempt read in one go, at one revision.
 --
 -- What is written to a record that was read says the version of its schema that was read: a migration may be applied
--- meanwhile that has not come to the record yet, and so does not fail the guard.
+-- meanwhile that has not come to the record yet, and so does not fail the guard. Where the store cannot take that version
+-- any more, the record is read again, too.
 --
 -- While the function runs, its reads may be from different revisions, and it may come to a wrong conclusion. So before
 -- anything that it concludes is reported (an abort, an error, a result without writes), the guards alone are sent.
@@ -121,11 +122,26 @@ local function writes_of(tx, collection, key)
   return count
 end
 
+-- Whether a record has another version of its schema now than it was read in: then what was written of it is outdated,
+-- though nobody wrote it. That happens without a session only.
+local function is_of_another_version(tx, key)
+  local reads = key and tx._reads[key.collection]
+  local seen = reads and reads[key.key]
+  if not seen or seen.schema == nil then
+    return false
+  end
+  local left = math.max(tx._ends - tx._link.core.now(), 0)
+  local ok, _, _, _, schema = tx._link:call(left, "get", key.collection, key.key)
+  return ok and schema ~= nil and schema ~= seen.schema
+end
+
 -- Whether a conflict is about what was read here, so that another attempt may do better; a guard among the options of
 -- a write would fail again. Where a record is written twice, the second guard sees it as the first left it, and
 -- `err.current` tells nothing: then the guards are asked for alone.
 local function is_stale(tx, err)
-  if err.reason ~= "version_conflict" then
+  if err.reason == "migration_failed" or err.reason == "schema_unsupported" then
+    return is_of_another_version(tx, err.key)
+  elseif err.reason ~= "version_conflict" then
     return false
   end
   local key = err.key

@@ -77,6 +77,10 @@ function update.run(link, name, key, fn, opts, first)
     if err.reason ~= "version_conflict" or not link:backoff(attempt, ends) then
       return nil, link.last_error(err, conflict)
     end
+    if err.current and err.current.unreadable then
+      -- Nobody knows what it is now: another attempt would overwrite that.
+      return nil, err
+    end
     conflict = err
     record = err.current or MISSING
     value = record.value

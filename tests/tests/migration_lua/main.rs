@@ -26,4 +26,5 @@ under_every_lua! {
     unreadable::a_record_that_has_no_old_form_is_told_to_old_programs_and_new_ones_replace_it
     levels::what_only_new_programs_know_of_a_record_outlives_the_old_ones
     sessionless::what_was_read_before_an_apply_and_written_after_it_is_right
+    sessionless::what_the_store_cannot_take_in_the_version_that_was_read_is_read_again
 }
