@@ -59,7 +59,8 @@ async fn who_waits_for_an_owner_is_told_of_him_whatever_the_record_is_meanwhile(
     let session = world.session("new", None).await.unwrap();
     let mut new = world.holder(&session).await;
     // Not what the older version can carry, for now.
-    new.put("ann", &doc([("n", 1), ("level", 9)])).await.unwrap();
+    let rich = doc([("n", 1), ("level", 9)]);
+    new.put("ann", &rich).await.unwrap();
     new.claim("ann", false).await.unwrap();
     let session = world.session("old", Some(0)).await.unwrap();
     let mut old = world.holder(&session).await;
@@ -67,7 +68,8 @@ async fn who_waits_for_an_owner_is_told_of_him_whatever_the_record_is_meanwhile(
         let waits = old.claim("ann", load).await;
         refused(waits, Reason::NotOwner, &["it is owned by battle/new"]);
     }
-    new.put("ann", &doc([("n", 2), ("level", 7)])).await.unwrap();
+    let poor = doc([("n", 2), ("level", 7)]);
+    new.put("ann", &poor).await.unwrap();
     new.release("ann").await;
     let loaded = old.claim("ann", true).await;
     assert_eq!(seen(loaded), (0, doc([("n", 2)])));

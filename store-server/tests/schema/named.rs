@@ -158,7 +158,8 @@ async fn who_read_before_a_migration_and_writes_after_it_is_understood() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_is_told_as_one_where_there_is_no_way_to_the_version_that_is_named() {
     let world = World::new().await;
-    let one_way = "return { from = 0, to = 1, up = function(doc) doc.coins = doc.gold doc.gold = nil end }";
+    let one_way =
+        "return { from = 0, to = 1, up = function(doc) doc.coins = doc.gold doc.gold = nil end }";
     world.publish([(NAMESPACE, 1, one_way.to_owned())]);
     world.apply(NAMESPACE, 1);
     let mut anybody = world.anybody().await;
