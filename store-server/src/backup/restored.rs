@@ -3,12 +3,18 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use stillpoint_migrations::source::ANY_NAMESPACE;
 use tokio::task;
 
 use super::{BackupError, Progress, RestoreOptions, RestoreReport, Scratch, Target, To, restore};
 use crate::{
     engine::{EngineError, KeyRange},
-    store::{AtRest, keys, record::Record},
+    store::{
+        AtRest,
+        keys::{self, System},
+        record::Record,
+        schema::state::{self, SchemaState},
+    },
 };
 
 /// The records of a store as of a moment in its backups. The directory that they are in is removed with this.
@@ -69,6 +75,24 @@ impl Restored {
             let key = keys::split_record(&view_key).map_or(&b""[..], |(_, _, key)| key);
             Ok((view_key.slice_ref(key), record))
         })
+    }
+
+    /// The version of a collection's schema: what was applied in the namespace, or else in all. `None`: nothing was.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be read.
+    pub fn version(&self, namespace: &str, collection: &str) -> Result<Option<u32>, BackupError> {
+        for namespace in [namespace, ANY_NAMESPACE] {
+            let key = keys::system(namespace, System::Schema, collection.as_bytes());
+            let record = self.at_rest.record(&key);
+            let record = record.map_err(|error| BackupError::Store(error.to_string()))?;
+            if let Some(record) = record {
+                let state = state::decode::<SchemaState>("the state of a collection", &record);
+                return Ok(Some(state.map_err(BackupError::Store)?.version));
+            }
+        }
+        Ok(None)
     }
 }
 
