@@ -83,6 +83,12 @@ impl FromArgMatches for GivenSettings {
 }
 
 impl GivenSettings {
+    /// Those of the environment, for commands that have no flags for them.
+    pub fn of_environment() -> Result<Self, clap::Error> {
+        let command = Self::augment_args(Command::new("stillpoint").no_binary_name(true));
+        Self::from_arg_matches(&command.try_get_matches_from([""; 0])?)
+    }
+
     /// Lays the given settings over those of `file`, and these over the defaults. The message names the setting and
     /// the remedy.
     pub fn into_config(self, file: Option<&Path>) -> Result<Config, String> {
