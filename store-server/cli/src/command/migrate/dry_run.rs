@@ -79,6 +79,14 @@ pub struct Options {
     /// Where there is room for the backup's records [default: the directory for temporary files]
     #[arg(long, value_name = "DIR", requires = "from")]
     scratch: Option<PathBuf>,
+    /// With --from: the settings of the store, whose limits count, as for `stillpoint serve`
+    #[arg(
+        long,
+        env = "STILLPOINT_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    config: Option<PathBuf>,
     #[command(flatten)]
     key: KeyFile,
     #[command(flatten)]

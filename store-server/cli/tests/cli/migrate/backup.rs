@@ -1,10 +1,10 @@
 //! `migrate dry-run --from`: on the records of a backup, without a server.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use super::scripts::{LEVEL, Scripts, put_players};
+use super::scripts::{LEVEL, PURSE, Scripts, put_players};
 use crate::{
     backup::target::Target,
     server::{Server, program, run},
@@ -87,4 +87,36 @@ fn a_backup_of_before_has_records_that_cannot_be_migrated() {
     assert_eq!(failure["example"], "default/player/p004");
     let error: Value = serde_json::from_str(&tried.stderr).unwrap();
     assert_eq!(error["error"]["reason"], "migration_failed");
+}
+
+#[test]
+fn a_backup_is_tried_where_an_apply_would_go_and_by_the_limits_of_its_store() {
+    let (server, target) = (Server::start(), Target::new());
+    let scripts = Scripts::new();
+    let folder = scripts.folder();
+    scripts.write("_any/player/0001_level.lua", LEVEL);
+    scripts.write("_any/player/0002_purse.lua", PURSE);
+    put_players(&server, 4, &[]);
+    let eve = r#"{"name": "Eve", "gold": 1}"#;
+    server.ok(&["put", "--namespace=other", "player/1", eve]);
+    server.ok(&["migrate", "apply", folder, "other/player"]);
+    target.take(&server, &[]);
+    let dry_run = ["migrate", "dry-run", folder, "_any/player", "--json"];
+    let told = target.ok(&[&dry_run[..], &["--to-version=1"]].concat());
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told["to_version"], &told["records"]),
+        (&1.into(), &4.into()),
+        "the other one is beyond that: {told}"
+    );
+    let settings = target.path("store.toml");
+    fs::write(&settings, "[limits]\nnesting = 1\n").unwrap();
+    let tried = target.run(&[&dry_run[..], &["--config", &settings]].concat());
+    assert_eq!(tried.code, 3, "{}", tried.stderr);
+    let told: Value = serde_json::from_str(&tried.stdout).unwrap();
+    assert_eq!(
+        (&told["records"], &told["failed"]),
+        (&5.into(), &4.into()),
+        "{told}"
+    );
 }

@@ -119,10 +119,13 @@ fn what_is_new_is_what_apply_would_do() {
     server.ok(&["migrate", "rollback", "default/player", "--yes"]);
     assert_eq!(tried(&server, folder).0, [("default/player".into(), 1)]);
 
-    // A namespace with a script of its own is tried with that, also where it comes with those of all.
+    // A namespace with a script of its own is tried with that, too, where it comes with those of all.
     server.ok(&["migrate", "rollback", "_any/player", "--yes"]);
     scripts.write("game/player/0002_purse.lua", PURSE);
-    assert_eq!(tried(&server, folder).0, [("_any/player".into(), 2)]);
+    assert_eq!(
+        tried(&server, folder).0,
+        [("_any/player".into(), 1), ("game/player".into(), 2)]
+    );
 
     scripts.write("_any/player/0001_level.lua", &format!("{LEVEL} -- changed"));
     let (_, said) = tried(&server, folder);

@@ -29,6 +29,7 @@ use crate::{
     interrupt::Interrupt,
     management::words::moment,
     migrate::collection::name,
+    settings::GivenSettings,
 };
 
 /// How often it is told how far it is.
@@ -48,6 +49,7 @@ pub fn run(options: &Options, from: &str, report: &mut Report) -> Result<(), Fai
         ));
         return Ok(());
     }
+    let limits = limits(options)?;
     let target = Target::open(&absolute(from)?)?.with_key(options.key.read()?);
     let restored = {
         let meter = Meter::new("restoring");
@@ -68,6 +70,7 @@ pub fn run(options: &Options, from: &str, report: &mut Report) -> Result<(), Fai
         let rehearsal = Rehearsal {
             restored: &restored,
             sources: &sources,
+            limits: &limits,
             options,
             interrupt: &interrupt,
         };
@@ -76,10 +79,23 @@ pub fn run(options: &Options, from: &str, report: &mut Report) -> Result<(), Fai
     Ok(())
 }
 
+/// The store's bounds on what scripts make, by its settings.
+fn limits(options: &Options) -> Result<Limits, Failure> {
+    let settings = GivenSettings::of_environment().map_err(Failure::usage)?;
+    let config = settings.into_config(options.config.as_deref());
+    let config = config.map_err(Failure::usage)?;
+    Ok(Limits {
+        value_bytes: config.limits.value_bytes,
+        nesting: config.limits.nesting,
+        ..Limits::default()
+    })
+}
+
 /// Scripts, and the records to try them on.
 struct Rehearsal<'a> {
     restored: &'a Restored,
     sources: &'a [Source],
+    limits: &'a Limits,
     options: &'a Options,
     interrupt: &'a Interrupt,
 }
@@ -95,7 +111,14 @@ impl Rehearsal<'_> {
         report.begin(&name(collection));
         let mut counted = Vec::new();
         let mut total: u64 = 0;
+        let to = match self.options.to_version {
+            None => self.newest(collection)?,
+            Some(to) => to,
+        };
         for namespace in namespaces {
+            if collection.namespace == ANY_NAMESPACE && self.is_beyond(namespace, collection, to)? {
+                continue;
+            }
             let records = self.restored.records(namespace, &collection.collection);
             let mut count: u64 = 0;
             for record in records {
@@ -114,7 +137,6 @@ impl Rehearsal<'_> {
             total: total.div_ceil(every),
         };
         let mut findings = Findings::new(self.options.examples.into());
-        let mut to_version = 0;
         for (namespace, count) in counted {
             if count == 0 && collection.namespace == ANY_NAMESPACE {
                 continue;
@@ -123,11 +145,10 @@ impl Rehearsal<'_> {
                 namespace,
                 &collection.collection,
                 self.sources,
-                self.options.to_version,
-                &Limits::default(),
+                Some(to),
+                self.limits,
             )
             .map_err(Failure::usage)?;
-            to_version = to_version.max(trial.to());
             let records = self.records(namespace, &collection.collection, every);
             let mut failure = Ok(());
             let flow = dry_run(&mut trial, records, &mut findings, |findings, told| {
@@ -144,7 +165,38 @@ impl Rehearsal<'_> {
                 return Err(Failure::operation("interrupted: nothing was changed"));
             }
         }
-        report.end(&summary(&findings, to_version))
+        report.end(&summary(&findings, to))
+    }
+
+    /// The newest version that the scripts make of a collection; in all namespaces that of all of them.
+    fn newest(&self, collection: &CollectionName) -> Result<u32, Failure> {
+        let CollectionName {
+            namespace,
+            collection,
+        } = collection;
+        let serve = |source: &&Source| source.serves(namespace, collection);
+        let newest = self
+            .sources
+            .iter()
+            .filter(serve)
+            .map(|source| source.number);
+        newest.max().ok_or_else(|| {
+            let folder = self.options.folder.path().display();
+            Failure::usage(format_args!(
+                "there are no scripts for {namespace}/{collection} in {folder}"
+            ))
+        })
+    }
+
+    /// Whether a namespace is at a newer version: an apply in all of them leaves it as it is.
+    fn is_beyond(
+        &self,
+        namespace: &str,
+        collection: &CollectionName,
+        to: u32,
+    ) -> Result<bool, Failure> {
+        let version = self.restored.version(namespace, &collection.collection)?;
+        Ok(version.is_some_and(|version| version > to))
     }
 
     /// Every so many records of a collection.

@@ -79,7 +79,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<(), Failure> {
 }
 
 /// The collections that scripts, here or in the store, would take further than they are. Those in [`ANY_NAMESPACE`] are tried
-/// in all namespaces, so none of these is named besides.
+/// in all namespaces, so of these only those are named besides that have scripts of their own beyond that.
 pub fn not_applied(sources: &[Source], statuses: &[MigrationStatus]) -> Vec<CollectionName> {
     // The version and the newest one that the store knows of.
     let mut known = BTreeMap::<(&str, &str), (u32, u32)>::new();
@@ -104,13 +104,14 @@ pub fn not_applied(sources: &[Source], statuses: &[MigrationStatus]) -> Vec<Coll
         *newest = here.unwrap_or_default().max(*newest);
     }
     new.retain(|_, (version, newest)| version < newest);
-    let is_one = |(namespace, collection): &(&str, &str)| {
-        *namespace == ANY_NAMESPACE || !new.contains_key(&(ANY_NAMESPACE, *collection))
+    let is_one = |(name, (_, newest)): &(&(&str, &str), &(u32, u32))| {
+        let (namespace, collection) = **name;
+        let all = new.get(&(ANY_NAMESPACE, collection));
+        namespace == ANY_NAMESPACE || all.is_none_or(|(_, newest_of_all)| newest_of_all < newest)
     };
-    new.keys()
-        .copied()
+    new.iter()
         .filter(is_one)
-        .map(|(namespace, collection)| CollectionName {
+        .map(|(&(namespace, collection), _)| CollectionName {
             namespace: namespace.into(),
             collection: collection.into(),
         })
@@ -183,6 +184,7 @@ mod tests {
             "_any/guild",
             "game/bed",
             "game/desk",
+            "game/guild",
             "game/hut",
             "game/lamp",
             "game/player",
