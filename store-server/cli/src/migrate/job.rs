@@ -131,7 +131,7 @@ fn follow(
     let mut gone: Option<Instant> = None;
     loop {
         let before = last.clone();
-        let failure = match listen(port, last, interrupt, &bar) {
+        let failure = match listen(port, last, interrupt, &bar, json) {
             Ok(()) => return Ok(()),
             Err(failure) if !failure.is_of_connection() => return Err(goes_on(failure)),
             Err(failure) => failure,
@@ -169,6 +169,7 @@ fn listen(
     last: &mut MigrationStatus,
     interrupt: &Interrupt,
     bar: &Bar,
+    json: bool,
 ) -> Result<(), Failure> {
     let collection = last.collection.clone().unwrap_or_default();
     let words = Words::of(port.connect()?, move |admin| {
@@ -178,6 +179,11 @@ fn listen(
         match words.next(interrupt)? {
             Heard::Word(word) => {
                 let Some(status) = word.status else { continue };
+                let why = hindrance(&status);
+                if !json && !why.is_empty() && why != last.stopped_why {
+                    let told = format!("note: {} does not go on: {why}", name_of(&status));
+                    bar.bar.suspend(|| eprintln!("{}", output::harmless(&told)));
+                }
                 bar.show(&status);
                 *last = status;
             }
@@ -189,6 +195,14 @@ fn listen(
             Heard::End => return Ok(()),
             Heard::Interrupt => return Err(interrupted()),
         }
+    }
+}
+
+/// What keeps a job from going on that does not rest; empty: nothing does.
+fn hindrance(status: &MigrationStatus) -> &str {
+    match status.phase() {
+        MigrationPhase::Rewriting => &status.stopped_why,
+        _ => "",
     }
 }
 
@@ -231,11 +245,14 @@ impl Drop for Bar {
     }
 }
 
-/// How much was done of how much, at so many records a second, and the time left.
+/// How much was done of how much, at so many records a second, and the time left, or what keeps it from going on.
 fn words(status: &MigrationStatus, rate: f64) -> String {
     let total = status.total.max(status.seen);
     let mut words = format!("{} of about {}", status.seen, records(total));
-    if rate >= 1.0 {
+    let why = hindrance(status);
+    if !why.is_empty() {
+        words += &format!(", does not go on: {}", output::harmless(why));
+    } else if rate >= 1.0 {
         let left = Duration::from_secs(((total - status.seen) as f64 / rate).ceil() as u64);
         words += &format!(", {rate:.0}/s, {} left", humantime::format_duration(left));
     }
@@ -271,6 +288,11 @@ mod tests {
         assert_eq!(
             words(&status, 200.0),
             "6000 of about 6000 records, 200/s, 0s left, 2 failed"
+        );
+        status.stopped_why = "the disk is full".into();
+        assert_eq!(
+            words(&status, 200.0),
+            "6000 of about 6000 records, does not go on: the disk is full, 2 failed"
         );
     }
 

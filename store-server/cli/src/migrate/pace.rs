@@ -10,7 +10,8 @@ use crate::{command::put::millis, failure::Failure, management::options::user, p
 /// How fast records are rewritten, and how many may fail.
 #[derive(Debug, Args)]
 pub struct Pace {
-    /// Rewrite at most so many records a second [default: the server's migration.records_per_second]
+    /// Rewrite at most so many records a second, all of these collections together [default: the
+    /// server's migration.records_per_second, with what else goes by that]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     rate: Option<u64>,
     /// Stop after so many records that cannot be migrated [default: the server's migration.failed_max]

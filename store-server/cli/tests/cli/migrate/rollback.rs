@@ -1,8 +1,13 @@
 //! `migrate rollback` and `finish`: back to the older version, and never again.
 
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
 use serde_json::{Value, json};
 
-use super::scripts::{LEVEL, ONE_WAY, Scripts, put_players, status};
+use super::scripts::{LEVEL, ONE_WAY, Scripts, put_players, status, wait_for_phase};
 use crate::{server::Server, sessions::open, terminal::ask_on_a_terminal};
 
 #[test]
@@ -92,6 +97,39 @@ fn without_down_records_go_back_as_they_were_in_the_log() {
     assert!(server.ok(&["get", "player/p002"]).contains(r#""gold":2"#));
     let written = server.ok(&["migrate", "quarantine", "player"]);
     assert!(written.contains("player/p001"), "{written}");
+}
+
+#[test]
+fn who_follows_a_job_hears_what_it_waits_for() {
+    let (server, scripts) = (Server::start(), Scripts::with(ONE_WAY));
+    scripts.write("default/guild/0001_first.lua", ONE_WAY);
+    put_players(&server, 40, &[]);
+    server.ok(&["put", "guild/g1", r#"{"name": "Ann", "gold": 5}"#]);
+    server.ok(&["migrate", "apply", scripts.folder()]);
+    let back = |collection| ["migrate", "rollback", collection, "--from-history", "--yes"];
+    server.ok(&[&back("player")[..], &["--rate=1", "--detach"]].concat());
+    while status(&server, "player")["seen"] == 0 {}
+    let mut follows = server
+        .program()
+        .args(back("guild"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = String::new();
+    let mut stderr = BufReader::new(follows.stderr.take().unwrap());
+    while !told.contains("note: default/guild does not go on: it waits for default/player") {
+        assert!(stderr.read_line(&mut told).unwrap() > 0, "{told}");
+    }
+    let pid = follows.id().to_string();
+    Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert_eq!(follows.wait().unwrap().code(), Some(1));
+    server.ok(&["migrate", "resume", "player", "--rate=100000"]);
+    for collection in ["guild", "player"] {
+        wait_for_phase(&server, collection, "rewritten");
+    }
+    let guild: Value = serde_json::from_str(&server.ok(&["get", "guild/g1"])).unwrap();
+    assert_eq!(guild, json!({"name": "Ann", "gold": 5}));
 }
 
 #[test]
