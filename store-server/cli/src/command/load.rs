@@ -45,8 +45,9 @@ out. The namespace is --namespace, else the one that was dumped.
 A record of an older version of its schema is brought to the store's; a line without a
 version is one of version 0. One that cannot be brought there is refused and told; the
 rest is loaded, and the exit code is 1. What is there already is compared in the version
-of the dump; where a migration on the way cannot be undone, it is left as it is, and
-counted by itself: with --on-conflict overwrite it is refused.
+of the dump; where a migration on the way cannot be undone, or there is none, it is left
+as it is, and counted by itself; the exit code is then 1, unless --on-conflict skip is
+said. With --on-conflict overwrite a migration that cannot be undone refuses it.
 
 Examples:
   stillpoint load world1.jsonl
@@ -98,7 +99,7 @@ pub fn run(options: Options, json: bool) -> Result<(), Failure> {
     bar.finish_and_clear();
     load.done.print(json)?;
     outcome
-        .and_then(|()| load.done.conclude())
+        .and_then(|()| load.done.conclude(load.on_conflict == OnConflict::Fail))
         .map_err(|failure| failure.at(&options.file))
 }
 

@@ -26,8 +26,8 @@ pub struct Done {
     pub skipped: u64,
     /// Expired since the dump.
     pub expired: u64,
-    /// Left as the store has them, in a version from which nothing leads back to the dump's: whether they are the same is
-    /// not known.
+    /// Left as the store has them, in a version from which nothing leads back to the dump's: whether they are the same is not
+    /// known.
     pub not_compared: u64,
     /// Those that no script could bring to the store's version.
     refused: u64,
@@ -79,9 +79,17 @@ impl Done {
         }
     }
 
-    /// Fails if records were refused.
-    pub fn conclude(&self) -> Result<(), Failure> {
+    /// Fails if records were refused, and, if `no_conflicts`, if some may be in conflict with the store's.
+    pub fn conclude(&self, no_conflicts: bool) -> Result<(), Failure> {
         match self.refused {
+            0 if no_conflicts && self.not_compared > 0 => Err(Failure::operation(format_args!(
+                "{} in a later version, and may have another value than the dump's",
+                match self.not_compared {
+                    1 => "1 record is there".into(),
+                    count => format!("{count} records are there"),
+                }
+            ))
+            .hint("--on-conflict skip keeps the store's records, overwrite replaces those that can be")),
             0 => Ok(()),
             refused => Err(Failure::of_records(format_args!(
                 "{} could not be migrated, and {} not loaded",
