@@ -137,10 +137,16 @@ async fn turn(
     name: &Name,
     task: &mut Task,
 ) -> Result<After, StoreError> {
+    let (state, seen_rev) = state_of(&migrations.store, name);
+    if migrations.store.reader().revision(&name.namespace) < seen_rev {
+        // States are published before what was written with them, and before them in one batch: that would be passed by.
+        let message = format!("the commit of the state of {name} cannot be read yet");
+        return Err(StoreError::new(Reason::VersionConflict, message));
+    }
     if name.is_any() {
         return adopt(migrations, name).await.map(|()| After::default());
     }
-    let (Some(state), seen_rev) = state_of(&migrations.store, name) else {
+    let Some(state) = state else {
         return Ok(After::default());
     };
     if state.phase != Phase::Rewriting {
