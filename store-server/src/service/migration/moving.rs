@@ -301,9 +301,12 @@ impl Waiting {
         loop {
             let found = {
                 let table = migrations.store.schemas();
-                let index = migrations.store.index();
                 let mut ways = courses.iter();
-                ways.find_map(|course| Some((course, course.in_the_way(&index, &table)?)))
+                // Not all in one go: the writer waits for the index.
+                ways.find_map(|course| {
+                    let waiting = course.in_the_way(&migrations.store.index(), &table)?;
+                    Some((course, waiting))
+                })
             };
             let Some((course, waiting)) = found else {
                 return Ok(());
