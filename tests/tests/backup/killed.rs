@@ -1,6 +1,7 @@
 //! Kill -9 at any moment of a backup, a restore, a checkpoint, a swap.
 //!
-//! Each cycle begins something, kills the server or the command after a random time out of what it takes, starts the server
+//! Each cycle begins something, kills the server or the command after a random time out of what it takes, or now and then at a
+//! sign that it is at a certain point, so that chance does not decide whether each end is seen. It starts the server
 //! again, and looks: what is listed as a backup is whole, a directory that was restored into is absent or opens, and a
 //! clerk, who transfers gold all the time, finds every transfer that was acknowledged, once. Where the running store was to
 //! be replaced, it is the old one or the new one.
@@ -10,6 +11,7 @@
 use std::{
     env, fs,
     path::PathBuf,
+    process::Child,
     thread,
     time::{Duration, Instant},
 };
@@ -36,6 +38,12 @@ const CHECKPOINTS: u32 = 20;
 
 /// Cycles in which the server is killed while its store is replaced by a restored one.
 const SWAPS: u32 = 20;
+
+/// One cycle of so many is killed at a sign.
+const AIMED: u32 = 4;
+
+/// What makes a backup pause behind its first file, at which it is killed.
+const SLOWLY: &[&str] = &["--rate", "8MiB"];
 
 /// So many, 50 KB each, that a backup has some portions and takes its time.
 const BOOKS: u64 = 200;
@@ -66,42 +74,54 @@ fn backups_and_restores(random: &mut StdRng) {
     bank::open(&server, BOOKS, random);
     let clerk = Clerk::begin(&server, 0, random.random());
     let backup_takes = time_of(|| drop(place.take(&server, &[])));
-    let mut seen = Seen::default();
+    let mut seen = Seen::of(&place);
+    let begin = |server: &Server, cycle: u32, random: &mut StdRng| {
+        let is_aimed = cycle.is_multiple_of(AIMED);
+        let flags = match is_aimed {
+            true => SLOWLY,
+            false => flags(random),
+        };
+        let begun = begun(&place);
+        let mut asking = start(&mut place.create(server, flags));
+        match is_aimed {
+            true => until(&mut asking, || self::begun(&place) > begun),
+            false => thread::sleep(random.random_range(Duration::ZERO..backup_takes)),
+        }
+        (asking, format!("{cycle} {flags:?}"))
+    };
     for cycle in 0..SERVERS {
-        let flags = flags(random);
-        let asking = start(&mut place.create(&server, flags));
-        thread::sleep(random.random_range(Duration::ZERO..backup_takes));
+        let (asking, what) = begin(&server, cycle, random);
         server.kill();
-        let told = wait(asking);
+        let is_told = wait(asking).code == Some(0);
         server = setup.start();
         clerk.see_that_all_is_there(&server);
-        seen.look(
-            &place,
-            told.code == Some(0),
-            &format!("server {cycle} {flags:?}"),
-        );
+        let is_new = seen.look(&place, is_told, 0, &format!("server {what}"));
+        seen.given_up_by_servers += u32::from(!is_new);
     }
     for cycle in 0..CLIENTS {
-        let flags = flags(random);
-        let mut asking = start(&mut place.create(&server, flags));
-        thread::sleep(random.random_range(Duration::ZERO..backup_takes));
+        let (mut asking, what) = begin(&server, cycle, random);
         asking.kill().unwrap();
-        let told = wait(asking);
+        let is_told = wait(asking).code == Some(0);
         // The next one is let in when the server has seen that this one's caller is gone.
         take_when_it_is_free(&place, &server);
-        seen.look(
-            &place,
-            told.code == Some(0),
-            &format!("client {cycle} {flags:?}"),
-        );
+        let is_new = seen.look(&place, is_told, 1, &format!("client {what}"));
+        seen.given_up_by_clients += u32::from(!is_new);
     }
     clerk.see_that_all_is_there(&server);
     println!(
-        "backup {backup_takes:?}, {} are there, {} were given up",
+        "backup {backup_takes:?}, {} are there, {} and {} were given up",
         seen.ids.len(),
-        seen.given_up
+        seen.given_up_by_servers,
+        seen.given_up_by_clients
     );
-    assert!(seen.given_up > 0, "no backup was hit: {seen:?}");
+    assert!(
+        seen.given_up_by_servers > 0,
+        "no server was hit in a backup: {seen:?}"
+    );
+    assert!(
+        seen.given_up_by_clients > 0,
+        "no backup was given up when its caller was gone: {seen:?}"
+    );
     restores(&place, clerk.acknowledged(), random);
 }
 
@@ -125,18 +145,41 @@ fn take_when_it_is_free(place: &Place, server: &Server) {
     }
 }
 
+/// How many backups were begun, as far as a file.
+fn begun(place: &Place) -> usize {
+    fs::read_dir(place.beside("backups/data")).map_or(0, Iterator::count)
+}
+
+/// Returns at a sign, or when the command has ended.
+fn until(command: &mut Child, sign: impl Fn() -> bool) {
+    while !sign() && command.try_wait().unwrap().is_none() {
+        thread::yield_now();
+    }
+}
+
 /// What became of the backups.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
     /// Backups that are there.
     ids: Vec<String>,
-    /// Those that were asked for and are not.
-    given_up: u32,
+    /// Those that are not, since the server was killed.
+    given_up_by_servers: u32,
+    /// The same of the command that asked for them.
+    given_up_by_clients: u32,
 }
 
 impl Seen {
-    /// Whatever is listed can be restored. A backup that its caller was told of is there.
-    fn look(&mut self, place: &Place, is_told: bool, what: &str) {
+    fn of(place: &Place) -> Seen {
+        Seen {
+            ids: place.ids(),
+            given_up_by_servers: 0,
+            given_up_by_clients: 0,
+        }
+    }
+
+    /// Whatever is listed can be restored. A backup that its caller was told of is there. Gives whether it is, when so many were
+    /// taken since.
+    fn look(&mut self, place: &Place, is_told: bool, since: usize, what: &str) -> bool {
         // It fails where a manifest is damaged.
         let ids = place.ids();
         let new = ids.len().saturating_sub(self.ids.len());
@@ -145,11 +188,12 @@ impl Seen {
             "{what}: {:?} became {ids:?}",
             self.ids
         );
-        assert!(!is_told || new > 0, "{what}: it was taken and is not there");
-        self.given_up += u32::from(new == 0);
+        let is_new = new > since;
+        assert!(!is_told || is_new, "{what}: it was taken and is not there");
         self.ids = ids;
         // The files of the newest and of all that it continues.
         place.ok(&["backup", "verify"]);
+        is_new
     }
 }
 
@@ -162,7 +206,11 @@ fn restores(place: &Place, transfers: i64, random: &mut StdRng) {
     let (mut whole, mut absent) = (0, 0);
     for cycle in 0..RESTORES {
         let mut restoring = start(&mut place.command(&restore));
-        thread::sleep(random.random_range(Duration::ZERO..restore_takes));
+        match cycle.is_multiple_of(AIMED) {
+            // As soon as it is there, it is whole.
+            true => until(&mut restoring, || into.directory().exists()),
+            false => thread::sleep(random.random_range(Duration::ZERO..restore_takes)),
+        }
         restoring.kill().unwrap();
         let told = wait(restoring);
         if !into.directory().exists() {
@@ -175,6 +223,7 @@ fn restores(place: &Place, transfers: i64, random: &mut StdRng) {
     }
     println!("restore {restore_takes:?}, {whole} were complete, {absent} were not");
     assert!(absent > 0, "no restore was hit");
+    assert!(whole > 0, "no restore came to its end");
     // What is left of those that were killed is in nobody's way.
     place.restore(into.directory(), &[]);
     see_that_it_opens(&into, transfers);
@@ -252,6 +301,8 @@ fn swaps(random: &mut StdRng) {
         let is_kept = |path: &PathBuf| path.to_str().unwrap().contains(".before-");
         items.filter(is_kept).collect::<Vec<_>>()
     };
+    let name = setup.directory().file_name().unwrap().to_str().unwrap();
+    let decision = place.beside(&format!(".{name}.swap"));
     bank::transfer_some(&server, 10, random);
     let swap_takes = time_of(|| drop(wait(restore(&server)).ok()));
     assert_eq!(kept().len(), 1);
@@ -263,8 +314,13 @@ fn swaps(random: &mut StdRng) {
         bank::transfer_some(&server, 10, random);
         let (before, began_as) = (bank::audit(&server), incarnation(&server));
         assert!(before > backed_up);
-        let restoring = restore(&server);
-        thread::sleep(random.random_range(Duration::ZERO..swap_takes));
+        let mut restoring = restore(&server);
+        let is_aimed = cycle.is_multiple_of(AIMED);
+        match is_aimed {
+            // From here on it happens, whoever dies.
+            true => until(&mut restoring, || decision.exists() || !kept().is_empty()),
+            false => thread::sleep(random.random_range(Duration::ZERO..swap_takes)),
+        }
         server.kill();
         server = setup.start();
         // It may wait for the new one.
@@ -272,6 +328,7 @@ fn swaps(random: &mut StdRng) {
         let found = bank::audit(&server);
         let goes_on_as = incarnation(&server);
         if goes_on_as == began_as {
+            assert!(!is_aimed, "cycle {cycle}: it was decided");
             assert_eq!(found, before, "cycle {cycle}: the old one");
             assert!(!is_told && kept().is_empty(), "cycle {cycle}");
             old += 1;
@@ -283,7 +340,10 @@ fn swaps(random: &mut StdRng) {
         }
     }
     println!("swap {swap_takes:?}, {old} times the old one, {new} times the new one");
-    assert!(old > 0, "no swap was hit");
+    assert!(
+        old > 0 && new > 0,
+        "{old} times the old one, {new} times the new one"
+    );
 }
 
 fn incarnation(server: &Server) -> u64 {
