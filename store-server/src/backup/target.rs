@@ -533,6 +533,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_buckets_of_google_and_azure_are_known_by_their_urls() {
+        let google = "gs://bucket/world1";
+        let azure = "abfss://container@account.dfs.core.windows.net/world1";
+        for (url, names) in [
+            (google, "GoogleCloudStorage(bucket)"),
+            (
+                azure,
+                "MicrosoftAzure { account: account, container: container }",
+            ),
+        ] {
+            let target = Target::open(url).unwrap();
+            assert_eq!(target.store.to_string(), names);
+            assert_eq!(target.at("data/a").as_ref(), "world1/data/a");
+            assert_eq!(target.name_of("store.json"), format!("{url}/store.json"));
+            assert!(target.dir().is_none());
+        }
+        // The account is not in this form: the environment has it, or that is said.
+        match Target::open("az://container/world1") {
+            Ok(target) => assert!(target.store.to_string().contains("container: container")),
+            Err(error) => {
+                let told = error.to_string();
+                let is_told = told.contains("az://container/world1") && told.contains("ccount");
+                assert!(is_told, "{told}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_write_that_was_taken_before_the_connection_broke_is_one() {
         let bucket = Bucket::new(None);
