@@ -31,7 +31,7 @@ use teller::Teller;
 const KILLS: u32 = 100;
 
 /// Most kills of all: now and then the job comes to its end first.
-const KILLS_MAX: u32 = 2 * KILLS;
+const KILLS_MAX: u32 = 3 * KILLS;
 
 const ACCOUNTS: u64 = 400;
 
