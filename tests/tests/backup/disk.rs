@@ -42,6 +42,9 @@ fn a_restore_that_cannot_write_says_so_and_the_next_one_can() {
     command.args(["restore", "--from", place.url(), "--into", path]);
     let told = run(&mut command).failed();
     assert!(told.contains("File too large"), "{told}");
+    // What it builds lies beside the directory, under its name.
+    let name = into.directory().file_name().unwrap().to_str().unwrap();
+    assert!(told.contains(name), "{told}");
     assert!(!into.directory().exists());
     // What is left of it is in nobody's way.
     place.restore(into.directory(), &[]);

@@ -264,11 +264,16 @@ fn checkpoints(random: &mut StdRng) {
         taken += u32::from(seq > newest);
         newest = seq;
         server.kill();
-        if cycle % 3 == 2 {
+        let is_lost = cycle % 3 == 2;
+        if is_lost {
             fs::remove_dir_all(setup.directory().join("view")).unwrap();
             rebuilt += 1;
         }
         server = setup.start();
+        if is_lost && newest > 0 {
+            let log = server.log();
+            assert!(log.contains("rebuilding the view"), "{log}");
+        }
         clerk.see_that_all_is_there(&server);
     }
     println!("checkpoints in {taken} of {CHECKPOINTS} cycles, {rebuilt} views rebuilt");
